@@ -1,0 +1,83 @@
+"""What a gradient check found."""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+class GradcheckError(AssertionError):
+    """A gradient that backward computed is not the derivative of forward."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ArrayCheck:
+    """The largest disagreement found in the gradient of one array.
+
+    Attributes
+    ----------
+    name : str
+        ``input 0``, or a parameter's dotted name.
+    shape : tuple of int
+    compared : int
+        Number of derivatives compared: coordinates, and random directions.
+    error : float
+        Largest relative error: the difference divided by the largest gradient of the array.
+    where : str
+        Index of that coordinate, or the direction.
+    analytic, numeric : float
+        What backward gave there, and what forward's derivative is.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    compared: int
+    error: float
+    where: str
+    analytic: float
+    numeric: float
+
+
+@dataclasses.dataclass(frozen=True)
+class GradcheckReport:
+    """All arrays of one check; ``print(report)`` shows a table."""
+
+    what: str
+    method: str
+    tolerance: float
+    arrays: list[ArrayCheck]
+
+    @property
+    def max_error(self) -> float:
+        """The largest relative error of all arrays."""
+        return max((check.error for check in self.arrays), default=0.0)
+
+    @property
+    def passed(self) -> bool:
+        """Whether every array is within the tolerance."""
+        return all(check.error <= self.tolerance for check in self.arrays)
+
+    @property
+    def failures(self) -> list[ArrayCheck]:
+        """The arrays beyond the tolerance."""
+        return [check for check in self.arrays if not check.error <= self.tolerance]
+
+    def raise_if_failed(self) -> None:
+        """Raise `GradcheckError`, naming the arrays, if an error is beyond the tolerance."""
+        if not self.passed:
+            names = ", ".join(check.name for check in self.failures)
+            raise GradcheckError(f"the gradient of {names} is wrong.\n{self}")
+
+    def __str__(self) -> str:
+        verdict = "passed" if self.passed else "FAILED"
+        lines = [
+            f"gradcheck of {self.what} by {self.method} differences: {verdict} "
+            f"(tolerance {self.tolerance:.0e})"
+        ]
+        width = max([len(check.name) for check in self.arrays], default=0)
+        for check in self.arrays:
+            mark = "  " if check.error <= self.tolerance else "! "
+            lines.append(
+                f"{mark}{check.name:<{width}}  error {check.error:.1e}  at {check.where}: "
+                f"backward {check.analytic:.9g}, forward's derivative {check.numeric:.9g}"
+            )
+        return "\n".join(lines)

@@ -1,0 +1,99 @@
+"""One example of every layer, and of a whole GPT: what `npgpt gradcheck` runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from npgpt import layers
+from npgpt.gradients.gradcheck import gradcheck
+from npgpt.gradients.report import GradcheckReport
+from npgpt.layers import Layer
+from npgpt.models import GPT, GPTConfig
+
+BATCH, TIME, D_MODEL, N_HEADS, VOCAB_SIZE = 2, 5, 12, 3, 17
+
+Example = Callable[[np.random.Generator], tuple[Layer, tuple[np.ndarray, ...]]]
+
+
+def _x(rng):
+    return rng.standard_normal((BATCH, TIME, D_MODEL))
+
+
+def _ids(rng):
+    return rng.integers(0, VOCAB_SIZE, (BATCH, TIME))  # 10 of 17: repeats are all but certain
+
+
+def _gpt(rng, **changes):
+    shape = {"vocab_size": VOCAB_SIZE, "context_length": TIME + 1, "n_layers": 2}
+    model = GPT(GPTConfig(n_heads=N_HEADS, d_model=D_MODEL, **shape, **changes), seed=1)
+    targets = _ids(rng)
+    targets[0, 1] = -100
+    return model, (_ids(rng), targets)
+
+
+def _cross_entropy(rng):
+    targets = _ids(rng)
+    targets[0, 1] = -100
+    return layers.CrossEntropy(), (3.0 * rng.standard_normal((BATCH, TIME, VOCAB_SIZE)), targets)
+
+
+def _attention(rng, dropout=0.0):
+    return layers.MultiHeadAttention(D_MODEL, N_HEADS, dropout, rng=rng), (_x(rng),)
+
+
+def _block(rng, dropout=0.0):
+    return layers.TransformerBlock(D_MODEL, N_HEADS, dropout=dropout, rng=rng), (_x(rng),)
+
+
+SUITE: dict[str, Example] = {
+    "Embedding": lambda rng: (layers.Embedding(VOCAB_SIZE, D_MODEL, rng=rng), (_ids(rng),)),
+    "PositionEmbedding": lambda rng: (
+        layers.PositionEmbedding(TIME + 2, D_MODEL, rng=rng),
+        (_x(rng),),
+    ),
+    "Linear": lambda rng: (layers.Linear(D_MODEL, 7, rng=rng), (_x(rng),)),
+    "LayerNorm": lambda rng: (layers.LayerNorm(D_MODEL), (_x(rng),)),
+    "GELU (tanh)": lambda rng: (layers.GELU("tanh"), (_x(rng),)),
+    "GELU (exact)": lambda rng: (layers.GELU("none"), (_x(rng),)),
+    "Dropout": lambda rng: (layers.Dropout(0.3, seed=1), (_x(rng),)),
+    "MultiHeadAttention": _attention,
+    "MultiHeadAttention (dropout)": lambda rng: _attention(rng, 0.3),
+    "FeedForward": lambda rng: (layers.FeedForward(D_MODEL, rng=rng), (_x(rng),)),
+    "TransformerBlock": _block,
+    "TransformerBlock (dropout)": lambda rng: _block(rng, 0.3),
+    "OutputHead": lambda rng: (layers.OutputHead(D_MODEL, VOCAB_SIZE, rng=rng), (_x(rng),)),
+    "CrossEntropy": _cross_entropy,
+    "GPT (2 layers, tied)": _gpt,
+    "GPT (2 layers, untied)": lambda rng: _gpt(rng, tie_embeddings=False),
+    "GPT (2 layers, dropout)": lambda rng: _gpt(rng, dropout=0.2),
+    "GPT (2 layers, no biases)": lambda rng: _gpt(rng, bias=False),
+}
+
+
+def check_suite(
+    method: str, names: list[str], seed: int = 0
+) -> Iterator[tuple[str, GradcheckReport]]:
+    """Check the named examples of `SUITE`, one after another.
+
+    Parameters
+    ----------
+    method : {"central", "complex"}
+    names : list of str
+        Keys of `SUITE`.
+    seed : int
+        Of weights and inputs.
+
+    Yields
+    ------
+    (str, GradcheckReport)
+    """
+    for name in names:
+        rng = np.random.default_rng(seed)
+        layer, inputs = SUITE[name](rng)
+        for (
+            parameter
+        ) in layer.parameters():  # away from gains of 1 and biases of 0, which hide terms
+            parameter.value += 0.3 * rng.standard_normal(parameter.shape).astype(np.float32)
+        yield name, gradcheck(layer, *inputs, method=method, max_coordinates=40, seed=seed)

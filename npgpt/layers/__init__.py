@@ -1,0 +1,33 @@
+"""Layers: parameters, what forward kept for backward, and the order of the operations.
+
+Each file holds one layer, a class with an explicit ``forward`` and ``backward``; the mathematics is
+in `npgpt.ops`. Backward mirrors forward line by line, in reverse.
+"""
+
+from npgpt.layers.attention import MultiHeadAttention
+from npgpt.layers.base import Layer, Parameter
+from npgpt.layers.cross_entropy import CrossEntropy
+from npgpt.layers.dropout import Dropout
+from npgpt.layers.embedding import Embedding, PositionEmbedding
+from npgpt.layers.feed_forward import FeedForward
+from npgpt.layers.gelu import GELU
+from npgpt.layers.layer_norm import LayerNorm
+from npgpt.layers.linear import Linear
+from npgpt.layers.output_head import OutputHead
+from npgpt.layers.transformer_block import TransformerBlock
+
+__all__ = [
+    "GELU",
+    "CrossEntropy",
+    "Dropout",
+    "Embedding",
+    "FeedForward",
+    "Layer",
+    "LayerNorm",
+    "Linear",
+    "MultiHeadAttention",
+    "OutputHead",
+    "Parameter",
+    "PositionEmbedding",
+    "TransformerBlock",
+]

@@ -1,0 +1,62 @@
+"""Dropout."""
+
+from npgpt import ops
+from npgpt.layers.base import Layer
+
+
+class Dropout(Layer):
+    """Zero each element with probability ``p`` while training, and scale the rest by 1/(1-p).
+
+    (Srivastava et al. 2014, JMLR 15, in its inverted form: evaluation is the identity.) The mask is
+    a function of (seed, stream, step) and the element's place, so it is never stored: backward draws
+    it again, and a run that resumes at the same step draws the same masks.
+
+    Parameters
+    ----------
+    p : float
+        In [0, 1).
+    seed : int
+        The model's seed.
+    stream : int
+        Tells the dropout layers of one model apart.
+
+    Attributes
+    ----------
+    step : int
+        Number of masks drawn; each training forward pass takes the next one.
+
+    Raises
+    ------
+    ValueError
+        If ``p`` is outside [0, 1).
+    """
+
+    def __init__(self, p=0.0, seed=0, stream=0):
+        super().__init__()
+        if not 0.0 <= p < 1.0:
+            raise ValueError(f"Dropout: p must be at least 0 and below 1, got {p}.")
+        self.p, self.seed, self.stream = p, seed, stream
+        self.step = 0
+
+    def active_p(self):
+        """The probability in force: 0 in evaluation."""
+        return self.p if self.training else 0.0
+
+    def next_key(self):
+        """Name the next mask, and move on."""
+        key = ops.DropoutKey(self.seed, self.stream, self.step)
+        self.step += 1
+        return key
+
+    def forward(self, x):
+        """Drop elements of (..., columns); the identity in evaluation or with ``p = 0``."""
+        p = self.active_p()
+        key = self.next_key() if p > 0.0 else None
+        self.saved = p, key, x.shape
+        return ops.dropout_forward(x, p, key) if key else x
+
+    def backward(self, dy):
+        """Return the gradient of ``x``: ``dy`` under the same mask."""
+        p, key, shape = self._recall()
+        self._check_dy(dy, shape)
+        return ops.dropout_backward(dy, p, key) if key else dy

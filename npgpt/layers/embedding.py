@@ -1,0 +1,106 @@
+"""Token embedding and learned position embedding."""
+
+import numpy as np
+
+from npgpt import ops
+from npgpt.layers.base import Layer, Parameter, normal
+
+
+class Embedding(Layer):
+    """A table with one row for each token id; forward looks rows up.
+
+    Parameters
+    ----------
+    vocab_size, d_model : int
+    std : float
+        Standard deviation of the normal distribution that the table starts from.
+    rng : numpy.random.Generator or int, optional
+    dtype : dtype
+
+    Attributes
+    ----------
+    weight : Parameter, shape (vocab_size, d_model)
+
+    Notes
+    -----
+    ``y = onehot(ids) W``, so ``dW += onehot(ids)^T dy``: ids that repeat sum their gradients.
+    """
+
+    def __init__(self, vocab_size, d_model, std=0.02, rng=None, dtype=np.float32):
+        super().__init__()
+        self.vocab_size, self.d_model = vocab_size, d_model
+        self.weight = Parameter(normal(rng, (vocab_size, d_model), std, dtype))
+
+    def forward(self, token_ids):
+        """Look up ids of shape (...); returns (..., d_model).
+
+        Raises
+        ------
+        ValueError
+            If the ids are not integers, or one is not in ``range(vocab_size)``.
+        """
+        token_ids = np.asarray(token_ids)
+        if token_ids.dtype.kind not in "iu":
+            raise ValueError(
+                f"{self._where()}: token ids must be integers, got dtype {token_ids.dtype}."
+            )
+        if token_ids.size and not (token_ids.min() >= 0 and token_ids.max() < self.vocab_size):
+            outside = (token_ids < 0) | (token_ids >= self.vocab_size)
+            place = tuple(int(i) for i in np.argwhere(outside)[0])
+            raise ValueError(
+                f"{self._where()}: token id {token_ids[place]} at index {place} is outside the "
+                f"vocabulary of {self.vocab_size} tokens (0 to {self.vocab_size - 1})."
+            )
+        self.saved = token_ids
+        return ops.embedding_forward(token_ids, self.weight.value)
+
+    def backward(self, dy):
+        """Add to the table's gradient. Ids have no gradient: returns None."""
+        token_ids = self._recall()
+        self._check_dy(dy, (*token_ids.shape, self.d_model))
+        ops.embedding_backward(dy, token_ids, self.weight.grad)
+
+
+class PositionEmbedding(Layer):
+    """A learned row for each position, the same for every example of the batch.
+
+    Parameters
+    ----------
+    context_length, d_model : int
+    std, rng, dtype
+        As for `Embedding`.
+
+    Attributes
+    ----------
+    weight : Parameter, shape (context_length, d_model)
+    """
+
+    def __init__(self, context_length, d_model, std=0.02, rng=None, dtype=np.float32):
+        super().__init__()
+        self.context_length, self.d_model = context_length, d_model
+        self.weight = Parameter(normal(rng, (context_length, d_model), std, dtype))
+
+    def forward(self, x):
+        """Add the rows of positions ``0 .. time-1`` to ``x``, (batch, time, d_model).
+
+        Raises
+        ------
+        ValueError
+            If the sequence is longer than ``context_length``.
+        """
+        self._check_last_axis(x, self.d_model, "d_model")
+        time = x.shape[-2]
+        if time > self.context_length:
+            raise ValueError(
+                f"{self._where()}: a sequence of {time} tokens is longer than the context of "
+                f"{self.context_length}."
+            )
+        self.saved = x.shape
+        return x + self.weight.value[:time]
+
+    def backward(self, dy):
+        """Add to the rows' gradient, summed over the batch; return the gradient of ``x``."""
+        shape = self._recall()
+        self._check_dy(dy, shape)
+        self.weight.grad[: shape[-2]] += dy.reshape(-1, *shape[-2:]).sum(axis=0)
+        return dy

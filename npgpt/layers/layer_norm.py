@@ -1,0 +1,48 @@
+"""Layer normalisation."""
+
+import numpy as np
+
+from npgpt import ops
+from npgpt.layers.base import Layer, Parameter
+
+
+class LayerNorm(Layer):
+    """Normalise each position to mean 0 and variance 1, then scale by gamma and shift by beta.
+
+    ``y = gamma * (x - mean) / sqrt(var + eps) + beta``, over the last axis (Ba, Kiros and Hinton
+    2016, arXiv 1607.06450, eq. 4).
+
+    Parameters
+    ----------
+    d_model : int
+    eps : float
+    bias : bool
+        Whether there is a ``beta``.
+    dtype : dtype
+
+    Attributes
+    ----------
+    gamma : Parameter, shape (d_model,), starting at 1
+    beta : Parameter, shape (d_model,), starting at 0, or None
+    """
+
+    def __init__(self, d_model, eps=1e-5, bias=True, dtype=np.float32):
+        super().__init__()
+        self.d_model, self.eps = d_model, eps
+        self.gamma = Parameter(np.ones(d_model, dtype))
+        self.beta = Parameter(np.zeros(d_model, dtype)) if bias else None
+
+    def forward(self, x):
+        """Normalise (..., d_model)."""
+        self._check_last_axis(x, self.d_model, "d_model")
+        beta = self.beta.value if self.beta else None
+        y, mean, rstd = ops.layer_norm_forward(x, self.gamma.value, beta, self.eps)
+        self.saved = x, mean, rstd
+        return y
+
+    def backward(self, dy):
+        """Add to the gradients of gamma and beta; return that of ``x``, (..., d_model)."""
+        x, mean, rstd = self._recall()
+        self._check_dy(dy, x.shape)
+        dbeta = self.beta.grad if self.beta else None
+        return ops.layer_norm_backward(dy, x, mean, rstd, self.gamma.value, self.gamma.grad, dbeta)

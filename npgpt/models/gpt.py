@@ -1,0 +1,260 @@
+"""GPT-2: embeddings, pre-norm blocks, a final norm, and a head that predicts the next token."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from npgpt.generation import generate_tokens
+from npgpt.layers import (
+    CrossEntropy,
+    Dropout,
+    Embedding,
+    Layer,
+    LayerNorm,
+    OutputHead,
+    PositionEmbedding,
+    TransformerBlock,
+)
+from npgpt.models.config import GPTConfig
+from npgpt.models.summary import Summary
+
+INITIAL_STD = 0.02  # Radford et al. 2019; released code
+
+
+class GPT(Layer):
+    """A decoder-only Transformer (Radford et al. 2019).
+
+    Parameters
+    ----------
+    config : GPTConfig
+    seed : int
+        Of the initial weights and of the dropout masks.
+    dtype : dtype
+        float32 to train, float64 to check gradients.
+
+    Notes
+    -----
+    Weights start from a normal distribution with standard deviation 0.02; the maps that write to
+    the residual stream from 0.02 / sqrt(2 n_layers), because 2 n_layers branches add up in it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import npgpt
+    >>> config = npgpt.GPTConfig(vocab_size=11, context_length=8, n_layers=2, n_heads=2, d_model=4)
+    >>> model = npgpt.GPT(config, seed=0)
+    >>> token_ids = np.arange(8).reshape(1, 8)
+    >>> model.forward(token_ids).shape
+    (1, 8, 11)
+    >>> loss = model.loss(token_ids[:, :-1], token_ids[:, 1:])
+    >>> model.backward()
+    >>> model.token_embedding.weight.grad.shape
+    (11, 4)
+    """
+
+    def __init__(self, config: GPTConfig, seed: int = 0, dtype=np.float32):
+        super().__init__()
+        self.config, self.seed, self.dtype = config, seed, np.dtype(dtype)
+        rng = np.random.default_rng(seed)
+        self.token_embedding = Embedding(
+            config.vocab_size, config.d_model, INITIAL_STD, rng, self.dtype
+        )
+        self.position_embedding = PositionEmbedding(
+            config.context_length, config.d_model, INITIAL_STD, rng, self.dtype
+        )
+        self.embedding_dropout = Dropout(config.dropout, seed, stream=0)
+        self.blocks = [
+            TransformerBlock(
+                config.d_model,
+                config.n_heads,
+                config.d_ff,
+                config.dropout,
+                config.bias,
+                config.layer_norm_eps,
+                projection_std=INITIAL_STD / math.sqrt(2 * config.n_layers),
+                seed=seed,
+                first_stream=1 + 3 * i,
+                rng=rng,
+                dtype=self.dtype,
+            )
+            for i in range(config.n_layers)
+        ]
+        self.final_norm = LayerNorm(config.d_model, config.layer_norm_eps, config.bias, self.dtype)
+        tied_to = self.token_embedding.weight if config.tie_embeddings else None
+        self.head = OutputHead(config.d_model, config.vocab_size, tied_to, rng, self.dtype)
+        self.cross_entropy = CrossEntropy()
+        self.assign_names()
+
+    def forward(self, token_ids) -> np.ndarray:
+        """Compute the logits of the next token at every position.
+
+        Parameters
+        ----------
+        token_ids : ndarray of int, shape (batch, time)
+
+        Returns
+        -------
+        ndarray, shape (batch, time, vocab_size)
+
+        Raises
+        ------
+        ValueError
+            If an id is outside the vocabulary, or the sequence is longer than the context.
+        """
+        return self.head.forward(self._residual_stream(token_ids))
+
+    def loss(self, token_ids, targets) -> np.floating:
+        """Compute the mean cross-entropy of the targets, in nats; `backward` may follow.
+
+        Parameters
+        ----------
+        token_ids, targets : ndarray of int, shape (batch, time)
+            Targets of -100 are ignored.
+        """
+        return self.cross_entropy.forward(self.forward(token_ids), targets)
+
+    def backward(self, dloss: float = 1.0) -> None:
+        """Add the gradient of `loss`, times ``dloss``, to every parameter's ``.grad``.
+
+        Gradients add up over calls: for the mean over ``n`` batches, call it after each batch's loss
+        with ``dloss=1 / n``.
+        """
+        if self.cross_entropy.saved is None:
+            raise RuntimeError("GPT: backward needs a call of loss before it.")
+        self.backward_from_logits(self.cross_entropy.backward(dloss))
+
+    def backward_from_logits(self, dlogits: np.ndarray) -> None:
+        """Send a gradient of the logits of the last `forward` back through the model.
+
+        Parameters
+        ----------
+        dlogits : ndarray, shape (batch, time, vocab_size)
+        """
+        dx = self.head.backward(dlogits)
+        dx = self.final_norm.backward(dx)
+        for block in reversed(self.blocks):
+            dx = block.backward(dx)
+        dx = self.tap_grad("embeddings", dx)
+        dx = self.embedding_dropout.backward(dx)
+        dx = self.position_embedding.backward(dx)
+        self.token_embedding.backward(dx)
+
+    def _residual_stream(self, token_ids) -> np.ndarray:
+        # (batch, time) -> (batch, time, d_model), normalised and ready for the head
+        token_ids = np.asarray(token_ids)
+        if token_ids.ndim != 2 or 0 in token_ids.shape:
+            raise ValueError(
+                f"GPT: token ids must have shape (batch, time), neither 0, got {token_ids.shape}."
+            )
+        self.cross_entropy.saved = None  # an earlier loss does not belong to this forward pass
+        x = self.token_embedding.forward(token_ids)
+        x = self.position_embedding.forward(x)
+        x = self.embedding_dropout.forward(x)
+        x = self.tap("embeddings", x)
+        for block in self.blocks:
+            x = block.forward(x)
+        return self.final_norm.forward(x)
+
+    # --- dropout's place in its random stream, which a checkpoint keeps -------------------------
+
+    @property
+    def dropout_step(self) -> int:
+        """Number of training forward passes that drew dropout masks."""
+        return self.embedding_dropout.step
+
+    @dropout_step.setter
+    def dropout_step(self, step: int) -> None:
+        for layer in self.layers():
+            if isinstance(layer, Dropout):
+                layer.step = step
+
+    # --- generation ---------------------------------------------------------------------------
+
+    def next_logits(self, token_ids) -> np.ndarray:
+        """Compute the logits after the last position only, (batch, time) -> (batch, vocab_size).
+
+        Of a sequence longer than the context, the last ``context_length`` tokens count.
+        """
+        token_ids = np.asarray(token_ids)[:, -self.config.context_length :]
+        x = self._residual_stream(token_ids)[:, -1:]  # (batch, 1, d_model)
+        return self.head.forward(x)[:, 0]
+
+    def stream(
+        self,
+        token_ids,
+        max_new_tokens: int,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int | None = None,
+        stop_id: int | None = None,
+    ) -> Iterator[np.ndarray]:
+        """Yield new tokens as they are made; arguments as in `generate`.
+
+        Yields
+        ------
+        ndarray of int, shape (batch,)
+        """
+        was_training = self.training
+        self.eval()
+        try:
+            yield from generate_tokens(
+                self.next_logits,
+                token_ids,
+                max_new_tokens,
+                temperature,
+                top_k,
+                top_p,
+                seed,
+                stop_id,
+            )
+        finally:
+            self.train(was_training)
+
+    def generate(
+        self,
+        token_ids,
+        max_new_tokens: int,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int | None = None,
+        stop_id: int | None = None,
+    ) -> np.ndarray:
+        """Continue each sequence by sampling one token at a time.
+
+        Parameters
+        ----------
+        token_ids : ndarray of int, shape (time,) or (batch, time)
+            The prompt.
+        max_new_tokens : int
+        temperature : float
+            Divides the logits; 0 takes the likeliest token every time (greedy).
+        top_k : int, optional
+            Keep the ``top_k`` likeliest tokens only.
+        top_p : float, optional
+            Keep the smallest set of likeliest tokens whose probability reaches ``top_p`` (nucleus
+            sampling, Holtzman et al. 2020, arXiv 1904.09751).
+        seed : int, optional
+            The same seed gives the same text.
+        stop_id : int, optional
+            A sequence that draws this token is finished; it is filled with the token while others
+            of the batch go on.
+
+        Returns
+        -------
+        ndarray of int64, shape of ``token_ids`` with up to ``max_new_tokens`` more on the last axis
+        """
+        token_ids = np.asarray(token_ids)
+        rows = np.atleast_2d(token_ids)
+        new = list(self.stream(rows, max_new_tokens, temperature, top_k, top_p, seed, stop_id))
+        longer = np.concatenate([rows, *(tokens[:, None] for tokens in new)], axis=1)
+        longer = longer.astype(np.int64)
+        return longer[0] if token_ids.ndim == 1 else longer
+
+    def summary(self) -> Summary:
+        """Return a printable table: layer, shape, parameters."""
+        return Summary.of(self)

@@ -1,0 +1,79 @@
+"""Mathematics without state: forward/backward pairs, in two implementations of the same names.
+
+`npgpt.ops.reference` is NumPy and reads like the derivation; `npgpt.ops.compiled` is Numba and is
+made for speed. This module hands out one of them: ``ops.layer_norm_forward`` is the compiled
+function unless `use` chose otherwise. An operation without a compiled form is the reference's.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from npgpt.ops import reference
+from npgpt.ops.reference import DropoutKey
+
+__all__ = ["BACKENDS", "DropoutKey", "backend", "use"]
+
+BACKENDS = ("compiled", "reference")
+_chosen: str | None = None
+
+
+class use:
+    """Choose the backend, for good or inside a ``with`` block.
+
+    Parameters
+    ----------
+    name : {"compiled", "reference"}
+
+    Raises
+    ------
+    ValueError
+        If there is no backend of that name.
+
+    Notes
+    -----
+    The choice holds for the whole process, not for one thread.
+
+    Examples
+    --------
+    >>> from npgpt import ops
+    >>> with ops.use("reference"):
+    ...     ops.backend()
+    'reference'
+    """
+
+    def __init__(self, name: str):
+        if name not in BACKENDS:
+            raise ValueError(f"ops.use: no backend {name!r}; choose one of {', '.join(BACKENDS)}.")
+        self.previous = backend()
+        _bind(name)
+
+    def __enter__(self) -> use:
+        return self
+
+    def __exit__(self, *exc_info) -> None:
+        _bind(self.previous)
+
+
+def backend() -> str:
+    """Name the backend in use: "compiled" or "reference"."""
+    return _chosen or BACKENDS[0]
+
+
+def _bind(name: str) -> None:
+    """Put every operation of the backend into this module's namespace."""
+    global _chosen
+    module = importlib.import_module(f"npgpt.ops.{name}")
+    for op in reference.__all__:
+        globals()[op] = getattr(module, op, getattr(reference, op))
+    _chosen = name
+
+
+def __getattr__(name: str) -> Callable[..., Any]:
+    # Numba takes half a second to import, so the first operation asked for loads the backend.
+    if name in reference.__all__ and _chosen is None:
+        _bind(backend())
+        return globals()[name]
+    raise AttributeError(f"module 'npgpt.ops' has no attribute {name!r}")

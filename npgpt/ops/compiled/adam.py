@@ -1,0 +1,79 @@
+"""Adam and AdamW: parameter, gradient and both moments in one pass."""
+
+import math
+
+import numpy as np
+from numba import prange
+
+from npgpt.ops import reference
+from npgpt.ops.compiled.jit import compiled_form_of, parallel_kernel
+
+CHUNK = 16384  # elements per partial sum of squares; fixed, so threads do not change the result
+
+
+@parallel_kernel()
+def _update(value, grad, m, v, keep, l2, beta1, beta2, new1, new2, rate, inverse_root_bias, eps):
+    for i in prange(value.size):
+        weight = keep * value[i]
+        g = grad[i] + l2 * value[i]
+        m[i] = beta1 * m[i] + new1 * g
+        v[i] = beta2 * v[i] + new2 * g * g
+        value[i] = weight - rate * m[i] / (math.sqrt(v[i]) * inverse_root_bias + eps)
+
+
+@parallel_kernel()
+def _sums_of_squares(x, sums):
+    for chunk in prange(sums.size):
+        total = 0.0
+        for i in range(chunk * CHUNK, min((chunk + 1) * CHUNK, x.size)):
+            total += np.float64(x[i]) * np.float64(x[i])
+        sums[chunk] = total
+
+
+def _step(value, grad, m, v, step, lr, beta1, beta2, eps, keep, l2):
+    numbers = (
+        keep,
+        l2,
+        beta1,
+        beta2,
+        1.0 - beta1,
+        1.0 - beta2,
+        lr / (1.0 - beta1**step),  # the bias corrections, folded into the rate
+        1.0 / math.sqrt(1.0 - beta2**step),  # and into the root of v
+        eps,
+    )
+    _update(
+        value.reshape(-1),
+        np.ascontiguousarray(grad).reshape(-1),
+        m.reshape(-1),
+        v.reshape(-1),
+        *(value.dtype.type(number) for number in numbers),
+    )
+
+
+def _contiguous(*arrays):
+    # a reshape of anything else would be a copy, and the update in place would be lost
+    return all(array.flags.c_contiguous for array in arrays)
+
+
+@compiled_form_of(reference.adamw_update)
+def adamw_update(value, grad, m, v, step, lr, beta1, beta2, eps, weight_decay):  # noqa: D103
+    if not _contiguous(value, m, v):
+        reference.adamw_update(value, grad, m, v, step, lr, beta1, beta2, eps, weight_decay)
+        return
+    _step(value, grad, m, v, step, lr, beta1, beta2, eps, keep=1.0 - lr * weight_decay, l2=0.0)
+
+
+@compiled_form_of(reference.adam_update)
+def adam_update(value, grad, m, v, step, lr, beta1, beta2, eps, weight_decay):  # noqa: D103
+    if not _contiguous(value, m, v):
+        reference.adam_update(value, grad, m, v, step, lr, beta1, beta2, eps, weight_decay)
+        return
+    _step(value, grad, m, v, step, lr, beta1, beta2, eps, keep=1.0, l2=weight_decay)
+
+
+@compiled_form_of(reference.sum_of_squares)
+def sum_of_squares(x):  # noqa: D103
+    sums = np.empty(-(-x.size // CHUNK), np.float64)
+    _sums_of_squares(np.ascontiguousarray(x).reshape(-1), sums)
+    return sums.sum()

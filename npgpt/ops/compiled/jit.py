@@ -1,0 +1,72 @@
+"""How the kernels are compiled, and which calls they take."""
+
+import functools
+import math
+
+import numpy as np
+from numba import njit, types
+from numba.extending import overload
+
+# Everything "fast" but nnan and ninf: attention masks with infinities, and a loss that
+# became nan must stay nan.
+FASTMATH = {"reassoc", "contract", "arcp", "afn", "nsz"}
+
+kernel = functools.partial(njit, cache=True, fastmath=FASTMATH)
+parallel_kernel = functools.partial(njit, cache=True, fastmath=FASTMATH, parallel=True)
+
+REAL = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def compiled_form_of(reference_op, decided_by=0):
+    """Mark a function as the compiled form of a reference operation.
+
+    The function is called when argument number ``decided_by`` is a float32 or float64 array; any
+    other dtype goes to the reference. Name and docstring are the reference's.
+    """
+
+    def decorate(compiled_op):
+        @functools.wraps(reference_op)
+        def op(*args, **kwargs):
+            chosen = compiled_op if args[decided_by].dtype in REAL else reference_op
+            return chosen(*args, **kwargs)
+
+        return op
+
+    return decorate
+
+
+def as_rows(x):
+    """View (or copy, if it is not contiguous) ``x`` as (rows, columns)."""
+    return np.ascontiguousarray(x).reshape(-1, x.shape[-1])
+
+
+def exp(x):
+    """Compute e to the power ``x`` inside a kernel; float32 in a form that LLVM vectorises."""
+    raise NotImplementedError("npgpt.ops.compiled.jit.exp works inside compiled kernels only.")
+
+
+@overload(exp, inline="always")
+def _overload_exp(x):
+    if x != types.float32:
+        return lambda x: math.exp(x)
+
+    # exp(x) = 2^n exp(r), n = round(x / ln 2), |r| <= ln(2)/2; the polynomial and the split of
+    # ln 2 in two are those of the Cephes library's expf (Moshier), good to 2 units in the last
+    # place. Calls to the C library's expf would not vectorise.
+    f = np.float32
+    log2_e, ln2_high, ln2_low = f(1.44269504), f(0.693359375), f(-2.12194440e-4)
+    c0, c1, c2 = f(1.9875691500e-4), f(1.3981999507e-3), f(8.3334519073e-3)
+    c3, c4, c5 = f(4.1665795894e-2), f(1.6666665459e-1), f(5.0000001201e-1)
+    one, half, lowest, highest = f(1.0), f(0.5), f(-87.33), f(88.37)
+    bias, mantissa_bits = np.int32(127), np.int32(23)
+
+    def exp_float32(x):
+        inside = min(max(x, lowest), highest)
+        n = np.floor(inside * log2_e + half)
+        r = inside - n * ln2_high - n * ln2_low
+        series = ((((c0 * r + c1) * r + c2) * r + c3) * r + c4) * r + c5
+        # 2^n by its exponent bits
+        power = np.int32((np.int32(n) + bias) << mantissa_bits).view(np.float32)
+        return (series * r * r + r + one) * power
+
+    return exp_float32

@@ -1,0 +1,68 @@
+"""The specification: every operation in NumPy, written to be read beside its derivation.
+
+Each file holds one subject as a forward/backward pair. Three rules hold throughout:
+
+- The gradient of an *input* is returned; the gradient of a *parameter* is added into the array
+  given last (``dweight``, ``dgamma``, ...), because one parameter may be used several times.
+- Nothing is kept between calls: what backward needs is passed to it.
+- Every operation is analytic (no ``abs``, no conjugate, comparisons on real parts only), so that
+  it accepts complex numbers and a complex step differentiates it to rounding.
+"""
+
+from npgpt.ops.reference.adam import adam_update, adamw_update, sum_of_squares
+from npgpt.ops.reference.attention import (
+    attention_backward,
+    attention_forward,
+    causal_scores_backward,
+    causal_scores_forward,
+    weighted_sum_backward,
+    weighted_sum_forward,
+)
+from npgpt.ops.reference.cross_entropy import cross_entropy_backward, cross_entropy_forward
+from npgpt.ops.reference.dropout import (
+    DropoutKey,
+    dropout_backward,
+    dropout_forward,
+    dropout_mask,
+)
+from npgpt.ops.reference.embedding import embedding_backward, embedding_forward
+from npgpt.ops.reference.gelu import (
+    gelu_exact_backward,
+    gelu_exact_forward,
+    gelu_tanh_backward,
+    gelu_tanh_forward,
+)
+from npgpt.ops.reference.layer_norm import layer_norm_backward, layer_norm_forward
+from npgpt.ops.reference.linear import linear_backward, linear_forward
+from npgpt.ops.reference.softmax import log_sum_exp, softmax_backward, softmax_forward
+
+__all__ = [
+    "DropoutKey",
+    "adam_update",
+    "adamw_update",
+    "attention_backward",
+    "attention_forward",
+    "causal_scores_backward",
+    "causal_scores_forward",
+    "cross_entropy_backward",
+    "cross_entropy_forward",
+    "dropout_backward",
+    "dropout_forward",
+    "dropout_mask",
+    "embedding_backward",
+    "embedding_forward",
+    "gelu_exact_backward",
+    "gelu_exact_forward",
+    "gelu_tanh_backward",
+    "gelu_tanh_forward",
+    "layer_norm_backward",
+    "layer_norm_forward",
+    "linear_backward",
+    "linear_forward",
+    "log_sum_exp",
+    "softmax_backward",
+    "softmax_forward",
+    "sum_of_squares",
+    "weighted_sum_backward",
+    "weighted_sum_forward",
+]

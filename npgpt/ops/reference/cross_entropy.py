@@ -1,0 +1,55 @@
+"""Cross-entropy of softmax(logits) against target ids, in nats."""
+
+import numpy as np
+
+from npgpt.ops.reference.softmax import log_sum_exp
+
+
+def cross_entropy_forward(logits, targets, ignore_index=-100):
+    """Compute the mean of ``log sum_v exp(logits_v) - logits_target`` over counted positions.
+
+    Parameters
+    ----------
+    logits : ndarray, shape (..., vocab_size)
+    targets : ndarray of int, shape (...)
+        A position whose target is ``ignore_index`` does not count.
+    ignore_index : int
+
+    Returns
+    -------
+    loss : scalar
+        Mean negative log-likelihood in nats; nan when no position counts.
+    lse : ndarray, shape (..., 1)
+        The logits' log-sum-exp, which backward needs.
+    """
+    lse = log_sum_exp(logits)
+    counted = targets != ignore_index
+    index = np.where(counted, targets, 0)[..., None]
+    chosen = np.take_along_axis(logits, index, axis=-1)
+    nats = (lse - chosen)[..., 0] * counted
+    count = counted.sum()
+    return nats.sum() / count if count else logits.dtype.type(np.nan), lse
+
+
+def cross_entropy_backward(dloss, logits, targets, lse, ignore_index=-100):
+    """Send ``dloss`` back: ``dlogits = dloss / count * (softmax(logits) - onehot(target))``.
+
+    Parameters
+    ----------
+    dloss : scalar
+    logits : ndarray, shape (..., vocab_size)
+    targets : ndarray of int, shape (...)
+    lse : ndarray, shape (..., 1)
+    ignore_index : int
+
+    Returns
+    -------
+    ndarray, shape (..., vocab_size)
+        Exactly zero at ignored positions.
+    """
+    counted = (targets != ignore_index)[..., None]
+    index = np.where(counted, targets[..., None], 0)
+    dlogits = np.exp(logits - lse)  # the probabilities
+    target_terms = np.take_along_axis(dlogits, index, axis=-1) - 1.0
+    np.put_along_axis(dlogits, index, target_terms, axis=-1)
+    return dlogits * (counted * (dloss / max(counted.sum(), 1))).astype(logits.dtype)

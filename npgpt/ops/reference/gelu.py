@@ -1,0 +1,78 @@
+"""The Gaussian error linear unit (Hendrycks and Gimpel 2016, arXiv 1606.08415).
+
+``gelu_exact`` is ``x * Phi(x)`` with the normal distribution function; ``gelu_tanh`` is the
+paper's approximation, which GPT-2 uses.
+"""
+
+import numpy as np
+
+from npgpt.ops.reference.erf import erf
+
+SQRT_2_OVER_PI = float(np.sqrt(2.0 / np.pi))
+CUBIC = 0.044715
+
+
+def gelu_tanh_forward(x):
+    """Compute ``y = x/2 * (1 + tanh(u))`` with ``u = sqrt(2/pi) * (x + 0.044715 x^3)``.
+
+    Parameters
+    ----------
+    x : ndarray
+
+    Returns
+    -------
+    ndarray, same shape
+    """
+    u = SQRT_2_OVER_PI * (x + CUBIC * x * x * x)
+    return 0.5 * x * (1.0 + np.tanh(u))
+
+
+def gelu_tanh_backward(dy, x):
+    """Send ``dy`` back: ``dx = dy * (1/2 (1 + tanh u) + x/2 (1 - tanh^2 u) du/dx)``.
+
+    Parameters
+    ----------
+    dy, x : ndarray, same shape
+
+    Returns
+    -------
+    ndarray, same shape
+        The gradient of ``x``.
+    """
+    u = SQRT_2_OVER_PI * (x + CUBIC * x * x * x)
+    du = SQRT_2_OVER_PI * (1.0 + 3.0 * CUBIC * x * x)
+    tanh = np.tanh(u)
+    gate = 0.5 * (1.0 + tanh)  # term 1: x as a factor
+    slope = 0.5 * x * (1.0 - tanh * tanh) * du  # term 2: x inside the tanh
+    return dy * (gate + slope)
+
+
+def gelu_exact_forward(x):
+    """Compute ``y = x * Phi(x)`` with ``Phi(x) = (1 + erf(x / sqrt 2)) / 2``.
+
+    Parameters
+    ----------
+    x : ndarray
+
+    Returns
+    -------
+    ndarray, same shape
+    """
+    return 0.5 * x * (1.0 + erf(x / np.sqrt(2.0).astype(x.real.dtype)))
+
+
+def gelu_exact_backward(dy, x):
+    """Send ``dy`` back: ``dx = dy * (Phi(x) + x * phi(x))`` with the normal density ``phi``.
+
+    Parameters
+    ----------
+    dy, x : ndarray, same shape
+
+    Returns
+    -------
+    ndarray, same shape
+        The gradient of ``x``.
+    """
+    gate = 0.5 * (1.0 + erf(x / np.sqrt(2.0).astype(x.real.dtype)))  # term 1: Phi(x)
+    density = np.exp(-0.5 * x * x) * float(1.0 / np.sqrt(2.0 * np.pi))  # term 2: dPhi/dx
+    return dy * (gate + x * density)

@@ -1,0 +1,49 @@
+"""The affine map ``y = x W^T + b``."""
+
+
+def linear_forward(x, weight, bias=None):
+    """Apply the affine map ``y = x W^T + b`` to the last axis.
+
+    Parameters
+    ----------
+    x : ndarray, shape (..., d_in)
+    weight : ndarray, shape (d_out, d_in)
+    bias : ndarray, shape (d_out,), optional
+
+    Returns
+    -------
+    ndarray, shape (..., d_out)
+    """
+    rows = x.reshape(-1, x.shape[-1])  # (..., d_in) -> (rows, d_in): one large matrix product
+    y = rows @ weight.T
+    if bias is not None:
+        y += bias
+    return y.reshape(*x.shape[:-1], weight.shape[0])
+
+
+def linear_backward(dy, x, weight, dweight, dbias=None):
+    """Send ``dy`` back through ``y = x W^T + b``.
+
+    ``dW += dy^T x``, ``db += sum of dy over rows``, ``dx = dy W``.
+
+    Parameters
+    ----------
+    dy : ndarray, shape (..., d_out)
+    x : ndarray, shape (..., d_in)
+    weight : ndarray, shape (d_out, d_in)
+    dweight : ndarray, shape (d_out, d_in)
+        Added to in place.
+    dbias : ndarray, shape (d_out,), optional
+        Added to in place.
+
+    Returns
+    -------
+    ndarray, shape (..., d_in)
+        The gradient of ``x``.
+    """
+    dy_rows = dy.reshape(-1, dy.shape[-1])  # (rows, d_out)
+    x_rows = x.reshape(-1, x.shape[-1])  # (rows, d_in)
+    dweight += dy_rows.T @ x_rows
+    if dbias is not None:
+        dbias += dy_rows.sum(axis=0)
+    return (dy_rows @ weight).reshape(x.shape)

@@ -1,0 +1,53 @@
+"""Softmax over the last axis, and the logarithm of its denominator."""
+
+import numpy as np
+
+
+def log_sum_exp(scores):
+    """Compute ``log(sum_s exp(scores_s))`` over the last axis without overflow.
+
+    Parameters
+    ----------
+    scores : ndarray, shape (..., n)
+        May hold ``-inf``, though not a whole row of it.
+
+    Returns
+    -------
+    ndarray, shape (..., 1)
+    """
+    largest = scores.real.max(axis=-1, keepdims=True)
+    return largest + np.log(np.exp(scores - largest).sum(axis=-1, keepdims=True))
+
+
+def softmax_forward(scores):
+    """Compute ``w_s = exp(scores_s) / sum_r exp(scores_r)`` over the last axis.
+
+    Parameters
+    ----------
+    scores : ndarray, shape (..., n)
+
+    Returns
+    -------
+    ndarray, shape (..., n)
+        Each row sums to 1.
+    """
+    return np.exp(scores - log_sum_exp(scores))
+
+
+def softmax_backward(dweights, weights):
+    """Multiply by the softmax's Jacobian ``dw_s/dscore_r = w_s (delta_sr - w_r)``.
+
+    ``dscores = w * (dw - sum(dw * w))``: a weight rises with its own score (the diagonal) and
+    falls with every other one, because the row must keep summing to 1.
+
+    Parameters
+    ----------
+    dweights, weights : ndarray, shape (..., n)
+
+    Returns
+    -------
+    ndarray, shape (..., n)
+        The gradient of the scores.
+    """
+    shared = (dweights * weights).sum(axis=-1, keepdims=True)
+    return weights * (dweights - shared)

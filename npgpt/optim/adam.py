@@ -1,0 +1,155 @@
+"""Adam and AdamW."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from npgpt import ops
+from npgpt.layers import Parameter
+
+
+class Adam:
+    """Adam (Kingma and Ba 2015, arXiv 1412.6980, algorithm 1).
+
+    ``m`` and ``v`` are running means of the gradient and of its square; a step is
+    ``value -= lr * m_hat / (sqrt(v_hat) + eps)``, with both means divided by ``1 - beta^step``
+    because they start at zero.
+
+    Parameters
+    ----------
+    parameters : iterable of Parameter
+        Two of the same name are refused, unless unnamed.
+    lr : float
+        Learning rate; a plain attribute that a schedule sets between steps.
+    betas : (float, float)
+        Decay of the two running means.
+    eps : float
+    weight_decay : float
+        Added to the gradient as ``weight_decay * value`` (an L2 penalty), for every parameter.
+
+    Attributes
+    ----------
+    step_count : int
+        Steps taken.
+    m, v : list of ndarray
+        The running means, in the parameters' order.
+
+    Raises
+    ------
+    ValueError
+        If there is no parameter, or a number is out of range.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Parameter],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ):
+        self.parameters = list(parameters)
+        who = type(self).__name__
+        if not self.parameters:
+            raise ValueError(f"{who}: there are no parameters to optimise.")
+        if not lr >= 0.0:
+            raise ValueError(f"{who}: lr must be at least 0, got {lr}.")
+        if not all(0.0 <= beta < 1.0 for beta in betas):
+            raise ValueError(f"{who}: betas must be at least 0 and below 1, got {betas}.")
+        if not eps > 0.0:
+            raise ValueError(f"{who}: eps must be positive, got {eps}.")
+        if not weight_decay >= 0.0:
+            raise ValueError(f"{who}: weight_decay must be at least 0, got {weight_decay}.")
+        self.lr, self.betas, self.eps, self.weight_decay = lr, betas, eps, weight_decay
+        self.step_count = 0
+        self.m = [np.zeros_like(parameter.value) for parameter in self.parameters]
+        self.v = [np.zeros_like(parameter.value) for parameter in self.parameters]
+
+    def step(self) -> None:
+        """Update every parameter from its gradient."""
+        self.step_count += 1
+        for parameter, m, v in zip(self.parameters, self.m, self.v, strict=True):
+            self._update(parameter, m, v)
+
+    def zero_grad(self) -> None:
+        """Set every gradient to zero."""
+        for parameter in self.parameters:
+            parameter.zero_grad()
+
+    def _update(self, parameter: Parameter, m: np.ndarray, v: np.ndarray) -> None:
+        ops.adam_update(
+            parameter.value,
+            parameter.grad,
+            m,
+            v,
+            self.step_count,
+            self.lr,
+            *self.betas,
+            self.eps,
+            self.weight_decay,
+        )
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Map ``m.<name>`` and ``v.<name>`` to arrays (not copies), and ``step_count``."""
+        arrays = {"step_count": np.array(self.step_count)}
+        for parameter, m, v in zip(self.parameters, self.m, self.v, strict=True):
+            arrays[f"m.{parameter.name}"] = m
+            arrays[f"v.{parameter.name}"] = v
+        return arrays
+
+    def load_state_dict(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take the state back; parameters must have the names and shapes they had.
+
+        Raises
+        ------
+        ValueError
+            If an array is missing or has another shape; nothing is changed then.
+        """
+        mine = self.state_dict()
+        for name, array in mine.items():
+            if name not in arrays or arrays[name].shape != array.shape:
+                raise ValueError(
+                    f"{type(self).__name__}.load_state_dict: {name} is missing or does not have "
+                    f"the shape {array.shape}."
+                )
+        for name, array in mine.items():
+            array[...] = arrays[name]
+        self.step_count = int(arrays["step_count"])
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019, arXiv 1711.05101, alg. 2).
+
+    ``value *= 1 - lr * weight_decay``, then the Adam step. The decay skips parameters whose
+    ``decay`` is False: biases and the gains of norms.
+
+    Parameters
+    ----------
+    parameters, lr, betas, eps, weight_decay
+        As for `Adam`. The defaults are those of GPT training rather than PyTorch's.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Parameter],
+        lr: float = 3e-4,
+        betas: tuple[float, float] = (0.9, 0.95),
+        eps: float = 1e-8,
+        weight_decay: float = 0.1,
+    ):
+        super().__init__(parameters, lr, betas, eps, weight_decay)
+
+    def _update(self, parameter: Parameter, m: np.ndarray, v: np.ndarray) -> None:
+        ops.adamw_update(
+            parameter.value,
+            parameter.grad,
+            m,
+            v,
+            self.step_count,
+            self.lr,
+            *self.betas,
+            self.eps,
+            self.weight_decay if parameter.decay else 0.0,
+        )

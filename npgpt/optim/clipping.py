@@ -1,0 +1,51 @@
+"""Clipping by the global norm (Pascanu, Mikolov and Bengio 2013, arXiv 1211.5063, section 3.2)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from npgpt import ops
+from npgpt.layers import Parameter
+
+
+def grad_norm(parameters: Sequence[Parameter]) -> float:
+    """Compute the Euclidean norm of all gradients taken as one vector.
+
+    Parameters
+    ----------
+    parameters : sequence of Parameter
+
+    Returns
+    -------
+    float
+    """
+    return math.sqrt(sum(float(ops.sum_of_squares(parameter.grad)) for parameter in parameters))
+
+
+def clip_grad_norm(parameters: Sequence[Parameter], max_norm: float) -> float:
+    """Scale all gradients so that their global norm is at most ``max_norm``.
+
+    Parameters
+    ----------
+    parameters : sequence of Parameter
+    max_norm : float
+        Positive; infinity measures and scales nothing.
+
+    Returns
+    -------
+    float
+        The norm before clipping.
+
+    Raises
+    ------
+    ValueError
+        If ``max_norm`` is not positive.
+    """
+    if not max_norm > 0.0:
+        raise ValueError(f"clip_grad_norm: max_norm must be positive, got {max_norm}.")
+    norm = grad_norm(parameters)
+    if norm > max_norm:
+        for parameter in parameters:
+            parameter.grad *= parameter.grad.dtype.type(max_norm / norm)
+    return norm
