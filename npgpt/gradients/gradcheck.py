@@ -31,9 +31,9 @@ def gradcheck(
     """Check that backward computes the derivative of forward.
 
     The output ``y`` is made a number, ``L = sum(r * y)`` with a random ``r``; ``backward(r)`` must
-    give the derivative of ``L`` by every element of every input and parameter. Of an array with more
-    than ``max_coordinates`` elements a random sample is compared, and always two derivatives along
-    random directions, which involve all elements.
+    give the derivative of ``L`` by every element of every input and parameter. Of an array with
+    more than ``max_coordinates`` elements a random sample is compared, and always two derivatives
+    along random directions, which involve all elements.
 
     Parameters
     ----------
@@ -90,9 +90,8 @@ def gradcheck(
     results = []
     differentiate = _central_derivative if method == "central" else _complex_derivative
     for name, gradient in analytic.items():
-        changes = [
-            (f"direction {i}", rng.standard_normal(gradient.shape)) for i in range(DIRECTIONS)
-        ]
+        directions = rng.standard_normal((DIRECTIONS, *gradient.shape))
+        changes = [(f"direction {i}", direction) for i, direction in enumerate(directions)]
         for index in _sample_indices(gradient.shape, max_coordinates, rng):
             unit = np.zeros(gradient.shape)
             unit[index] = 1.0

@@ -92,8 +92,6 @@ def check_suite(
     for name in names:
         rng = np.random.default_rng(seed)
         layer, inputs = SUITE[name](rng)
-        for (
-            parameter
-        ) in layer.parameters():  # away from gains of 1 and biases of 0, which hide terms
+        for parameter in layer.parameters():  # gains of 1 and biases of 0 would hide terms
             parameter.value += 0.3 * rng.standard_normal(parameter.shape).astype(np.float32)
         yield name, gradcheck(layer, *inputs, method=method, max_coordinates=40, seed=seed)

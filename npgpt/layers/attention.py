@@ -85,13 +85,13 @@ class MultiHeadAttention(Layer):
     def backward(self, dy):
         """Add to the gradients of both maps; return that of ``x``, (batch, time, d_model)."""
         in_steps, *saved = self._recall()
-        attend_backward = (
-            self._attend_in_steps_backward if in_steps else self._attend_fused_backward
-        )
         dy = self.tap_grad("output", dy)
         dcontext = self._separate_heads(self.projection.backward(dy))
         dcontext = self.tap_grad("context", dcontext)
-        dq, dk, dv = attend_backward(dcontext, *saved)
+        if in_steps:
+            dq, dk, dv = self._attend_in_steps_backward(dcontext, *saved)
+        else:
+            dq, dk, dv = self._attend_fused_backward(dcontext, *saved)
         dq, dk, dv = self.tap_grad("q", dq), self.tap_grad("k", dk), self.tap_grad("v", dv)
         return self.qkv.backward(self._merge_heads(dq, dk, dv))
 

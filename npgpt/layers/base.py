@@ -22,8 +22,6 @@ class Parameter:
     ----------
     name : str
         Dotted path in the model, such as ``"blocks.3.attention.qkv.weight"``.
-    grad : ndarray
-        Sum of the gradients since `zero_grad`; made, as zeros, when first asked for.
     """
 
     def __init__(self, value: np.ndarray, decay: bool | None = None):
@@ -34,6 +32,7 @@ class Parameter:
 
     @property
     def grad(self) -> np.ndarray:
+        """Sum of the gradients since `zero_grad`; made, as zeros, when first asked for."""
         if self._grad is None:
             self._grad = np.zeros_like(self.value)
         return self._grad
@@ -49,10 +48,12 @@ class Parameter:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """The value's shape."""
         return self.value.shape
 
     @property
     def size(self) -> int:
+        """How many numbers the value holds."""
         return self.value.size
 
     def astype(self, dtype: np.dtype | type) -> None:

@@ -7,9 +7,9 @@ from npgpt.layers.base import Layer
 class Dropout(Layer):
     """Zero each element with probability ``p`` while training, and scale the rest by 1/(1-p).
 
-    (Srivastava et al. 2014, JMLR 15, in its inverted form: evaluation is the identity.) The mask is
-    a function of (seed, stream, step) and the element's place, so it is never stored: backward draws
-    it again, and a run that resumes at the same step draws the same masks.
+    (Srivastava et al. 2014, JMLR 15, in its inverted form: evaluation is the identity.) The mask
+    is a function of (seed, stream, step) and the element's place, so it is never stored: backward
+    draws it again, and a run that resumes at the same step draws the same masks.
 
     Parameters
     ----------

@@ -13,9 +13,9 @@ class OutputHead(Layer):
     ----------
     d_model, vocab_size : int
     tied_to : Parameter, optional
-        The token embedding's weight, (vocab_size, d_model). The head then *is* that parameter, which
-        gets the gradients of both uses (Press and Wolf 2017, arXiv 1608.05859). Without it the head
-        has a weight of its own.
+        The token embedding's weight, (vocab_size, d_model). The head then *is* that parameter,
+        which gets the gradients of both uses (Press and Wolf 2017, arXiv 1608.05859). Without it
+        the head has a weight of its own.
     rng, dtype
         As for `Linear`; used for a weight of its own.
 

@@ -119,8 +119,8 @@ class GPT(Layer):
     def backward(self, dloss: float = 1.0) -> None:
         """Add the gradient of `loss`, times ``dloss``, to every parameter's ``.grad``.
 
-        Gradients add up over calls: for the mean over ``n`` batches, call it after each batch's loss
-        with ``dloss=1 / n``.
+        Gradients add up over calls: for the mean over ``n`` batches, call it after each batch's
+        loss with ``dloss=1 / n``.
         """
         if self.cross_entropy.saved is None:
             raise RuntimeError("GPT: backward needs a call of loss before it.")

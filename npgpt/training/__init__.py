@@ -1,1 +1,23 @@
-class Trainer: ...
+"""Training: the loop, its checkpoints and metrics, and the folder that a run lives in."""
+
+from npgpt.training.callbacks import Callback
+from npgpt.training.checkpoints import load_checkpoint, save_checkpoint
+from npgpt.training.config import TrainingConfig
+from npgpt.training.evaluation import Evaluation, evaluate
+from npgpt.training.metrics import MetricsLog, read_metrics
+from npgpt.training.run import Run
+from npgpt.training.trainer import Trainer, TrainingState
+
+__all__ = [
+    "Callback",
+    "Evaluation",
+    "MetricsLog",
+    "Run",
+    "Trainer",
+    "TrainingConfig",
+    "TrainingState",
+    "evaluate",
+    "load_checkpoint",
+    "read_metrics",
+    "save_checkpoint",
+]

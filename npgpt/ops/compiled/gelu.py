@@ -15,7 +15,7 @@ INV_SQRT_2_PI = 1.0 / math.sqrt(2.0 * math.pi)
 
 @parallel_kernel()
 def _tanh_forward(x, y):
-    one, half = x.dtype.type(1.0), x.dtype.type(0.5)
+    one = x.dtype.type(1.0)
     root, cubic = x.dtype.type(2.0 * SQRT_2_OVER_PI), x.dtype.type(CUBIC)
     for i in prange(x.size):
         # (1 + tanh u)/2 = 1/(1 + exp(-2u)): one exponential

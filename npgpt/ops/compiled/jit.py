@@ -2,8 +2,14 @@
 
 import functools
 import math
+import os
 
 import numpy as np
+
+# BLAS and Numba have threads of their own on the same cores, and they work by turns. Numba's must
+# sleep while BLAS works, not spin; the OpenMP library reads this once, when Numba loads it.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 from numba import njit, types
 from numba.extending import overload
 

@@ -59,9 +59,10 @@ def layer_norm_backward(dy, x, mean, rstd, gamma, dgamma, dbeta):
     if dbeta is not None:
         dbeta += dy.sum(axis=rows)
     dx_hat = gamma * dy
-    direct = dx_hat  # term 1: through the element itself
-    through_mean = dx_hat.mean(axis=-1, keepdims=True)  # term 2: every element moves the mean
-    through_variance = x_hat * (dx_hat * x_hat).mean(
-        axis=-1, keepdims=True
-    )  # term 3: and the scale
+    # term 1: through the element itself
+    direct = dx_hat
+    # term 2: every element moves the mean
+    through_mean = dx_hat.mean(axis=-1, keepdims=True)
+    # term 3: every element moves the variance
+    through_variance = x_hat * (dx_hat * x_hat).mean(axis=-1, keepdims=True)
     return rstd * (direct - through_mean - through_variance)

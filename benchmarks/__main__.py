@@ -1,0 +1,19 @@
+"""Run one part of the benchmarks: ``python -m benchmarks --help``."""
+
+from __future__ import annotations
+
+import typer
+
+from benchmarks.shakespeare import shakespeare
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+app.command("shakespeare")(shakespeare)
+
+
+@app.callback()
+def _parts() -> None:
+    """Measure npgpt. Each part is a command."""
+
+
+if __name__ == "__main__":
+    app()

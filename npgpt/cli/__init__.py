@@ -1,0 +1,24 @@
+"""The npgpt command: one file a subcommand, each a thin layer over the library.
+
+Libraries are imported inside the commands where they are slow to load, so that ``--help`` answers at
+once.
+"""
+
+from npgpt.cli.app import app, main
+from npgpt.cli.evaluate import evaluate_command
+from npgpt.cli.generate import generate_command
+from npgpt.cli.gradcheck import gradcheck_command
+from npgpt.cli.info import info_command
+from npgpt.cli.train import train_command
+
+COMMANDS = {
+    "train": train_command,
+    "generate": generate_command,
+    "eval": evaluate_command,
+    "info": info_command,
+    "gradcheck": gradcheck_command,
+}
+for name, command in COMMANDS.items():
+    app.command(name)(command)
+
+__all__ = ["app", "main"]

@@ -1,0 +1,78 @@
+"""The application object, and how errors reach the user."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+import npgpt
+
+INTERRUPTED = 130  # what a shell reports for a program that SIGINT ended
+
+app = typer.Typer(
+    name="npgpt",
+    help="Train, study and run GPT in NumPy, with every gradient written by hand.",
+    epilog="Start with: npgpt train",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+console = Console(highlight=False)
+error_console = Console(stderr=True, highlight=False)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"npgpt {npgpt.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+def tells_errors(command):
+    """Make a command print its errors as one sentence and exit with status 1.
+
+    With ``NPGPT_TRACEBACK=1`` in the environment the traceback is shown instead.
+    """
+
+    @functools.wraps(command)
+    def wrapped(*args, **kwargs):
+        if os.environ.get("NPGPT_TRACEBACK"):
+            return command(*args, **kwargs)
+        try:
+            return command(*args, **kwargs)
+        except BrokenPipeError:
+            # the reader of our output has gone (as in "npgpt generate ... | head"): not an error
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
+        except KeyboardInterrupt:
+            print("\nInterrupted.", file=sys.stderr)
+            raise typer.Exit(INTERRUPTED) from None
+        except MemoryError as error:
+            print(f"Error: not enough memory ({error}).", file=sys.stderr)
+            raise typer.Exit(1) from None
+        except (ValueError, RuntimeError, OSError) as error:
+            print(f"Error: {error}", file=sys.stderr)
+            raise typer.Exit(1) from None
+
+    return wrapped
+
+
+def main() -> None:
+    """Run the npgpt command."""
+    app()

@@ -1,0 +1,81 @@
+"""npgpt eval."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from npgpt.cli.app import console, tells_errors
+from npgpt.cli.generate import Checkpoint, RunFolder, check_checkpoint
+
+
+@tells_errors
+def evaluate_command(
+    run_folder: RunFolder,
+    text: Annotated[
+        str | None,
+        typer.Argument(help="A text file, folder or glob; by default the run's held-out text."),
+    ] = None,
+    checkpoint: Checkpoint = "best",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Measure how well a model predicts text: loss, perplexity, bits per byte.
+
+    The loss is the mean cross-entropy in nats a token. Bits per byte compares models with
+    different tokenizers.
+
+    [bold]Examples[/bold]
+
+      npgpt eval runs/python-docs-1
+
+      npgpt eval runs/python-docs-1 README.md --json
+    """
+    from npgpt.cli.progress import compile_kernels, progress_bar
+    from npgpt.data import HeldOutBatches, TokenWindows, encode_documents, load_corpus
+    from npgpt.training import Run, evaluate
+
+    check_checkpoint(checkpoint)
+    run = Run.open(run_folder)
+    if text is None:
+        corpus = run.load_corpus()
+        name = f"held-out part of {corpus.name}"
+        _, batches = run.loaders(corpus)
+    else:
+        corpus = load_corpus(text)
+        name = corpus.name
+        ids = encode_documents(corpus.documents, run.tokenizer)
+        windows = TokenWindows(ids, run.config.context_length)
+        batches = HeldOutBatches(windows, run.config.batch_size)
+    model = run.load_model(checkpoint)
+    compile_kernels(console)
+    done = 0
+    with progress_bar(console, "Evaluating") as progress:
+
+        def on_batch() -> None:
+            nonlocal done
+            done += 1
+            progress(done, len(batches))
+
+        result = evaluate(model, batches, run.tokenizer.bytes_per_token(), on_batch=on_batch)
+    numbers = {
+        "text": name,
+        "checkpoint": checkpoint,
+        "tokens": result.tokens,
+        "loss": result.loss,
+        "perplexity": result.perplexity,
+        "bits_per_byte": result.bits_per_byte,
+    }
+    if as_json:
+        print(json.dumps(numbers))
+        return
+    for key, value in numbers.items():
+        shown = (
+            f"{value:,.4f}"
+            if isinstance(value, float)
+            else f"{value:,}"
+            if isinstance(value, int)
+            else value
+        )
+        console.print(f"{key.replace('_', ' '):<14} {shown}", markup=False, soft_wrap=True)

@@ -1,0 +1,96 @@
+"""npgpt info."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from npgpt.cli.app import console, tells_errors
+
+
+@tells_errors
+def info_command(
+    run_folder: Annotated[
+        Path | None, typer.Argument(metavar="[RUN]", help="A run folder of npgpt train.")
+    ] = None,
+) -> None:
+    """Describe a run: its settings, its model layer by layer, how far it came.
+
+    Without a run: the versions and the number of threads in use, for a bug report.
+
+    [bold]Examples[/bold]
+
+      npgpt info runs/python-docs-1
+
+      npgpt info
+    """
+    if run_folder is None:
+        _describe_installation()
+    else:
+        _describe_run(run_folder)
+
+
+def _describe_installation() -> None:
+    from importlib.metadata import version
+
+    import numba
+
+    import npgpt
+
+    table = _two_columns()
+    table.add_row("npgpt", npgpt.__version__)
+    table.add_row("Python", f"{platform.python_version()} on {platform.platform()}")
+    for package in ("numpy", "numba", "regex", "safetensors", "matplotlib"):
+        table.add_row(package, version(package))
+    table.add_row("backend", npgpt.ops.backend())
+    table.add_row("threads", str(numba.get_num_threads()))
+    console.print(table)
+
+
+def _describe_run(run_folder: Path) -> None:
+    from npgpt.models import GPT
+    from npgpt.training import Run
+    from npgpt.training.run import CHECKPOINTS
+
+    run = Run.open(run_folder)
+    settings = _two_columns()
+    for key, value in run.config.to_dict().items():
+        settings.add_row(key, str(value))
+    console.print(f"[bold]Run {run.folder}[/bold]", soft_wrap=True)
+    console.print(settings)
+
+    metrics = run.metrics
+    evaluations = [line for line in metrics if line["kind"] == "evaluation"]
+    steps = [line for line in metrics if line["kind"] == "step"]
+    done = steps[-1]["step"] if steps else 0
+    console.print(f"\n[bold]Progress[/bold]: {done} of {run.config.steps} steps")
+    if evaluations:
+        best = min(evaluations, key=lambda line: line["loss"])
+        console.print(f"best held-out loss {best['loss']:.4f} at step {best['step']}")
+    for name, file in CHECKPOINTS.items():
+        path = run.folder / file
+        size = f"{path.stat().st_size / 1e6:,.1f} MB" if path.exists() else "not written yet"
+        console.print(f"{name} checkpoint: {size}")
+
+    summary = GPT(run.model_config).summary()
+    table = Table(title="Model", title_style="bold", title_justify="left", box=None, pad_edge=False)
+    for column in ("parameter", "layer", "shape"):
+        table.add_column(column)
+    table.add_column("parameters", justify="right")
+    for row in summary.cells():
+        table.add_row(*row)
+    table.add_section()
+    table.add_row("total", "", "", f"{summary.total:,}", style="bold")
+    console.print()
+    console.print(table)
+
+
+def _two_columns() -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    return table

@@ -1,0 +1,161 @@
+"""What a person at a terminal sees while something runs."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from rich.console import Console
+from rich.panel import Panel
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from npgpt.models import GPT, GPTConfig
+from npgpt.optim import AdamW, clip_grad_norm
+from npgpt.tokenizers import Tokenizer
+from npgpt.training.callbacks import Callback, EvaluationMetrics, StepMetrics
+
+SMOOTHING = 0.9  # of the tokens a second that the bar shows
+
+
+@contextlib.contextmanager
+def progress_bar(console: Console, label: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar while the block runs; it yields a function of (done, total).
+
+    Nothing is shown when the output is not a terminal.
+    """
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task(label, total=None)
+
+        def update(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield update
+
+
+def compile_kernels(console: Console, dropout: float = 0.0) -> None:
+    """Compile what a training step needs, or load it from the cache of an earlier run."""
+    with console.status("Compiling kernels: this takes about half a minute, the first time only."):
+        config = GPTConfig(4, 2, n_layers=1, n_heads=1, d_model=4, dropout=dropout)
+        model = GPT(config)
+        ids = np.zeros((1, 2), np.int64)
+        model.loss(ids, ids)
+        model.backward()
+        clip_grad_norm(model.parameters(), 1.0)
+        AdamW(model.parameters()).step()
+
+
+class TrainingProgress(Callback):
+    """A progress bar with loss, learning rate, gradient norm, speed and time left.
+
+    At each evaluation the held-out loss stays on the screen, with a sample of the model's text.
+    When the output is not a terminal, only the line of each evaluation is printed.
+
+    Parameters
+    ----------
+    console : Console
+    sample : function
+        From the model to a text.
+    """
+
+    def __init__(self, console: Console, sample: Callable[[GPT], str]):
+        self._console, self._sample = console, sample
+        self._tokens_per_second = 0.0
+        self._bar = Progress(
+            TextColumn("step"),
+            MofNCompleteColumn(),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[numbers]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+
+    def on_start(self, trainer) -> None:
+        self._last_loss = float("nan")
+        self._task = self._bar.add_task(
+            "", total=trainer.steps, completed=trainer.state.step, numbers=""
+        )
+        self._bar.start()
+
+    def on_step(self, trainer, metrics: StepMetrics) -> None:
+        now = metrics.tokens / metrics.seconds
+        before = self._tokens_per_second or now
+        self._tokens_per_second = SMOOTHING * before + (1 - SMOOTHING) * now
+        self._last_loss = metrics.loss
+        numbers = (
+            f"loss {metrics.loss:.3f}  lr {metrics.lr:.1e}  grad norm {metrics.grad_norm:.2f}  "
+            f"{self._tokens_per_second:,.0f} tokens/s"
+        )
+        self._bar.update(self._task, completed=metrics.step, numbers=numbers)
+
+    def on_evaluation(self, trainer, metrics: EvaluationMetrics) -> None:
+        best = ", the best so far" if metrics.best and metrics.step else ""
+        training = f"training loss {self._last_loss:.3f}, " if metrics.step else ""
+        self._console.print(
+            f"step {metrics.step:>5}  {training}held-out loss {metrics.loss:.3f}{best}",
+            soft_wrap=True,
+        )
+        if self._console.is_terminal and metrics.step:
+            self._console.print(
+                Panel(Text(self._sample(trainer.model)), title="sample", border_style="dim")
+            )
+
+    def on_end(self, trainer) -> None:
+        self._bar.stop()
+
+
+def sample_text(
+    model: GPT, tokenizer: Tokenizer, seed: int, max_new_tokens: int = 100, temperature: float = 0.8
+) -> str:
+    """Let the model write from an empty prompt."""
+    prompt = start_of_text(tokenizer)
+    ids = model.generate(
+        prompt,
+        max_new_tokens,
+        temperature,
+        seed=seed,
+        stop_id=tokenizer.end_of_text_id,
+    )
+    text = ids[len(prompt) :]
+    if tokenizer.end_of_text_id is not None:
+        text = text[text != tokenizer.end_of_text_id]
+    return tokenizer.decode(text)
+
+
+def start_of_text(tokenizer: Tokenizer) -> np.ndarray:
+    """Return the ids an empty prompt stands for: a document's start, or a new line."""
+    if tokenizer.end_of_text_id is not None:
+        return np.array([tokenizer.end_of_text_id])
+    try:
+        return tokenizer.encode("\n")
+    except ValueError:  # a text of one line has no such character
+        return np.array([0])
+
+
+class Stopwatch:
+    """Seconds since it was made, in words."""
+
+    def __init__(self) -> None:
+        self._began = time.perf_counter()
+
+    def __str__(self) -> str:
+        seconds = time.perf_counter() - self._began
+        if seconds < 120:
+            return f"{seconds:.0f} s"
+        return f"{seconds / 60:.1f} min"

@@ -1,0 +1,228 @@
+"""npgpt train."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from npgpt.cli.app import INTERRUPTED, console, tells_errors
+
+DATA, MODEL, OPTIMISATION = "Text", "Model", "Optimisation"
+
+
+@tells_errors
+def train_command(
+    context: typer.Context,
+    corpus: Annotated[
+        str,
+        typer.Argument(
+            help="python-docs (the help texts that come with Python), or the path of a text file, "
+            "of a folder with .txt and .md files, or a glob in quotes."
+        ),
+    ] = "python-docs",
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Run folder to make; by default runs/CORPUS-1, -2, ...", metavar="RUN"),
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            help="Go on with this run, bit for bit as if it had not stopped.", metavar="RUN"
+        ),
+    ] = None,
+    tokenizer: Annotated[
+        str, typer.Option(help="bpe (byte pairs) or char.", rich_help_panel=DATA)
+    ] = "bpe",
+    vocab_size: Annotated[
+        int, typer.Option(help="Tokens of a bpe vocabulary.", min=1, rich_help_panel=DATA)
+    ] = 1024,
+    validation_fraction: Annotated[
+        float, typer.Option(help="Share of the text that is held out.", rich_help_panel=DATA)
+    ] = 0.1,
+    stride: Annotated[
+        int,
+        typer.Option(
+            help="Tokens between the starts of training windows.", min=1, rich_help_panel=DATA
+        ),
+    ] = 1,
+    context_length: Annotated[
+        int, typer.Option("--context-length", "--context", min=1, rich_help_panel=MODEL)
+    ] = 128,
+    n_layers: Annotated[
+        int, typer.Option("--n-layers", "--layers", min=1, rich_help_panel=MODEL)
+    ] = 4,
+    n_heads: Annotated[int, typer.Option("--n-heads", "--heads", min=1, rich_help_panel=MODEL)] = 4,
+    d_model: Annotated[
+        int, typer.Option(help="Width; a multiple of the heads.", min=1, rich_help_panel=MODEL)
+    ] = 192,
+    dropout: Annotated[float, typer.Option(rich_help_panel=MODEL)] = 0.0,
+    bias: Annotated[bool, typer.Option(rich_help_panel=MODEL)] = True,
+    tie_embeddings: Annotated[
+        bool, typer.Option(help="Share the output head's weight.", rich_help_panel=MODEL)
+    ] = True,
+    steps: Annotated[int, typer.Option(min=1, rich_help_panel=OPTIMISATION)] = 600,
+    batch_size: Annotated[int, typer.Option(min=1, rich_help_panel=OPTIMISATION)] = 16,
+    grad_accumulation: Annotated[
+        int, typer.Option(help="Batches a step.", min=1, rich_help_panel=OPTIMISATION)
+    ] = 1,
+    lr: Annotated[
+        float, typer.Option(help="Highest learning rate.", min=0, rich_help_panel=OPTIMISATION)
+    ] = 2e-3,
+    min_lr: Annotated[
+        float | None,
+        typer.Option(
+            help="Rate at the end.", min=0, show_default="lr / 10", rich_help_panel=OPTIMISATION
+        ),
+    ] = None,
+    warmup_steps: Annotated[
+        int | None,
+        typer.Option(min=0, show_default="steps / 20", rich_help_panel=OPTIMISATION),
+    ] = None,
+    beta1: Annotated[float, typer.Option(rich_help_panel=OPTIMISATION)] = 0.9,
+    beta2: Annotated[float, typer.Option(rich_help_panel=OPTIMISATION)] = 0.99,
+    weight_decay: Annotated[float, typer.Option(min=0, rich_help_panel=OPTIMISATION)] = 0.1,
+    clip_norm: Annotated[
+        float, typer.Option(help="Largest gradient norm.", rich_help_panel=OPTIMISATION)
+    ] = 1.0,
+    eval_every: Annotated[
+        int | None,
+        typer.Option(
+            help="Steps between evaluations and checkpoints.",
+            min=1,
+            show_default="steps / 5",
+            rich_help_panel=OPTIMISATION,
+        ),
+    ] = None,
+    eval_batches: Annotated[
+        int,
+        typer.Option(
+            help="Batches of an evaluation; 0 is all.", min=0, rich_help_panel=OPTIMISATION
+        ),
+    ] = 0,
+    seed: Annotated[int, typer.Option(min=0, rich_help_panel=OPTIMISATION)] = 0,
+) -> None:
+    """Train a GPT on a text, from scratch.
+
+    Without arguments it learns from Python's own help texts, in under two minutes on two cores.
+    Ctrl-C saves the run and says how to go on.
+
+    [bold]Examples[/bold]
+
+      npgpt train
+
+      npgpt train shakespeare.txt --tokenizer char --steps 2000 --out runs/shakespeare
+
+      npgpt train --resume runs/shakespeare
+    """
+    from npgpt.training import Run, TrainingConfig
+
+    if resume is not None:
+        _refuse_settings(context)
+        _train(Run.open(resume), resuming=True)
+        return
+    settings = {
+        name: value
+        for name, value in context.params.items()
+        if name not in ("context", "out", "resume")
+    }
+    try:
+        config = TrainingConfig(**settings)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    from npgpt.cli.progress import progress_bar
+
+    with progress_bar(console, "Training the tokenizer") as progress:
+        run = Run.create(out or _next_free_folder(corpus), config, progress)
+    _train(run, resuming=False)
+
+
+def _refuse_settings(context: typer.Context) -> None:
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    given = [
+        name
+        for name, source in sources.items()
+        if source is not None and source.name == "COMMANDLINE" and name != "resume"
+    ]
+    if given:
+        names = ", ".join(given)
+        raise typer.BadParameter(f"a resumed run keeps its settings, so leave out: {names}.")
+
+
+def _next_free_folder(corpus: str) -> Path:
+    """Return runs/NAME-1, or the first number after it that is free."""
+    stem = Path(corpus.replace("*", "")).stem or "text"
+    number = 1
+    while (folder := Path("runs") / f"{stem}-{number}").exists():
+        number += 1
+    return folder
+
+
+def _train(run, resuming: bool) -> None:
+    from npgpt.cli.progress import Stopwatch, TrainingProgress, compile_kernels, sample_text
+
+    watch = Stopwatch()
+    compile_kernels(console, run.config.dropout)
+    corpus = run.load_corpus()
+    seed = run.config.seed
+    progress = TrainingProgress(console, lambda model: sample_text(model, run.tokenizer, seed))
+    trainer = run.trainer(corpus, [progress])
+    _introduce(run, corpus, trainer)
+    if resuming:
+        trainer.resume()
+        console.print(f"Going on from step {trainer.state.step} of {trainer.steps}.")
+    try:
+        state = trainer.fit()
+    finally:
+        _draw(run)
+    if trainer.stopped_by is not None and state.step < trainer.steps:
+        console.print(
+            f"Stopped at step {state.step} of {trainer.steps}; the run is saved. Go on with:"
+        )
+        console.print(f"  npgpt train --resume {run.folder}", soft_wrap=True)
+        raise typer.Exit(
+            INTERRUPTED if trainer.stopped_by == signal.SIGINT else 128 + signal.SIGTERM
+        )
+    _conclude(run, state, watch)
+
+
+def _introduce(run, corpus, trainer) -> None:
+    train_tokens = len(trainer.train_loader.dataset.ids)
+    console.print(
+        f"[bold]{corpus.name}[/bold]: {corpus.num_characters:,} characters, "
+        f"{train_tokens:,} tokens to train on, vocabulary of {run.tokenizer.vocab_size:,} "
+        f"({run.config.tokenizer})"
+    )
+    config = run.config
+    console.print(
+        f"GPT of {trainer.model.num_parameters():,} parameters: {config.n_layers} layers, "
+        f"{config.n_heads} heads, d_model {config.d_model}, context {config.context_length}"
+    )
+    console.print(f"Run folder: {run.folder}", soft_wrap=True)
+
+
+def _draw(run) -> None:
+    from npgpt.training.plot import plot_loss
+    from npgpt.training.run import PLOT
+
+    metrics = run.metrics
+    if metrics:
+        plot_loss(metrics, run.folder / PLOT, f"npgpt: {run.folder.name}")
+
+
+def _conclude(run, state, watch) -> None:
+    from rich.text import Text
+
+    from npgpt.cli.progress import sample_text
+    from npgpt.training.run import PLOT
+
+    console.print(
+        f"Done in {watch}: held-out loss {state.best_loss:.3f} at step {state.best_step}. "
+        "The model writes:"
+    )
+    text = sample_text(run.load_model(), run.tokenizer, run.config.seed + 1, max_new_tokens=200)
+    console.print(Text(text), soft_wrap=True)
+    console.print(f"Loss curve: {run.folder / PLOT}", soft_wrap=True)
+    console.print(f'Next: npgpt generate {run.folder} "The"', soft_wrap=True)

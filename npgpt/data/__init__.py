@@ -1,0 +1,27 @@
+"""Data: texts, windows of tokens, batches.
+
+`load_corpus` reads a text, `TokenWindows` cuts its ids in inputs and targets, `DataLoader` makes
+shuffled batches whose position can be saved, `HeldOutBatches` the ones to evaluate on.
+"""
+
+from npgpt.data.corpora import (
+    BUILT_IN_CORPORA,
+    Corpus,
+    encode_documents,
+    load_corpus,
+    split_corpus,
+)
+from npgpt.data.held_out import HeldOutBatches
+from npgpt.data.loader import DataLoader
+from npgpt.data.windows import TokenWindows
+
+__all__ = [
+    "BUILT_IN_CORPORA",
+    "Corpus",
+    "DataLoader",
+    "HeldOutBatches",
+    "TokenWindows",
+    "encode_documents",
+    "load_corpus",
+    "split_corpus",
+]

@@ -1,0 +1,180 @@
+"""Texts to learn from: built-in ones by name, the user's own by path."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import glob
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+TEXT_SUFFIXES = (".md", ".txt")
+LARGEST_UINT16_VOCABULARY = 2**16
+
+
+class Encoder(Protocol):
+    """The part of a tokenizer that is needed here."""
+
+    @property
+    def vocab_size(self) -> int: ...  # noqa: D102
+
+    @property
+    def end_of_text_id(self) -> int | None: ...  # noqa: D102
+
+    def encode(self, text: str) -> np.ndarray: ...  # noqa: D102
+
+
+@dataclasses.dataclass(frozen=True)
+class Corpus:
+    """A named list of documents.
+
+    Attributes
+    ----------
+    name : str
+    documents : list of str
+    """
+
+    name: str
+    documents: list[str]
+
+    @functools.cached_property
+    def num_characters(self) -> int:
+        """Characters of all documents."""
+        return sum(map(len, self.documents))
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """SHA-256, in hexadecimal, of the documents and of where each ends."""
+        digest = hashlib.sha256()
+        for document in self.documents:
+            content = document.encode("utf-8")
+            digest.update(len(content).to_bytes(8, "little"))
+            digest.update(content)
+        return digest.hexdigest()
+
+
+def _python_docs() -> list[str]:
+    """Return the texts behind Python's ``help("topics")``, about 465,000 characters."""
+    from pydoc_data.topics import topics
+
+    return [topics[name] for name in sorted(topics)]
+
+
+BUILT_IN_CORPORA: dict[str, Callable[[], list[str]]] = {"python-docs": _python_docs}
+
+
+def load_corpus(source: str | Path) -> Corpus:
+    """Read a corpus.
+
+    Parameters
+    ----------
+    source : str or Path
+        The name of a built-in corpus (``python-docs``; write ``./python-docs`` for a file of that
+        name), or the path of a UTF-8 text file, of a folder (all ``.txt`` and ``.md`` files below
+        it), or a glob such as ``texts/**/*.txt``. Each file is a document; files come in the order
+        of their names.
+
+    Returns
+    -------
+    Corpus
+
+    Raises
+    ------
+    FileNotFoundError
+        If nothing is there.
+    ValueError
+        If a file is empty or is not UTF-8.
+    """
+    if source in BUILT_IN_CORPORA:
+        return Corpus(str(source), BUILT_IN_CORPORA[str(source)]())
+    path = Path(source)
+    if path.is_file():
+        paths = [path]
+    elif path.is_dir():
+        paths = sorted(p for p in path.rglob("*") if p.suffix in TEXT_SUFFIXES and p.is_file())
+        if not paths:
+            raise FileNotFoundError(f"There is no .txt or .md file in the folder {path}.")
+    else:
+        found = glob.glob(str(source), recursive=True)
+        paths = sorted(p for p in map(Path, found) if p.is_file())
+        if not paths:
+            raise FileNotFoundError(
+                f"There is no file, folder or match for {source}, and no built-in corpus of that "
+                f"name (there is {', '.join(BUILT_IN_CORPORA)})."
+            )
+    return Corpus(path.name, [_read_text(p) for p in paths])
+
+
+def _read_text(path: Path) -> str:
+    content = path.read_bytes()  # bytes, so that line ends stay as they are
+    try:
+        text = content.decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} is not UTF-8 text: byte 0x{content[error.start]:02x} at offset {error.start} "
+            "cannot be decoded."
+        ) from None
+    if not text:
+        raise ValueError(f"{path} is empty.")
+    return text
+
+
+def split_corpus(corpus: Corpus, validation_fraction: float = 0.1) -> tuple[list[str], list[str]]:
+    """Cut off the end of a corpus, to validate on.
+
+    Parameters
+    ----------
+    corpus : Corpus
+    validation_fraction : float
+        Share of the characters, above 0 and below 1. The document in which the cut falls is
+        divided.
+
+    Returns
+    -------
+    train_documents, validation_documents : list of str
+
+    Raises
+    ------
+    ValueError
+        If the fraction is out of range.
+    """
+    if not 0.0 < validation_fraction < 1.0:
+        raise ValueError(
+            f"validation_fraction must be above 0 and below 1, got {validation_fraction}."
+        )
+    cut = int(corpus.num_characters * (1.0 - validation_fraction))
+    train_documents, validation_documents = [], []
+    for document in corpus.documents:
+        if document[:cut]:
+            train_documents.append(document[:cut])
+        if document[cut:]:
+            validation_documents.append(document[cut:])
+        cut = max(0, cut - len(document))
+    return train_documents, validation_documents
+
+
+def encode_documents(documents: Sequence[str], tokenizer: Encoder) -> np.ndarray:
+    """Encode documents to one array, with the end-of-text token between them.
+
+    Parameters
+    ----------
+    documents : sequence of str
+    tokenizer : Tokenizer
+        One without an end-of-text token joins the documents directly.
+
+    Returns
+    -------
+    ndarray of uint16, or of uint32 if the vocabulary is larger than 65,536
+    """
+    small = tokenizer.vocab_size <= LARGEST_UINT16_VOCABULARY
+    pieces = []
+    for i, document in enumerate(documents):
+        if i and tokenizer.end_of_text_id is not None:
+            pieces.append(np.array([tokenizer.end_of_text_id]))
+        pieces.append(tokenizer.encode(document))
+    ids = np.concatenate(pieces) if pieces else np.empty(0)
+    return ids.astype(np.uint16 if small else np.uint32)

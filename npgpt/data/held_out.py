@@ -1,0 +1,53 @@
+"""Batches for evaluation: the same ones, from the start, every time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from npgpt.data.windows import TokenWindows
+
+
+class HeldOutBatches:
+    """All windows of a data set in order, or an even spread of them.
+
+    Unlike `DataLoader` it has no position: every iteration begins at the first batch.
+
+    Parameters
+    ----------
+    dataset : TokenWindows
+    batch_size : int
+        The last batch may be smaller.
+    max_batches : int
+        At most so many batches, evenly spread; 0 means all.
+
+    Raises
+    ------
+    ValueError
+        If ``batch_size`` is below 1 or ``max_batches`` below 0.
+
+    Examples
+    --------
+    >>> batches = HeldOutBatches(TokenWindows(np.arange(100), 8), batch_size=4)
+    >>> [inputs.shape for inputs, targets in batches]
+    [(4, 8), (4, 8), (4, 8)]
+    """
+
+    def __init__(self, dataset: TokenWindows, batch_size: int, max_batches: int = 0):
+        if batch_size < 1:
+            raise ValueError(f"HeldOutBatches: batch_size must be at least 1, got {batch_size}.")
+        if max_batches < 0:
+            raise ValueError(f"HeldOutBatches: max_batches must be at least 0, got {max_batches}.")
+        self.dataset, self.batch_size = dataset, batch_size
+        count = len(dataset)
+        if max_batches:
+            count = min(count, max_batches * batch_size)
+        self._indices = np.arange(count) * len(dataset) // count
+
+    def __len__(self) -> int:
+        return -(-len(self._indices) // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for start in range(0, len(self._indices), self.batch_size):
+            yield self.dataset.batch(self._indices[start : start + self.batch_size])

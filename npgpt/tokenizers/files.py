@@ -1,0 +1,51 @@
+"""Reading a tokenizer file, whichever kind it is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TypeVar
+
+from npgpt.tokenizers.bpe import BPETokenizer
+from npgpt.tokenizers.char import CHAR_FORMAT, CharTokenizer
+
+T = TypeVar("T", BPETokenizer, CharTokenizer)
+
+
+def load(path: str | Path) -> BPETokenizer | CharTokenizer:
+    """Read a tokenizer file.
+
+    Parameters
+    ----------
+    path : path
+        Written by ``save``, or a byte-level BPE ``tokenizer.json`` of Hugging Face.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is damaged, or of a kind that is not known here.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no tokenizer file {path}.")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("its JSON is not an object")
+        if content.get("format") == CHAR_FORMAT:
+            return CharTokenizer.from_dict(content)
+        return BPETokenizer.from_dict(content)
+    except KeyError as error:
+        raise ValueError(f"{path} is not a whole tokenizer file: {error} is missing.") from None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is not a whole tokenizer file: {error}.") from None
+
+
+def load_as(kind: type[T], path: str | Path) -> T:
+    """Read a tokenizer file that must be of one kind."""
+    tokenizer = load(path)
+    if not isinstance(tokenizer, kind):
+        raise ValueError(f"{path} holds a {type(tokenizer).__name__}, not a {kind.__name__}.")
+    return tokenizer

@@ -1,0 +1,69 @@
+"""What can watch a training run."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from npgpt.training.trainer import Trainer
+
+
+@dataclasses.dataclass(frozen=True)
+class StepMetrics:
+    """One optimiser step.
+
+    Attributes
+    ----------
+    step : int
+        Steps done, this one included.
+    loss : float
+        Mean cross-entropy of the step's batches, in nats a token.
+    lr : float
+    grad_norm : float
+        Global norm of the gradient before clipping.
+    tokens : int
+        Target tokens of the step.
+    seconds : float
+    """
+
+    step: int
+    loss: float
+    lr: float
+    grad_norm: float
+    tokens: int
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationMetrics:
+    """One look at held-out text.
+
+    Attributes
+    ----------
+    step : int
+    loss : float
+        Mean cross-entropy in nats a token.
+    best : bool
+        Whether it is the lowest so far.
+    """
+
+    step: int
+    loss: float
+    best: bool
+
+
+class Callback:
+    """Base of what watches a run; every method does nothing until it is overridden."""
+
+    def on_start(self, trainer: Trainer) -> None:
+        """Run before the first step."""
+
+    def on_step(self, trainer: Trainer, metrics: StepMetrics) -> None:
+        """Run after each optimiser step."""
+
+    def on_evaluation(self, trainer: Trainer, metrics: EvaluationMetrics) -> None:
+        """Run after each evaluation, before the checkpoint is written."""
+
+    def on_end(self, trainer: Trainer) -> None:
+        """Run once at the end, also of a run that was interrupted or failed."""

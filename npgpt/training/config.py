@@ -1,0 +1,151 @@
+"""Everything that decides a training run."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from npgpt.models import GPTConfig
+
+TOKENIZERS = ("bpe", "char")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """What `npgpt train` can be told; the same config and corpus give the same run.
+
+    Parameters
+    ----------
+    corpus : str
+        ``python-docs``, or the path of a text file, a folder, or a glob.
+    tokenizer : {"bpe", "char"}
+    vocab_size : int
+        Tokens of a BPE vocabulary; a character vocabulary has the size it needs.
+    validation_fraction : float
+        Share of the text, at its end, that is held out.
+    context_length, n_layers, n_heads, d_model : int
+    dropout : float
+    bias, tie_embeddings : bool
+        As in `GPTConfig`.
+    stride : int
+        Distance between the starts of two training windows; 1 uses every position.
+    batch_size : int
+        Windows a batch.
+    grad_accumulation : int
+        Batches a step.
+    steps : int
+        Optimiser steps.
+    lr, min_lr : float
+        Highest learning rate, and the one at the end of the cosine; a tenth of it by default.
+    warmup_steps : int
+        A twentieth of the steps by default.
+    beta1, beta2, weight_decay : float
+        Of AdamW.
+    clip_norm : float
+        Largest global norm of the gradient.
+    eval_every : int
+        Steps between evaluations on held-out text, each followed by a checkpoint; a fifth of the
+        steps by default.
+    eval_batches : int
+        Most batches an evaluation looks at, spread evenly over the held-out text; 0 means all.
+    seed : int
+        Of the weights, the order of the batches, dropout, and the samples.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of range.
+    """
+
+    corpus: str = "python-docs"
+    tokenizer: str = "bpe"
+    vocab_size: int = 1024
+    validation_fraction: float = 0.1
+    context_length: int = 128
+    n_layers: int = 4
+    n_heads: int = 4
+    d_model: int = 192
+    dropout: float = 0.0
+    bias: bool = True
+    tie_embeddings: bool = True
+    stride: int = 1
+    batch_size: int = 16
+    grad_accumulation: int = 1
+    steps: int = 600
+    lr: float = 2e-3
+    min_lr: float | None = None
+    warmup_steps: int | None = None
+    beta1: float = 0.9
+    beta2: float = 0.99
+    weight_decay: float = 0.1
+    clip_norm: float = 1.0
+    eval_every: int | None = None
+    eval_batches: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        defaults = {
+            "min_lr": 0.1 * self.lr,
+            "warmup_steps": self.steps // 20,
+            "eval_every": max(1, self.steps // 5),
+        }
+        for name, value in defaults.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)  # the dataclass is frozen
+        if self.tokenizer not in TOKENIZERS:
+            raise ValueError(
+                f"tokenizer must be one of {', '.join(TOKENIZERS)}, got {self.tokenizer!r}."
+            )
+        if not 0.0 < self.validation_fraction < 1.0:
+            raise ValueError(
+                f"validation_fraction must be above 0 and below 1, got {self.validation_fraction}."
+            )
+        for name in ("stride", "batch_size", "grad_accumulation", "steps", "eval_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        for name in ("eval_batches", "warmup_steps", "weight_decay", "seed"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}.")
+        if not 0.0 <= self.min_lr <= self.lr:
+            raise ValueError(
+                f"learning rates must satisfy 0 <= min_lr <= lr, got lr {self.lr} and min_lr "
+                f"{self.min_lr}."
+            )
+        if not self.clip_norm > 0.0:
+            raise ValueError(f"clip_norm must be positive, got {self.clip_norm}.")
+        for name in ("beta1", "beta2"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise ValueError(
+                    f"{name} must be at least 0 and below 1, got {getattr(self, name)}."
+                )
+        if self.warmup_steps > self.steps:
+            raise ValueError(
+                f"warmup_steps must not exceed steps, got {self.warmup_steps} and {self.steps}."
+            )
+        self.model_config(self.vocab_size)
+
+    def model_config(self, vocab_size: int) -> GPTConfig:
+        """Return the model's shape for a vocabulary of this size."""
+        return GPTConfig(
+            vocab_size=vocab_size,
+            context_length=self.context_length,
+            n_layers=self.n_layers,
+            n_heads=self.n_heads,
+            d_model=self.d_model,
+            dropout=self.dropout,
+            bias=self.bias,
+            tie_embeddings=self.tie_embeddings,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields, ready for JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> TrainingConfig:
+        """Make a config from `to_dict`'s fields; an unknown one raises ValueError."""
+        try:
+            return cls(**fields)
+        except TypeError as error:
+            raise ValueError(f"TrainingConfig: {error}.") from None

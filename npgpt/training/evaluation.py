@@ -1,0 +1,97 @@
+"""How well a model predicts held-out text."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from npgpt.models import GPT
+
+Batches = Iterable[tuple[np.ndarray, np.ndarray]]
+
+
+class Interrupted(Exception):
+    """Somebody asked the run to stop."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """Loss over a set of target tokens.
+
+    Attributes
+    ----------
+    loss : float
+        Mean cross-entropy in nats a token.
+    tokens : int
+        Target tokens that counted.
+    num_bytes : int, optional
+        Bytes of UTF-8 that those tokens stand for.
+    """
+
+    loss: float
+    tokens: int
+    num_bytes: int | None = None
+
+    @property
+    def perplexity(self) -> float:
+        """``exp(loss)``: the size of a uniform choice that is as hard."""
+        return math.exp(self.loss) if self.loss < 700 else math.inf
+
+    @property
+    def bits_per_byte(self) -> float | None:
+        """Bits to code one byte of text: comparable between tokenizers."""
+        if not self.num_bytes:
+            return None
+        return self.loss * self.tokens / math.log(2.0) / self.num_bytes
+
+
+def evaluate(
+    model: GPT,
+    batches: Batches,
+    bytes_per_token: np.ndarray | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+    on_batch: Callable[[], None] = lambda: None,
+) -> Evaluation:
+    """Compute the mean loss over batches, without dropout.
+
+    Parameters
+    ----------
+    model : GPT
+        Left in the mode it was in.
+    batches : iterable of (inputs, targets)
+    bytes_per_token : ndarray of int, shape (vocab_size,), optional
+        Each token's length in bytes; gives bits per byte.
+    should_stop : function
+        Asked between batches; when true, `Interrupted` is raised.
+    on_batch : function
+        Called after each batch.
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    ValueError
+        If there is no batch.
+    """
+    was_training = model.training
+    model.eval()
+    nats, tokens, num_bytes = 0.0, 0, 0
+    try:
+        for inputs, targets in batches:
+            if should_stop():
+                raise Interrupted
+            nats += float(model.loss(inputs, targets)) * targets.size
+            tokens += targets.size
+            if bytes_per_token is not None:
+                num_bytes += int(bytes_per_token[targets].sum())
+            on_batch()
+    finally:
+        model.train(was_training)
+    if not tokens:
+        raise ValueError("evaluate: there is no batch to evaluate on.")
+    return Evaluation(nats / tokens, tokens, num_bytes if bytes_per_token is not None else None)

@@ -1,0 +1,65 @@
+"""The loss curve of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from npgpt.files import atomic_path
+
+TRAIN_COLOUR, HELD_OUT_COLOUR, RATE_COLOUR = "#4c72b0", "#c44e52", "#8c8c8c"
+
+
+def plot_loss(metrics: list[dict[str, Any]], path: Path, title: str) -> None:
+    """Draw loss and learning rate against the step, as a PNG.
+
+    Parameters
+    ----------
+    metrics : list of dict
+        As `read_metrics` returns them.
+    path : Path
+    title : str
+    """
+    # imported here, and without pyplot: a command that draws nothing does not pay for it
+    from matplotlib.figure import Figure
+
+    steps = [line for line in metrics if line["kind"] == "step"]
+    evaluations = [line for line in metrics if line["kind"] == "evaluation"]
+    figure = Figure(figsize=(8, 5), dpi=130, layout="constrained")
+    loss_axes, rate_axes = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    loss_axes.set_title(title)
+    if steps:
+        x = np.array([line["step"] for line in steps])
+        loss = np.array([line["loss"] for line in steps])
+        loss_axes.plot(x, loss, color=TRAIN_COLOUR, alpha=0.3, linewidth=0.8)
+        window = max(1, len(loss) // 50)
+        if len(loss) >= window:
+            smooth = np.convolve(loss, np.ones(window) / window, mode="valid")
+            label = f"training (mean of {window} steps)" if window > 1 else "training"
+            loss_axes.plot(x[window - 1 :], smooth, color=TRAIN_COLOUR, label=label)
+        rate_axes.plot(x, [line["lr"] for line in steps], color=RATE_COLOUR)
+    if evaluations:
+        x = np.array([line["step"] for line in evaluations])
+        loss = np.array([line["loss"] for line in evaluations])
+        loss_axes.plot(x, loss, "o-", color=HELD_OUT_COLOUR, markersize=4, label="held-out text")
+        best = int(loss.argmin())
+        loss_axes.annotate(
+            f"{loss[best]:.3f}",
+            (x[best], loss[best]),
+            xytext=(0, 8),
+            textcoords="offset points",
+            ha="center",
+            color=HELD_OUT_COLOUR,
+        )
+    loss_axes.set_ylabel("cross-entropy (nats a token)")
+    loss_axes.grid(alpha=0.25)
+    if steps or evaluations:
+        loss_axes.legend(frameon=False)
+    rate_axes.set_ylabel("learning rate")
+    rate_axes.set_ylim(bottom=0)
+    rate_axes.grid(alpha=0.25)
+    rate_axes.set_xlabel("step")
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png")

@@ -1,0 +1,225 @@
+"""A run: the folder that holds a training's config, tokenizer, checkpoints and metrics."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import npgpt
+from npgpt import tokenizers
+from npgpt.data import (
+    BUILT_IN_CORPORA,
+    Corpus,
+    DataLoader,
+    HeldOutBatches,
+    TokenWindows,
+    encode_documents,
+    load_corpus,
+    split_corpus,
+)
+from npgpt.files import write_atomically
+from npgpt.models import GPT
+from npgpt.optim import AdamW, WarmupCosine
+from npgpt.tokenizers import BPETokenizer, CharTokenizer, Tokenizer
+from npgpt.training.callbacks import Callback
+from npgpt.training.checkpoints import load_checkpoint, without_prefix
+from npgpt.training.config import TrainingConfig
+from npgpt.training.metrics import MetricsLog, read_metrics
+from npgpt.training.trainer import BEST, LAST, Trainer
+
+CONFIG, TOKENIZER, METRICS, PLOT = "config.json", "tokenizer.json", "metrics.jsonl", "loss.png"
+CHECKPOINTS = {"best": BEST, "last": LAST}
+
+Progress = Callable[[int, int], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run folder: ``config.json``, ``tokenizer.json``, ``metrics.jsonl`` and checkpoints.
+
+    Made by `Run.create`, found again by `Run.open`.
+
+    Attributes
+    ----------
+    folder : Path
+    config : TrainingConfig
+    tokenizer : Tokenizer
+    corpus_fingerprint : str
+        SHA-256 of the text, so that a resumed run cannot go on with another one.
+    """
+
+    folder: Path
+    config: TrainingConfig
+    tokenizer: Tokenizer
+    corpus_fingerprint: str
+
+    @classmethod
+    def create(
+        cls, folder: str | Path, config: TrainingConfig, progress: Progress | None = None
+    ) -> Run:
+        """Train the tokenizer and make the folder; nothing is written unless all of it fits.
+
+        Parameters
+        ----------
+        folder : path
+            Must not exist, or be empty.
+        config : TrainingConfig
+        progress : function, optional
+            Called with (done, total) while the tokenizer is trained.
+
+        Raises
+        ------
+        FileExistsError
+            If the folder holds something.
+        FileNotFoundError, ValueError
+            If the corpus cannot be read or is too short for the context.
+        """
+        folder = Path(folder)
+        if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+            raise FileExistsError(
+                f"{folder} exists already; choose another folder with --out, or go on with "
+                f"--resume {folder}."
+            )
+        if config.corpus not in BUILT_IN_CORPORA:
+            config = dataclasses.replace(config, corpus=str(Path(config.corpus).absolute()))
+        corpus = load_corpus(config.corpus)
+        run = cls(folder, config, train_tokenizer(config, corpus, progress), corpus.fingerprint)
+        run.loaders(corpus)  # raises if the text is too short
+        folder.mkdir(parents=True, exist_ok=True)
+        run.tokenizer.save(folder / TOKENIZER)
+        settings = {
+            "npgpt_version": npgpt.__version__,
+            "training": config.to_dict(),
+            "model": run.model_config.to_dict(),
+            "corpus_fingerprint": corpus.fingerprint,
+        }
+        write_atomically(folder / CONFIG, (json.dumps(settings, indent=2) + "\n").encode())
+        return run
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Run:
+        """Find the run in a folder.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no run.
+        ValueError
+            If its config or tokenizer is damaged.
+        """
+        folder = Path(folder)
+        path = folder / CONFIG
+        if not path.is_file():
+            raise FileNotFoundError(f"{folder} is not a run: there is no {CONFIG} in it.")
+        try:
+            settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            config = TrainingConfig.from_dict(settings["training"])
+            fingerprint = settings["corpus_fingerprint"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path} is not a whole run config ({error}).") from None
+        return cls(folder, config, tokenizers.load(folder / TOKENIZER), fingerprint)
+
+    @property
+    def model_config(self):
+        """The model's shape, with the tokenizer's vocabulary."""
+        return self.config.model_config(self.tokenizer.vocab_size)
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of ``metrics.jsonl``."""
+        return read_metrics(self.folder / METRICS)
+
+    def load_corpus(self) -> Corpus:
+        """Read the text again; raises ValueError if it is no longer the one of the run."""
+        corpus = load_corpus(self.config.corpus)
+        if corpus.fingerprint != self.corpus_fingerprint:
+            raise ValueError(
+                f"The text of {self.config.corpus} is not the one that {self.folder} was trained "
+                "on: its SHA-256 differs."
+            )
+        return corpus
+
+    def loaders(self, corpus: Corpus) -> tuple[DataLoader, HeldOutBatches]:
+        """Cut the text in windows: shuffled ones to train on, held-out ones in order."""
+        config = self.config
+        train_documents, val_documents = split_corpus(corpus, config.validation_fraction)
+        windows = []
+        for part, documents, stride in (
+            ("training", train_documents, config.stride),
+            ("held-out", val_documents, config.context_length),
+        ):
+            ids = encode_documents(documents, self.tokenizer)
+            if len(ids) <= config.context_length:
+                raise ValueError(
+                    f"The {part} part of {corpus.name} has {len(ids)} tokens, but a context of "
+                    f"{config.context_length} needs at least {config.context_length + 1}: take a "
+                    "longer text or a shorter context."
+                )
+            windows.append(TokenWindows(ids, config.context_length, stride))
+        train_windows, val_windows = windows
+        return (
+            DataLoader(train_windows, config.batch_size, shuffle=True, seed=config.seed),
+            HeldOutBatches(val_windows, config.batch_size, config.eval_batches),
+        )
+
+    def new_model(self) -> GPT:
+        """Make the model with its initial weights."""
+        return GPT(self.model_config, seed=self.config.seed)
+
+    def load_model(self, checkpoint: str = "best") -> GPT:
+        """Make the model with the weights of a checkpoint, ready to generate.
+
+        Parameters
+        ----------
+        checkpoint : {"best", "last"}
+        """
+        path = self.folder / CHECKPOINTS[checkpoint]
+        arrays, _ = load_checkpoint(path)
+        model = self.new_model()
+        try:
+            model.load_state_dict(without_prefix("model", arrays))
+        except ValueError as error:
+            raise ValueError(f"{path} does not fit the run's config: {error}") from None
+        return model.eval()
+
+    def trainer(self, corpus: Corpus, callbacks: Sequence[Callback] = ()) -> Trainer:
+        """Make the trainer of this run, at its first step; ``resume()`` takes up a checkpoint."""
+        config = self.config
+        model = self.new_model()
+        train_loader, val_loader = self.loaders(corpus)
+        return Trainer(
+            model,
+            train_loader,
+            val_loader,
+            steps=config.steps,
+            optimizer=AdamW(
+                model.parameters(),
+                lr=config.lr,
+                betas=(config.beta1, config.beta2),
+                weight_decay=config.weight_decay,
+            ),
+            schedule=WarmupCosine(config.lr, config.min_lr, config.warmup_steps, config.steps),
+            grad_accumulation=config.grad_accumulation,
+            clip_norm=config.clip_norm,
+            eval_every=config.eval_every,
+            folder=self.folder,
+            callbacks=[MetricsLog(self.folder / METRICS), *callbacks],
+        )
+
+
+def train_tokenizer(
+    config: TrainingConfig, corpus: Corpus, progress: Progress | None = None
+) -> Tokenizer:
+    """Make the tokenizer of a run.
+
+    A BPE vocabulary is learned from the training part alone. A character vocabulary takes all of
+    the text, because a held-out character that is not in it could not be encoded; one document
+    needs no token between documents.
+    """
+    if config.tokenizer == "char":
+        return CharTokenizer.train(corpus.documents, end_of_text=len(corpus.documents) > 1)
+    train_documents, _ = split_corpus(corpus, config.validation_fraction)
+    return BPETokenizer.train(train_documents, config.vocab_size, progress=progress)

@@ -1,0 +1,263 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from npgpt.data import DataLoader
+from npgpt.models import GPT
+from npgpt.optim import Adam, AdamW, WarmupCosine, clip_grad_norm
+from npgpt.training.callbacks import Callback, EvaluationMetrics, StepMetrics
+from npgpt.training.checkpoints import (
+    load_checkpoint,
+    save_checkpoint,
+    with_prefix,
+    without_prefix,
+)
+from npgpt.training.evaluation import Batches, Interrupted, evaluate
+from npgpt.training.interrupt import StopRequest, stop_requests
+
+LAST, BEST = "last.safetensors", "best.safetensors"
+
+
+@dataclasses.dataclass
+class TrainingState:
+    """Where a run stands, apart from its arrays.
+
+    Attributes
+    ----------
+    step : int
+        Optimiser steps done.
+    evaluated_step : int
+        Step of the last evaluation; -1 before the first.
+    best_loss : float
+        Lowest held-out loss, in nats a token; infinity before the first evaluation.
+    best_step : int
+    """
+
+    step: int = 0
+    evaluated_step: int = -1
+    best_loss: float = math.inf
+    best_step: int = -1
+
+
+class Trainer:
+    """Train a model on batches: accumulate gradients, clip, step, evaluate, checkpoint.
+
+    Parameters
+    ----------
+    model : GPT
+    train_loader : DataLoader
+        Read endlessly, epoch after epoch.
+    val_loader : iterable of (inputs, targets), optional
+        Held-out batches, read from the start at each evaluation. Without it there is no evaluation,
+        and "best" is not written.
+    steps : int
+        Optimiser steps in all, those of earlier sessions included.
+    optimizer : Adam, optional
+        `AdamW` with its defaults when None.
+    schedule : function, optional
+        From the step, counted from 0, to the learning rate. When None: a warm-up over the first
+        twentieth of the steps to the optimiser's ``lr``, then a cosine to a tenth of it.
+    grad_accumulation : int
+        Batches whose mean gradient makes one step.
+    clip_norm : float
+        Largest global gradient norm.
+    eval_every : int
+        Steps between evaluations. Each is followed by a checkpoint; so is the last step.
+    folder : Path, optional
+        Where ``last.safetensors`` and ``best.safetensors`` go; without it nothing is written.
+    callbacks : sequence of Callback
+
+    Attributes
+    ----------
+    state : TrainingState
+    history : list of EvaluationMetrics
+        Of this session.
+
+    Raises
+    ------
+    ValueError
+        If a number is below 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import npgpt
+    >>> windows = npgpt.data.TokenWindows(np.arange(500) % 7, context_length=8)
+    >>> loader = npgpt.data.DataLoader(windows, batch_size=4, shuffle=True)
+    >>> config = npgpt.GPTConfig(vocab_size=7, context_length=8, n_layers=1, n_heads=2, d_model=16)
+    >>> trainer = npgpt.Trainer(npgpt.GPT(config), loader, loader, steps=3, eval_every=3)
+    >>> trainer.fit().step
+    3
+    """
+
+    def __init__(
+        self,
+        model: GPT,
+        train_loader: DataLoader,
+        val_loader: Batches | None = None,
+        *,
+        steps: int = 1000,
+        optimizer: Adam | None = None,
+        schedule: Callable[[int], float] | None = None,
+        grad_accumulation: int = 1,
+        clip_norm: float = 1.0,
+        eval_every: int = 250,
+        folder: str | Path | None = None,
+        callbacks: Sequence[Callback] = (),
+    ):
+        for name, number in (
+            ("steps", steps),
+            ("grad_accumulation", grad_accumulation),
+            ("eval_every", eval_every),
+        ):
+            if number < 1:
+                raise ValueError(f"Trainer: {name} must be at least 1, got {number}.")
+        self.model, self.train_loader, self.val_loader = model, train_loader, val_loader
+        self.steps = steps
+        self.optimizer = optimizer or AdamW(model.parameters())
+        lr = self.optimizer.lr
+        self.schedule = schedule or WarmupCosine(lr, 0.1 * lr, steps // 20, steps)
+        self.grad_accumulation, self.clip_norm = grad_accumulation, clip_norm
+        self.eval_every = eval_every
+        self.folder = Path(folder) if folder is not None else None
+        self.callbacks = list(callbacks)
+        self.state = TrainingState()
+        self.history: list[EvaluationMetrics] = []
+        self.stopped_by: int | None = None
+
+    def fit(self) -> TrainingState:
+        """Train until ``steps`` are done, or until SIGINT or SIGTERM asks to stop.
+
+        A request is honoured after the step in progress: the state is saved, and
+        ``trainer.stopped_by`` holds the signal.
+
+        Returns
+        -------
+        TrainingState
+
+        Raises
+        ------
+        RuntimeError
+            If the loss is no longer finite. The checkpoint on disk is from before that.
+        """
+        self.model.train()
+        for callback in self.callbacks:
+            callback.on_start(self)
+        try:
+            with stop_requests() as stop:
+                self._loop(stop)
+                self.stopped_by = stop.signal
+        finally:
+            for callback in self.callbacks:
+                callback.on_end(self)
+        return self.state
+
+    def _loop(self, stop: StopRequest) -> None:
+        batches = self.train_loader.forever()
+        while not stop:
+            if self._evaluation_is_due():
+                try:
+                    self._evaluate(stop)
+                except Interrupted:
+                    break
+                self.save()
+            if self.state.step >= self.steps:
+                return
+            metrics = self._step(batches)
+            for callback in self.callbacks:
+                callback.on_step(self, metrics)
+        self.save()
+
+    def _evaluation_is_due(self) -> bool:
+        step = self.state.step
+        due = step % self.eval_every == 0 or step == self.steps
+        return due and self.state.evaluated_step < step
+
+    def _step(self, batches) -> StepMetrics:
+        began = time.perf_counter()
+        step = self.state.step
+        self.optimizer.lr = self.schedule(step)
+        self.optimizer.zero_grad()
+        loss, tokens = 0.0, 0
+        for _ in range(self.grad_accumulation):
+            inputs, targets = next(batches)
+            loss += float(self.model.loss(inputs, targets)) / self.grad_accumulation
+            self.model.backward(1.0 / self.grad_accumulation)
+            tokens += targets.size
+        grad_norm = clip_grad_norm(self.optimizer.parameters, self.clip_norm)
+        if not (math.isfinite(loss) and math.isfinite(grad_norm)):
+            raise RuntimeError(
+                f"Step {step + 1}: the loss is {loss:g} and the gradient norm {grad_norm:g}, so "
+                f"training cannot go on; a learning rate below {self.optimizer.lr:g} may help."
+            )
+        self.optimizer.step()
+        self.state.step = step + 1
+        seconds = time.perf_counter() - began
+        return StepMetrics(step + 1, loss, self.optimizer.lr, grad_norm, tokens, seconds)
+
+    def _evaluate(self, stop: StopRequest) -> None:
+        state = self.state
+        if self.val_loader is None:
+            state.evaluated_step = state.step
+            return
+        loss = evaluate(self.model, self.val_loader, should_stop=lambda: bool(stop)).loss
+        best = loss < state.best_loss
+        state.evaluated_step = state.step
+        if best:
+            state.best_loss, state.best_step = loss, state.step
+            if self.folder is not None:
+                arrays = with_prefix("model", self.model.state_dict())
+                save_checkpoint(self.folder / BEST, arrays, {"step": state.step, "loss": loss})
+        metrics = EvaluationMetrics(state.step, loss, best)
+        self.history.append(metrics)
+        for callback in self.callbacks:
+            callback.on_evaluation(self, metrics)
+
+    # --- checkpoints --------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Write ``last.safetensors``: weights, optimiser, and all that decides the next step."""
+        if self.folder is None:
+            return
+        arrays: dict[str, np.ndarray] = {
+            **with_prefix("model", self.model.state_dict()),
+            **with_prefix("optimizer", self.optimizer.state_dict()),
+        }
+        state: dict[str, Any] = {
+            "training": dataclasses.asdict(self.state),
+            "loader": self.train_loader.state_dict(),
+            "dropout_step": self.model.dropout_step,
+        }
+        save_checkpoint(self.folder / LAST, arrays, state)
+
+    def resume(self) -> None:
+        """Take up the run from ``last.safetensors``; what follows is bit for bit as if it had never
+        stopped.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            If the checkpoint is missing, damaged, or of another model or data set.
+        """  # noqa: D205
+        if self.folder is None:
+            raise ValueError("Trainer: resume needs the folder that the run was saved in.")
+        path = self.folder / LAST
+        arrays, state = load_checkpoint(path)
+        try:
+            training = TrainingState(**state["training"])
+            self.train_loader.load_state_dict(state["loader"])
+            self.model.load_state_dict(without_prefix("model", arrays))
+            self.optimizer.load_state_dict(without_prefix("optimizer", arrays))
+            self.model.dropout_step = state["dropout_step"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} does not fit this run: {error}") from None
+        self.state = training
