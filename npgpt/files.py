@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,38 +26,50 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     ------
     Path
         For a library that writes a file by its name.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder does not exist.
     """
     path = Path(path)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    os.close(descriptor)
-    temporary = Path(name)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {path.parent} to write {path.name} in.")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    # not tempfile.mkstemp, whose files only the owner reads: here the umask decides, as in open()
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
         yield temporary
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes files that only the owner reads
-        _flush_to_disk(temporary)
+        _flush_to_disk(temporary, os.O_RDWR)
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     if os.name == "posix":  # elsewhere a folder cannot be opened
-        _flush_to_disk(path.parent)
+        _flush_to_disk(path.parent, os.O_RDONLY)
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:
-    """Write bytes to a file by way of `atomic_path`."""
+    """Write bytes to a file that is there whole or not at all.
+
+    Parameters
+    ----------
+    path : path
+        Its folder must exist.
+    content : bytes
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder does not exist.
+    """
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
 
 
-def _flush_to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+def _flush_to_disk(path: Path, mode: int) -> None:
+    descriptor = os.open(path, mode)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -36,6 +36,12 @@ class Corpus:
     ----------
     name : str
     documents : list of str
+
+    Examples
+    --------
+    >>> corpus = Corpus("greetings", ["hello", "grüezi"])
+    >>> corpus.num_characters, corpus.num_bytes
+    (11, 12)
     """
 
     name: str
@@ -47,14 +53,23 @@ class Corpus:
         return sum(map(len, self.documents))
 
     @functools.cached_property
+    def num_bytes(self) -> int:
+        """Bytes of all documents in UTF-8."""
+        return sum(len(_to_bytes(document)) for document in self.documents)
+
+    @functools.cached_property
     def fingerprint(self) -> str:
         """SHA-256, in hexadecimal, of the documents and of where each ends."""
         digest = hashlib.sha256()
         for document in self.documents:
-            content = document.encode("utf-8")
+            content = _to_bytes(document)
             digest.update(len(content).to_bytes(8, "little"))
             digest.update(content)
         return digest.hexdigest()
+
+
+def _to_bytes(document: str) -> bytes:
+    return document.encode("utf-8", "surrogatepass")  # a document made in Python may hold anything
 
 
 def _python_docs() -> list[str]:
@@ -73,10 +88,11 @@ def load_corpus(source: str | Path) -> Corpus:
     Parameters
     ----------
     source : str or Path
-        The name of a built-in corpus (``python-docs``; write ``./python-docs`` for a file of that
-        name), or the path of a UTF-8 text file, of a folder (all ``.txt`` and ``.md`` files below
-        it), or a glob such as ``texts/**/*.txt``. Each file is a document; files come in the order
-        of their names.
+        The path of a UTF-8 text file, of a folder (all ``.txt`` and ``.md`` files below it), a
+        glob such as ``texts/**/*.txt``, or the name of a built-in corpus (``python-docs``). A file
+        or folder that exists is read even if it has a built-in name. Each file is a document;
+        files come in the order of their names. A byte-order mark is dropped, line ends stay as
+        they are.
 
     Returns
     -------
@@ -89,9 +105,9 @@ def load_corpus(source: str | Path) -> Corpus:
     ValueError
         If a file is empty or is not UTF-8.
     """
-    if source in BUILT_IN_CORPORA:
-        return Corpus(str(source), BUILT_IN_CORPORA[str(source)]())
     path = Path(source)
+    if source in BUILT_IN_CORPORA and not path.exists():
+        return Corpus(str(source), BUILT_IN_CORPORA[str(source)]())
     if path.is_file():
         paths = [path]
     elif path.is_dir():
@@ -106,7 +122,8 @@ def load_corpus(source: str | Path) -> Corpus:
                 f"There is no file, folder or match for {source}, and no built-in corpus of that "
                 f"name (there is {', '.join(BUILT_IN_CORPORA)})."
             )
-    return Corpus(path.name, [_read_text(p) for p in paths])
+    name = path.name or path.resolve().name  # "." has no name of its own
+    return Corpus(name, [_read_text(p) for p in paths])
 
 
 def _read_text(path: Path) -> str:
@@ -130,8 +147,9 @@ def split_corpus(corpus: Corpus, validation_fraction: float = 0.1) -> tuple[list
     ----------
     corpus : Corpus
     validation_fraction : float
-        Share of the characters, above 0 and below 1. The document in which the cut falls is
-        divided.
+        Share of the characters, above 0 and below 1. The cut is at character
+        ``int(n * (1 - validation_fraction))``, in nanoGPT's place; the document in which it falls
+        is divided.
 
     Returns
     -------
@@ -141,12 +159,19 @@ def split_corpus(corpus: Corpus, validation_fraction: float = 0.1) -> tuple[list
     ------
     ValueError
         If the fraction is out of range.
+
+    Examples
+    --------
+    >>> split_corpus(Corpus("abc", ["abcdef", "ghij"]), validation_fraction=0.5)
+    (['abcde'], ['f', 'ghij'])
     """
     if not 0.0 < validation_fraction < 1.0:
         raise ValueError(
             f"validation_fraction must be above 0 and below 1, got {validation_fraction}."
         )
-    cut = int(corpus.num_characters * (1.0 - validation_fraction))
+    # rounded, because 1.0 - 0.9 is 0.09999999999999998 and not 0.1
+    train_fraction = round(1.0 - validation_fraction, 12)
+    cut = int(corpus.num_characters * train_fraction)
     train_documents, validation_documents = [], []
     for document in corpus.documents:
         if document[:cut]:
@@ -157,7 +182,11 @@ def split_corpus(corpus: Corpus, validation_fraction: float = 0.1) -> tuple[list
     return train_documents, validation_documents
 
 
-def encode_documents(documents: Sequence[str], tokenizer: Encoder) -> np.ndarray:
+def encode_documents(
+    documents: Sequence[str],
+    tokenizer: Encoder,
+    progress: Callable[[int, int], None] | None = None,
+) -> np.ndarray:
     """Encode documents to one array, with the end-of-text token between them.
 
     Parameters
@@ -165,16 +194,19 @@ def encode_documents(documents: Sequence[str], tokenizer: Encoder) -> np.ndarray
     documents : sequence of str
     tokenizer : Tokenizer
         One without an end-of-text token joins the documents directly.
+    progress : function, optional
+        Called with (documents done, documents in all); it never changes the result.
 
     Returns
     -------
     ndarray of uint16, or of uint32 if the vocabulary is larger than 65,536
     """
-    small = tokenizer.vocab_size <= LARGEST_UINT16_VOCABULARY
-    pieces = []
+    dtype = np.uint16 if tokenizer.vocab_size <= LARGEST_UINT16_VOCABULARY else np.uint32
+    pieces = [np.empty(0, dtype)]
     for i, document in enumerate(documents):
         if i and tokenizer.end_of_text_id is not None:
-            pieces.append(np.array([tokenizer.end_of_text_id]))
-        pieces.append(tokenizer.encode(document))
-    ids = np.concatenate(pieces) if pieces else np.empty(0)
-    return ids.astype(np.uint16 if small else np.uint32)
+            pieces.append(np.array([tokenizer.end_of_text_id], dtype))
+        pieces.append(tokenizer.encode(document).astype(dtype))
+        if progress:
+            progress(i + 1, len(documents))
+    return np.concatenate(pieces)

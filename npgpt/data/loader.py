@@ -17,6 +17,7 @@ class DataLoader:
     ----------
     dataset : TokenWindows
     batch_size : int
+        The last batch of an epoch may be smaller.
     shuffle : bool
         Draw a new order for every epoch, from (seed, epoch).
     seed : int
@@ -31,7 +32,8 @@ class DataLoader:
     Notes
     -----
     Iterating yields the batches from the current position to the end of the epoch; the next
-    iteration begins the next epoch. `state_dict` names the position of the next batch.
+    iteration begins the next epoch. The position belongs to the loader, not to the iterator:
+    `state_dict` names that of the next batch, and `load_state_dict` moves an iteration under way.
 
     Examples
     --------
@@ -66,11 +68,13 @@ class DataLoader:
         return full + (rest > 0 and not self.drop_last)
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for i in range(self.batch, len(self)):
-            indices = self._order[i * self.batch_size : (i + 1) * self.batch_size]
+        epoch = self.epoch
+        while self.epoch == epoch:
+            start = self.batch * self.batch_size
+            indices = self._order[start : start + self.batch_size]
             # move on before handing out, so that a state taken by the receiver names the next batch
-            if i + 1 < len(self):
-                self._go_to(self.epoch, i + 1)
+            if self.batch + 1 < len(self):
+                self._go_to(self.epoch, self.batch + 1)
             else:
                 self._go_to(self.epoch + 1, 0)
             yield self.dataset.batch(indices)
@@ -81,24 +85,45 @@ class DataLoader:
             yield from self
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the position of the next batch, and what the order depends on."""
+        """Return the position of the next batch, and what the order depends on.
+
+        Returns
+        -------
+        dict
+            Of integers and booleans, ready for JSON.
+        """
         return {"epoch": self.epoch, "batch": self.batch, **self._identity()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go to a saved position.
+        """Go to a saved position; the batches that follow are those that would have followed it.
+
+        Parameters
+        ----------
+        state : mapping
+            From `state_dict`.
 
         Raises
         ------
         ValueError
-            If the state is of a loader with other windows or another order.
+            If the state is incomplete, or of a loader with other windows or another order.
         """
-        for name, value in self._identity().items():
+        identity = self._identity()
+        missing = [name for name in ("epoch", "batch", *identity) if name not in state]
+        if missing:
+            raise ValueError(f"DataLoader: the saved position has no {', '.join(missing)}.")
+        for name, value in identity.items():
             if state[name] != value:
                 raise ValueError(
                     f"DataLoader: the saved position is for {name} {state[name]}, this loader has "
                     f"{value}."
                 )
-        self._go_to(state["epoch"], state["batch"])
+        epoch, batch = state["epoch"], state["batch"]
+        if epoch < 0 or not 0 <= batch < len(self):
+            raise ValueError(
+                f"DataLoader: there is no batch {batch} of epoch {epoch}; an epoch has {len(self)} "
+                "batches, counted from 0."
+            )
+        self._go_to(epoch, batch)
 
     def _identity(self) -> dict[str, Any]:
         return {

@@ -38,6 +38,8 @@ class TokenWindows:
 
     def __init__(self, ids, context_length: int, stride: int | None = None):
         ids = np.asanyarray(ids)
+        if ids.shape == (0,):
+            ids = ids.astype(np.int64)  # an empty list has no integers to tell its type by
         if ids.ndim != 1 or ids.dtype.kind not in "iu":
             raise ValueError(
                 f"TokenWindows: ids must be integers in one dimension, got dtype {ids.dtype} and "
@@ -61,9 +63,7 @@ class TokenWindows:
         return (len(self.ids) - self.context_length - 1) // self.stride + 1
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"TokenWindows: there is no window {index}; there are {len(self)}.")
-        inputs, targets = self.batch([index % len(self)])
+        inputs, targets = self.batch([index])
         return inputs[0], targets[0]
 
     def batch(self, indices: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -72,12 +72,23 @@ class TokenWindows:
         Parameters
         ----------
         indices : sequence of int
-            Each in ``range(len(self))``.
+            Each in ``range(-len(self), len(self))``.
 
         Returns
         -------
         inputs, targets : ndarray of int64, shape (len(indices), context_length)
+
+        Raises
+        ------
+        IndexError
+            If there is no such window.
         """
-        starts = np.asarray(indices, np.int64) * self.stride
+        indices, count = np.asarray(indices, np.int64), len(self)
+        outside = indices[(indices < -count) | (indices >= count)]
+        if outside.size:
+            raise IndexError(
+                f"TokenWindows: there is no window {outside[0]}; there are {count}, counted from 0."
+            )
+        starts = np.where(indices < 0, indices + count, indices) * self.stride
         tokens = self.ids[starts[:, None] + self._places].astype(np.int64)
         return tokens[:, :-1], tokens[:, 1:]

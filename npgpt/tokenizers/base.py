@@ -35,14 +35,31 @@ class Tokenizer(Protocol):
         """Turn ids into the text they stand for."""
 
     def bytes_per_token(self) -> np.ndarray:
-        """Return the length of each token in bytes of UTF-8, (vocab_size,); special tokens are 0."""
+        """Return each token's length in bytes of UTF-8, (vocab_size,); special tokens have 0."""
 
     def save(self, path: str | Path) -> None:
         """Write the tokenizer to a file."""
 
 
 def checked_ids(ids: Iterable[int], vocab_size: int, who: str) -> np.ndarray:
-    """Return ids as an int64 array; raise ValueError, with the place, if one is no token's."""
+    """Return ids as an array, if each is a token's.
+
+    Parameters
+    ----------
+    ids : iterable of int
+    vocab_size : int
+    who : str
+        The class that asks, for the error.
+
+    Returns
+    -------
+    ndarray of int64, shape (number of ids,)
+
+    Raises
+    ------
+    ValueError
+        If ids are not integers in one dimension, or one is outside the vocabulary.
+    """
     array = np.asarray(ids if isinstance(ids, np.ndarray) else list(ids))
     if array.size == 0:
         return np.empty(0, np.int64)

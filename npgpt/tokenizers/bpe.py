@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ import regex
 from npgpt.files import write_atomically
 from npgpt.tokenizers.base import END_OF_TEXT, as_documents, checked_ids
 from npgpt.tokenizers.bpe_training import Pair, learn_merges
-from npgpt.tokenizers.byte_alphabet import BYTE_TO_CHARACTER, to_bytes, to_characters
+from npgpt.tokenizers.byte_alphabet import BYTE_TO_CHARACTER
+from npgpt.tokenizers.tokenizer_json import from_json, to_json, vocabulary
 
 # GPT-2's pre-tokens (Radford et al. 2019; released code): no merge crosses from one to the next
 PRE_TOKEN = regex.compile(
@@ -22,6 +24,7 @@ PRE_TOKEN = regex.compile(
 NUM_BYTES = 256
 SMALLEST_VOCABULARY = NUM_BYTES + 1  # the bytes and <|endoftext|>
 CACHE_SIZE = 1 << 16  # pre-tokens whose ids are remembered
+LONGEST_CACHED = 64  # characters; longer pre-tokens hardly come back and would fill the memory
 
 
 class BPETokenizer:
@@ -38,7 +41,7 @@ class BPETokenizer:
     Raises
     ------
     ValueError
-        If a merge uses an id that is not there yet.
+        If a merge uses an id that is not there yet, or makes a token that is there already.
 
     Examples
     --------
@@ -50,13 +53,21 @@ class BPETokenizer:
     def __init__(self, merges: Iterable[Pair]):
         self.merges = [(int(left), int(right)) for left, right in merges]
         self._bytes = [bytes([byte]) for byte in BYTE_TO_CHARACTER]
+        known = {*self._bytes, END_OF_TEXT.encode()}
         for left, right in self.merges:
             if not (0 <= left < len(self._bytes) and 0 <= right < len(self._bytes)):
                 raise ValueError(
                     f"BPETokenizer: merge {len(self._bytes) - NUM_BYTES} joins {left} and {right}, "
                     f"but there are only {len(self._bytes)} tokens by then."
                 )
-            self._bytes.append(self._bytes[left] + self._bytes[right])
+            token = self._bytes[left] + self._bytes[right]
+            if token in known:  # training never makes one twice, and a file names tokens by bytes
+                raise ValueError(
+                    f"BPETokenizer: merge {len(self._bytes) - NUM_BYTES} makes {token!r}, which is "
+                    "a token already."
+                )
+            known.add(token)
+            self._bytes.append(token)
         self._byte_ids = {byte: i for i, byte in enumerate(BYTE_TO_CHARACTER)}
         self._ranks = {pair: NUM_BYTES + i for i, pair in enumerate(self.merges)}
         self._cache: dict[str, list[int]] = {}
@@ -79,12 +90,16 @@ class BPETokenizer:
             256 bytes, the merges, and ``<|endoftext|>``. The vocabulary stays smaller if no pair
             occurs more than once any more.
         progress : function, optional
-            Called with (merges done, merges in all).
+            Called with (merges done, merges in all); it never changes the result.
+
+        Returns
+        -------
+        BPETokenizer
 
         Raises
         ------
         ValueError
-            If ``vocab_size`` is below 257 or the text is empty.
+            If ``vocab_size`` is below 257, or the text is empty or holds a lone surrogate.
         """
         if vocab_size < SMALLEST_VOCABULARY:
             raise ValueError(
@@ -113,7 +128,13 @@ class BPETokenizer:
         return len(self._bytes)
 
     def token_bytes(self, token_id: int) -> bytes:
-        """Return the bytes a token stands for; for ``<|endoftext|>``, its name."""
+        """Return the bytes a token stands for; for ``<|endoftext|>``, its name.
+
+        Raises
+        ------
+        ValueError
+            If the id is outside the vocabulary.
+        """
         (token_id,) = checked_ids([token_id], self.vocab_size, "BPETokenizer")
         return END_OF_TEXT.encode() if token_id == self.end_of_text_id else self._bytes[token_id]
 
@@ -144,6 +165,11 @@ class BPETokenizer:
             unknown.
         """
         _check_utf8(text)
+        if isinstance(allowed_special, str) and allowed_special != "all":
+            raise ValueError(
+                f'BPETokenizer: allowed_special must be "all" or a collection of names, got '
+                f"{allowed_special!r}; write [{allowed_special!r}]."
+            )
         special = {END_OF_TEXT} if allowed_special == "all" else set(allowed_special)
         if special - {END_OF_TEXT}:
             raise ValueError(
@@ -162,16 +188,17 @@ class BPETokenizer:
         ids = self._cache.get(pre_token)
         if ids is None:
             ids = self._apply_merges(list(self._to_byte_ids(pre_token)))
-            if len(self._cache) >= CACHE_SIZE:
-                self._cache.clear()
-            self._cache[pre_token] = ids
+            if len(pre_token) <= LONGEST_CACHED:
+                if len(self._cache) >= CACHE_SIZE:
+                    self._cache.clear()
+                self._cache[pre_token] = ids
         return ids
 
     def _apply_merges(self, ids: list[int]) -> list[int]:
         """Merge the pair that was learned first, until no pair was learned."""
         unknown = len(self._bytes)
         while len(ids) > 1:
-            ranks = [self._ranks.get(pair, unknown) for pair in zip(ids, ids[1:], strict=False)]
+            ranks = [self._ranks.get(pair, unknown) for pair in pairwise(ids)]
             lowest = min(ranks)
             if lowest == unknown:
                 break
@@ -194,7 +221,11 @@ class BPETokenizer:
     # --- decoding -----------------------------------------------------------------------------
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
-        """Join the bytes of the tokens.
+        """Join the bytes of the tokens; ``<|endoftext|>`` is written out.
+
+        Parameters
+        ----------
+        ids : iterable of int
 
         Raises
         ------
@@ -202,7 +233,8 @@ class BPETokenizer:
             If an id is outside the vocabulary.
         """
         pieces = [*self._bytes, END_OF_TEXT.encode()]
-        return b"".join(pieces[i] for i in checked_ids(ids, self.vocab_size, "BPETokenizer"))
+        checked = checked_ids(ids, self.vocab_size, "BPETokenizer")
+        return b"".join([pieces[i] for i in checked.tolist()])
 
     def decode(self, ids: Iterable[int], errors: str = "replace") -> str:
         """Turn ids into text.
@@ -213,6 +245,13 @@ class BPETokenizer:
         errors : str
             What to do where the bytes are not UTF-8, as they may be when a sequence begins or ends
             in the middle of a character; as in `bytes.decode`.
+
+        Raises
+        ------
+        ValueError
+            If an id is outside the vocabulary.
+        UnicodeDecodeError
+            With ``errors="strict"``, if the bytes are not UTF-8.
         """
         return self.decode_bytes(ids).decode("utf-8", errors)
 
@@ -220,42 +259,7 @@ class BPETokenizer:
 
     def save(self, path: str | Path) -> None:
         """Write a ``tokenizer.json`` that Hugging Face's tokenizers library reads as well."""
-        names = [to_characters(token) for token in self._bytes]
-        byte_level = {"add_prefix_space": False, "trim_offsets": True, "use_regex": True}
-        content = {
-            "version": "1.0",
-            "truncation": None,
-            "padding": None,
-            "added_tokens": [
-                {
-                    "id": self.end_of_text_id,
-                    "content": END_OF_TEXT,
-                    "single_word": False,
-                    "lstrip": False,
-                    "rstrip": False,
-                    "normalized": False,
-                    "special": True,
-                }
-            ],
-            "normalizer": None,
-            "pre_tokenizer": {"type": "ByteLevel", **byte_level},
-            "post_processor": None,
-            "decoder": {"type": "ByteLevel", **byte_level},
-            "model": {
-                "type": "BPE",
-                "dropout": None,
-                "unk_token": None,
-                "continuing_subword_prefix": None,
-                "end_of_word_suffix": None,
-                "fuse_unk": False,
-                "byte_fallback": False,
-                "vocab": {
-                    **{name: i for i, name in enumerate(names)},
-                    END_OF_TEXT: self.end_of_text_id,
-                },
-                "merges": [[names[left], names[right]] for left, right in self.merges],
-            },
-        }
+        content = to_json(self._bytes, self.merges)
         write_atomically(path, (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode())
 
     @classmethod
@@ -275,23 +279,11 @@ class BPETokenizer:
             If it is not a byte-level BPE whose ids are in the order bytes, merges,
             ``<|endoftext|>``.
         """
-        model = content["model"]
-        if model["type"] != "BPE":
-            raise ValueError(f"its model is {model['type']!r}, not 'BPE'")
-        ids = model["vocab"]
-        tokenizer = cls([(ids[left], ids[right]) for left, right in map(_names, model["merges"])])
-        expected = {to_characters(token): i for i, token in enumerate(tokenizer._bytes)}
-        expected[END_OF_TEXT] = tokenizer.end_of_text_id
-        if ids != expected:
+        merges, ids = from_json(content)
+        tokenizer = cls(merges)
+        if ids != vocabulary(tokenizer._bytes):
             raise ValueError("its ids are not in the order bytes, merges, " + END_OF_TEXT)
         return tokenizer
-
-
-def _names(merge: str | list[str]) -> tuple[str, str]:
-    # older files write a merge as "left right", newer ones as a list
-    left, right = merge.split(" ") if isinstance(merge, str) else merge
-    to_bytes(left + right)  # KeyError if a character is no byte's name
-    return left, right
 
 
 def _check_utf8(text: str) -> None:
@@ -300,5 +292,5 @@ def _check_utf8(text: str) -> None:
     except UnicodeEncodeError as error:
         raise ValueError(
             f"BPETokenizer: the character {text[error.start]!r} at position {error.start} is half "
-            "of a surrogate pair, which UTF-8 cannot write."
+            "of a surrogate pair, which UTF-8 cannot write; replace it or leave it out."
         ) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from itertools import pairwise
 
 Pair = tuple[int, int]
 
@@ -42,7 +43,7 @@ def learn_merges(
     counts: Counter[Pair] = Counter()
     holders: defaultdict[Pair, set[int]] = defaultdict(set)  # words in which a pair occurs, or did
     for i, word in enumerate(pieces):
-        for pair in zip(word, word[1:], strict=False):
+        for pair in pairwise(word):
             counts[pair] += frequencies[i]
             holders[pair].add(i)
     heap = [(-count, pair) for pair, count in counts.items()]
@@ -66,9 +67,9 @@ def learn_merges(
             after = merge_pair(before, pair, new_id)
             if len(after) == len(before):
                 continue  # an earlier merge took the pair apart
-            for old in zip(before, before[1:], strict=False):
+            for old in pairwise(before):
                 changed[old] -= frequencies[i]
-            for new in zip(after, after[1:], strict=False):
+            for new in pairwise(after):
                 changed[new] += frequencies[i]
                 if new_id in new:
                     holders[new].add(i)

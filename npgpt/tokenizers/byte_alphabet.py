@@ -19,14 +19,8 @@ def byte_to_character() -> dict[int, str]:
 
 
 BYTE_TO_CHARACTER = byte_to_character()
-CHARACTER_TO_BYTE = {character: byte for byte, character in BYTE_TO_CHARACTER.items()}
 
 
 def to_characters(token: bytes) -> str:
     """Write a token's bytes with the printable names."""
     return "".join(BYTE_TO_CHARACTER[byte] for byte in token)
-
-
-def to_bytes(name: str) -> bytes:
-    """Read the bytes back; KeyError if a character is no byte's name."""
-    return bytes(CHARACTER_TO_BYTE[character] for character in name)

@@ -12,6 +12,7 @@ from npgpt.files import write_atomically
 from npgpt.tokenizers.base import END_OF_TEXT, as_documents, checked_ids
 
 CHAR_FORMAT = "npgpt-char"
+CHAR_FORMAT_VERSION = 1
 
 
 class CharTokenizer:
@@ -39,17 +40,34 @@ class CharTokenizer:
     """
 
     def __init__(self, characters: Iterable[str], end_of_text: bool = True):
-        self.characters = sorted(set(characters))
-        if not self.characters:
+        distinct = set(characters)
+        if not distinct:
             raise ValueError("CharTokenizer: a vocabulary needs at least one character.")
-        if not all(isinstance(c, str) and len(c) == 1 for c in self.characters):
-            raise ValueError("CharTokenizer: every entry must be a single character.")
+        for entry in distinct:
+            if not isinstance(entry, str) or len(entry) != 1:
+                raise ValueError(
+                    f"CharTokenizer: {entry!r} is not a single character; give a string, or a list "
+                    "of strings of length 1."
+                )
+        self.characters = sorted(distinct)
         self._code_points = np.array([ord(c) for c in self.characters], np.uint32)  # sorted
         self._end_of_text = end_of_text
 
     @classmethod
     def train(cls, text: str | Iterable[str], end_of_text: bool = True) -> CharTokenizer:
-        """Take the characters that a text, or several, is made of."""
+        """Take the characters that a text, or several, is made of.
+
+        Parameters
+        ----------
+        text : str or iterable of str
+        end_of_text : bool
+            Whether ``<|endoftext|>`` is a token too; without it, `end_of_text_id` is None.
+
+        Raises
+        ------
+        ValueError
+            If the text is empty.
+        """
         characters: set[str] = set()
         for document in as_documents(text):
             characters.update(document)
@@ -85,7 +103,7 @@ class CharTokenizer:
             If a character is not in the vocabulary.
         """
         # surrogatepass: any Python string has code points, even one that is not valid Unicode
-        points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+        points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
         ids = np.searchsorted(self._code_points, points)
         ids[ids == len(self._code_points)] = 0
         unknown = np.flatnonzero(self._code_points[ids] != points)
@@ -107,7 +125,8 @@ class CharTokenizer:
             If an id is outside the vocabulary.
         """
         pieces = [*self.characters, END_OF_TEXT]
-        return "".join(pieces[i] for i in checked_ids(ids, self.vocab_size, "CharTokenizer"))
+        checked = checked_ids(ids, self.vocab_size, "CharTokenizer")
+        return "".join([pieces[i] for i in checked.tolist()])
 
     def bytes_per_token(self) -> np.ndarray:
         """Return the length of each token in bytes of UTF-8; ``<|endoftext|>`` has 0."""
@@ -118,7 +137,9 @@ class CharTokenizer:
         """Write the vocabulary as JSON."""
         content = {
             "format": CHAR_FORMAT,
-            "characters": "".join(self.characters),
+            "version": CHAR_FORMAT_VERSION,
+            # one by one: in one string, JSON would read two halves of a surrogate pair as a whole
+            "characters": self.characters,
             "end_of_text": self._end_of_text,
         }
         write_atomically(path, (json.dumps(content) + "\n").encode())
@@ -132,5 +153,20 @@ class CharTokenizer:
 
     @classmethod
     def from_dict(cls, content: dict) -> CharTokenizer:
-        """Make a tokenizer from the JSON of `save`."""
-        return cls(content["characters"], content["end_of_text"])
+        """Make a tokenizer from the JSON of `save`.
+
+        Raises
+        ------
+        KeyError, ValueError
+            If it is of another version, or not what `save` writes.
+        """
+        if content["version"] != CHAR_FORMAT_VERSION:
+            raise ValueError(
+                f"its version is {content['version']!r}, but only {CHAR_FORMAT_VERSION} is known"
+            )
+        if not isinstance(content["end_of_text"], bool):
+            raise ValueError(f"its end_of_text is {content['end_of_text']!r}, not true or false")
+        tokenizer = cls(content["characters"], content["end_of_text"])
+        if tokenizer.characters != content["characters"]:  # sorting them would change the ids
+            raise ValueError("its characters are not in order, or one is there twice")
+        return tokenizer

@@ -39,12 +39,27 @@ def load(path: str | Path) -> BPETokenizer | CharTokenizer:
         return BPETokenizer.from_dict(content)
     except KeyError as error:
         raise ValueError(f"{path} is not a whole tokenizer file: {error} is missing.") from None
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is not a whole tokenizer file: {error}.") from None
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        reason = str(error).removesuffix(".")
+        raise ValueError(f"{path} is not a whole tokenizer file: {reason}.") from None
 
 
 def load_as(kind: type[T], path: str | Path) -> T:
-    """Read a tokenizer file that must be of one kind."""
+    """Read a tokenizer file that must be of one kind.
+
+    Parameters
+    ----------
+    kind : type
+        `BPETokenizer` or `CharTokenizer`.
+    path : path
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is damaged, or of another kind.
+    """
     tokenizer = load(path)
     if not isinstance(tokenizer, kind):
         raise ValueError(f"{path} holds a {type(tokenizer).__name__}, not a {kind.__name__}.")

@@ -35,6 +35,28 @@ def _products_with_row(row, columns_of, length, products):
 
 
 @kernel()
+def _add_weighted_rows(weights, rows, length, total):
+    """``total += weights[:length] @ rows[:length]``, two rows at a time."""
+    for s in range(0, length - 1, 2):
+        first, second = weights[s], weights[s + 1]
+        for d in range(total.size):
+            total[d] += first * rows[s, d] + second * rows[s + 1, d]
+    if length % 2:
+        last = weights[length - 1]
+        for d in range(total.size):
+            total[d] += last * rows[length - 1, d]
+
+
+@kernel()
+def _add_outer_product(weights, row, length, rows):
+    """``rows[s] += weights[s] * row`` for ``s < length``."""
+    for s in range(length):
+        weight = weights[s]
+        for d in range(row.size):
+            rows[s, d] += weight * row[d]
+
+
+@kernel()
 def _forward_pair(q, k, v, scale, dropping, threshold, mask_scale, key, first_row, y, lse):
     time, head_size = q.shape
     keys = _transposed(k)  # (head_size, time)
@@ -57,9 +79,7 @@ def _forward_pair(q, k, v, scale, dropping, threshold, mask_scale, key, first_ro
                 weights[s] *= mask[s]
         for d in range(head_size):
             y[t, d] = 0.0
-        for s in range(past):
-            for d in range(head_size):
-                y[t, d] += weights[s] * v[s, d]
+        _add_weighted_rows(weights, v, past, y[t])
         for d in range(head_size):
             y[t, d] /= total
 
@@ -93,11 +113,9 @@ def _backward_pair(
         else:
             for s in range(past):
                 dscores[s] = scale * weights[s] * (dscores[s] - shared)
-        for s in range(past):
-            for d in range(head_size):
-                dq[t, d] += dscores[s] * k[s, d]
-                dk[s, d] += dscores[s] * q[t, d]
-                dv[s, d] += weights[s] * dy[t, d]
+        _add_weighted_rows(dscores, k, past, dq[t])
+        _add_outer_product(dscores, q[t], past, dk)
+        _add_outer_product(weights, dy[t], past, dv)
 
 
 @parallel_kernel()

@@ -27,7 +27,7 @@ def cross_entropy_forward(logits, targets, ignore_index=-100):
     index = np.where(counted, targets, 0)[..., None]
     chosen = np.take_along_axis(logits, index, axis=-1)
     nats = (lse - chosen)[..., 0] * counted
-    count = counted.sum()
+    count = int(counted.sum())
     return nats.sum() / count if count else logits.dtype.type(np.nan), lse
 
 

@@ -1,0 +1,33 @@
+"""Settings for the whole suite."""
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from npgpt import ops
+
+# No deadline: a first call may compile a kernel. In CI the same examples are drawn every time.
+settings.register_profile(
+    "npgpt",
+    deadline=None,
+    max_examples=25,
+    print_blob=True,
+    derandomize=bool(os.environ.get("CI")),
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("npgpt")
+
+
+@pytest.fixture(params=ops.BACKENDS)
+def backend(request):
+    """Run a test once with each backend."""
+    with ops.use(request.param):
+        yield request.param
+
+
+@pytest.fixture
+def reference_backend():
+    """Run a test with the reference operations."""
+    with ops.use("reference"):
+        yield

@@ -1,0 +1,117 @@
+"""For every backward pass: drop a term, and the gradient check fails."""
+
+import numpy as np
+import pytest
+
+from npgpt import layers, models, ops
+from npgpt.gradients import check_suite
+from npgpt.ops import reference
+from tests.mutations import mutated
+from tests.ops.test_compiled_equals_reference import assert_same
+from tests.strategies import normal
+
+# function, fragment, what it becomes, the example of npgpt.gradients.SUITE that must fail
+MUTANTS = [
+    (reference.embedding_backward, "np.add.at(dweight, token_ids, dy)", "dweight[token_ids] += dy", "Embedding"),
+    (reference.linear_backward, "dweight += dy_rows.T @ x_rows", "dweight += 0.0", "Linear"),
+    (reference.linear_backward, "dbias += dy_rows.sum(axis=0)", "dbias += dy_rows[0]", "Linear"),
+    (reference.linear_backward, "dy_rows @ weight", "0.5 * dy_rows @ weight", "Linear"),
+    (reference.layer_norm_backward, "direct - through_mean", "-through_mean", "LayerNorm"),
+    (reference.layer_norm_backward, " - through_mean", "", "LayerNorm"),
+    (reference.layer_norm_backward, " - through_variance", "", "LayerNorm"),
+    (reference.layer_norm_backward, "dx_hat = gamma * dy\n", "dx_hat = dy\n", "LayerNorm"),
+    (reference.layer_norm_backward, "dgamma += (dy * x_hat)", "dgamma += (dy * x)", "LayerNorm"),
+    (reference.layer_norm_backward, "dbeta += dy.sum(axis=rows)", "dbeta += 0.0", "LayerNorm"),
+    (reference.gelu_tanh_backward, "gate + slope", "gate", "GELU (tanh)"),
+    (reference.gelu_tanh_backward, "gate + slope", "slope", "GELU (tanh)"),
+    (reference.gelu_tanh_backward, "1.0 + 3.0 * CUBIC * x * x", "1.0", "GELU (tanh)"),
+    (reference.gelu_exact_backward, "gate + x * density", "gate", "GELU (exact)"),
+    (reference.gelu_exact_backward, "gate + x * density", "x * density", "GELU (exact)"),
+    (reference.attention_backward, "dweights - shared", "dweights", "MultiHeadAttention"),
+    (reference.attention_backward, "dweights = mask * dweights", "pass", "MultiHeadAttention (dropout)"),
+    (reference.attention_backward, "dy, mask * weights, v", "dy, weights, v", "MultiHeadAttention (dropout)"),
+    (reference.causal_scores_backward, "dq = scale * ", "dq = ", "MultiHeadAttention"),
+    (reference.causal_scores_backward, "dscores.swapaxes(-1, -2) @ q", "dscores @ q", "MultiHeadAttention"),
+    (reference.weighted_sum_backward, "weights.swapaxes(-1, -2) @ dy", "weights @ dy", "MultiHeadAttention"),
+    (reference.dropout_backward, "dy * dropout_mask(dy.shape, p, key, dy.real.dtype)", "dy", "Dropout"),
+    (reference.cross_entropy_backward, " - 1.0", "", "CrossEntropy"),
+    (reference.cross_entropy_backward, "counted * (dloss", "1 * (dloss", "CrossEntropy"),
+    (reference.cross_entropy_backward, "dloss / max(counted.sum(), 1)", "dloss", "CrossEntropy"),
+    (layers.PositionEmbedding.backward, ".sum(axis=0)", "[0]", "PositionEmbedding"),
+    (layers.MultiHeadAttention._merge_heads, "[dq, dk, dv]", "[dk, dq, dv]", "MultiHeadAttention"),
+    (layers.MultiHeadAttention.backward, "self.projection.backward(dy)", "dy", "MultiHeadAttention"),
+    (layers.FeedForward.backward, "self.gelu.backward(dactivation)", "dactivation", "FeedForward"),
+    (layers.TransformerBlock.backward, "dx = dy + ", "dx = ", "TransformerBlock"),
+    (layers.TransformerBlock.backward, "return dx + ", "return ", "TransformerBlock"),
+    (layers.TransformerBlock.backward, "self.attention_dropout.backward(dx)", "dx", "TransformerBlock (dropout)"),
+    (layers.TransformerBlock.backward, "self.feed_forward_dropout.backward(dy)", "dy", "TransformerBlock (dropout)"),
+    (layers.OutputHead.backward, "self.weight.grad", "self.weight.grad.copy()", "OutputHead"),
+    (layers.OutputHead.backward, "self.weight.grad", "self.weight.grad.copy()", "GPT (2 layers, tied)"),
+    (models.GPT.backward_from_logits, "self.token_embedding.backward(dx)", "pass", "GPT (2 layers, tied)"),
+    (models.GPT.backward_from_logits, "reversed(self.blocks)", "self.blocks", "GPT (2 layers, tied)"),
+    (models.GPT.backward_from_logits, "self.final_norm.backward(dx)", "dx", "GPT (2 layers, tied)"),
+    (models.GPT.backward_from_logits, "self.embedding_dropout.backward(dx)", "dx", "GPT (2 layers, dropout)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("function", "old", "new", "example"),
+    MUTANTS,
+    ids=[f"{function.__qualname__}: {old} -> {new}" for function, old, new, _ in MUTANTS],
+)
+@pytest.mark.parametrize("method", ["central", "complex"])
+def test_a_dropped_term_fails_the_gradient_check(function, old, new, example, method):
+    with mutated(function, old, new):
+        (_, report), *_ = check_suite(method, [example])
+        assert not report.passed
+        with pytest.raises(AssertionError, match="is wrong"):
+            report.raise_if_failed()
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in reference.__all__ if name.endswith("_backward")]
+)
+def test_every_reference_backward_has_a_mutant(name):
+    tested = {function.__name__ for function, *_ in MUTANTS}
+    if name == "softmax_backward":
+        return  # tests/layers/test_known_bugs.py, where the attention is listened to
+    assert name in tested
+
+
+COMPARED = [
+    ("gelu_tanh_backward", "gate + slope", "gate"),
+    ("gelu_exact_backward", "gate + x * density", "gate"),
+    ("layer_norm_backward", " - through_variance", ""),
+    ("attention_backward", "dweights - shared", "dweights"),
+    ("cross_entropy_backward", " - 1.0", ""),
+    ("embedding_backward", "np.add.at(dweight, token_ids, dy)", "dweight[token_ids] += dy"),
+    ("dropout_backward", "dy * dropout_mask(dy.shape, p, key, dy.real.dtype)", "dy"),
+    ("adamw_update", "1.0 - lr * weight_decay", "1.0"),
+    ("adam_update", " + weight_decay * value", ""),
+]
+
+
+@pytest.mark.parametrize(("name", "old", "new"), COMPARED)
+def test_a_difference_between_the_backends_is_noticed(name, old, new):
+    x, dy = normal(0, (2, 3, 4), np.float64)  # 3 rows of 4
+    vector, ids = np.ones(4), np.array([0, 1, 1])
+    q = normal(1, (4, 1, 2, 5, 3), np.float64)
+    _, mean, rstd = reference.layer_norm_forward(x, vector, vector, 1e-5)
+    _, lse = reference.cross_entropy_forward(x, ids)
+    attended, row_lse = reference.attention_forward(*q[:3], 0.5)
+    update = (x.copy(), dy, x.copy(), x * x, 3, 0.1, 0.9, 0.99, 1e-8, 0.3)
+    arguments = {
+        "gelu_tanh_backward": ((dy, x), ()),
+        "gelu_exact_backward": ((dy, x), ()),
+        "layer_norm_backward": ((dy, x, mean, rstd, vector, vector * 0, vector * 0), ()),
+        "attention_backward": ((q[3], *q[:3], attended, row_lse, 0.5), ()),
+        "cross_entropy_backward": ((1.0, x, ids, lse), ()),
+        "embedding_backward": ((dy, ids, np.zeros((2, 4))), (2,)),
+        "dropout_backward": ((dy, 0.5, ops.DropoutKey(0, 0, 0)), ()),
+        "adamw_update": (update, (0,)),
+        "adam_update": (update, (0,)),
+    }
+    given, in_place = arguments[name]
+    assert_same(name, np.float64, *given, in_place=in_place)
+    with mutated(getattr(reference, name), old, new), pytest.raises(AssertionError, match=name):
+        assert_same(name, np.float64, *given, in_place=in_place)
