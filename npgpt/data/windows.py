@@ -18,8 +18,10 @@ class TokenWindows:
     ids : array_like of int, shape (number of tokens,)
         May be a memory map.
     context_length : int
+        Tokens in the inputs of a window, and in its targets.
     stride : int, optional
-        ``context_length`` by default: windows that do not overlap.
+        From the beginning of one window to that of the next; ``context_length`` by default, so
+        that windows do not overlap.
 
     Raises
     ------

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from npgpt.tokenizers.base import END_OF_TEXT
+from npgpt.tokenizers.bpe_training import Pair
 from npgpt.tokenizers.byte_alphabet import to_characters
-
-Pair = tuple[int, int]
 
 # model settings that change what a text is encoded to; GPT-2's file has them null or empty
 FOREIGN_SETTINGS = ("dropout", "ignore_merges", "continuing_subword_prefix", "end_of_word_suffix")
@@ -103,6 +102,9 @@ def from_json(content: dict[str, Any]) -> tuple[list[Pair], dict[str, int]]:
     ):
         raise ValueError("its pre_tokenizer is not GPT-2's, ByteLevel without a prefix space")
     ids = dict(model["vocab"])
+    for name, token_id in ids.items():
+        if not isinstance(token_id, int):
+            raise ValueError(f"its id of {name!r} is {token_id!r}, not an integer")
     merges = []
     for i, merge in enumerate(model["merges"]):
         # older files write a merge as "left right", newer ones as a list

@@ -83,7 +83,7 @@ class Run:
                 f"{folder} exists already; choose another folder with --out, or go on with "
                 f"--resume {folder}."
             )
-        if config.corpus not in BUILT_IN_CORPORA:
+        if config.corpus not in BUILT_IN_CORPORA or Path(config.corpus).exists():
             config = dataclasses.replace(config, corpus=str(Path(config.corpus).absolute()))
         corpus = load_corpus(config.corpus)
         run = cls(folder, config, train_tokenizer(config, corpus, progress), corpus.fingerprint)

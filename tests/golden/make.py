@@ -1,0 +1,51 @@
+"""Write the golden files, with PyTorch: ``python -m tests.golden.make``, by hand, once.
+
+They let the plain test command compare with PyTorch's numbers where PyTorch is not installed.
+"""
+
+from pathlib import Path
+
+import torch
+from safetensors.numpy import save_file
+
+from tests.models.tiny import CONFIGS, batch_for, shaken_model
+from tests.parity.torch_gpt import twin_name, twin_of, twin_optimizer
+
+FOLDER = Path(__file__).parent
+STEPS, LR, BETAS, WEIGHT_DECAY = 50, 1e-3, (0.9, 0.99), 0.1
+
+
+def golden_path(name):
+    """Return the file of a configuration."""
+    return FOLDER / f"{name.replace(', ', '_').replace(' ', '_')}.safetensors"
+
+
+def make(name):
+    """Write one file: weights, batch, logits, loss, gradients, and the weights after 50 steps."""
+    config = CONFIGS[name]
+    model = shaken_model(config)
+    twin = twin_of(model)
+    inputs, targets = batch_for(config)
+    arrays = {f"weight.{key}": value for key, value in model.state_dict().items()}
+    arrays |= {"inputs": inputs, "targets": targets}
+    loss = twin.loss(torch.from_numpy(inputs), torch.from_numpy(targets))
+    loss.backward()
+    arrays["logits"] = twin(torch.from_numpy(inputs)).detach().numpy()
+    arrays["loss"] = loss.detach().numpy()
+    theirs = dict(twin.named_parameters())
+    for key in model.state_dict():
+        arrays[f"grad.{key}"] = theirs[twin_name(key)].grad.numpy().copy()
+    optimizer = twin_optimizer(twin, LR, BETAS, WEIGHT_DECAY)
+    for step in range(STEPS):
+        inputs, targets = batch_for(config, seed=step)
+        optimizer.zero_grad()
+        twin.loss(torch.from_numpy(inputs), torch.from_numpy(targets)).backward()
+        optimizer.step()
+    for key in model.state_dict():
+        arrays[f"trained.{key}"] = theirs[twin_name(key)].detach().numpy().copy()
+    save_file(arrays, golden_path(name))
+
+
+if __name__ == "__main__":
+    for configuration in CONFIGS:
+        make(configuration)

@@ -1,0 +1,73 @@
+"""npgpt against numbers that PyTorch made (tests/golden/make.py)."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from npgpt.models import GPT
+from npgpt.ops import reference
+from npgpt.optim import AdamW
+from tests.models.tiny import CONFIGS, batch_for
+from tests.mutations import mutated
+
+FOLDER = Path(__file__).parent
+STEPS, LR, BETAS, WEIGHT_DECAY = 50, 1e-3, (0.9, 0.99), 0.1
+
+
+def golden(name):
+    file = FOLDER / f"{name.replace(', ', '_').replace(' ', '_')}.safetensors"
+    arrays = load_file(file)
+    model = GPT(CONFIGS[name], dtype=np.float64)
+    model.load_state_dict(
+        {key.removeprefix("weight."): a for key, a in arrays.items() if key.startswith("weight.")}
+    )
+    return arrays, model
+
+
+def close(ours, golden_array, tolerance):
+    scale = max(1.0, np.abs(golden_array).max())
+    np.testing.assert_allclose(ours, golden_array, rtol=0, atol=tolerance * scale)
+
+
+def train(name):
+    """Take 50 AdamW steps; compare the weights with PyTorch's."""
+    arrays, model = golden(name)
+    optimizer = AdamW(model.parameters(), LR, BETAS, weight_decay=WEIGHT_DECAY)
+    for step in range(STEPS):
+        optimizer.zero_grad()
+        model.loss(*batch_for(model.config, seed=step))
+        model.backward()
+        optimizer.step()
+    for key, parameter in model.named_parameters():
+        close(parameter.value, arrays[f"trained.{key}"], 1e-9)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_logits_loss_and_every_gradient(name, backend):
+    arrays, model = golden(name)
+    close(model.forward(arrays["inputs"]), arrays["logits"], 1e-10)
+    close(model.loss(arrays["inputs"], arrays["targets"]), arrays["loss"], 1e-10)
+    model.backward()
+    for key, parameter in model.named_parameters():
+        close(parameter.grad, arrays[f"grad.{key}"], 1e-10)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_fifty_steps_of_adamw(name, backend):
+    train(name)
+
+
+@pytest.mark.parametrize(
+    ("function", "old", "new"),
+    [
+        (reference.adamw_update, "1.0 - lr * weight_decay", "1.0"),
+        (reference.adamw_update, "_adam_step(value, grad, m, v, step", "_adam_step(value, grad, m, v, 50"),
+        (AdamW._update, "self.weight_decay if parameter.decay else 0.0", "self.weight_decay"),
+    ],
+    ids=["no decay", "no bias correction", "biases decay too"],
+)  # fmt: skip
+def test_an_optimiser_without_one_of_its_parts_is_noticed(function, old, new):
+    with mutated(function, old, new), pytest.raises(AssertionError):
+        train("tied")

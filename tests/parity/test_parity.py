@@ -1,0 +1,156 @@
+"""npgpt against PyTorch's automatic gradients, in float64."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the parity tests need the extra 'reference'")
+
+from npgpt import layers, ops  # noqa: E402
+from npgpt.optim import Adam, AdamW, clip_grad_norm  # noqa: E402
+from tests.models.tiny import CONFIGS, batch_for, shaken_model  # noqa: E402
+from tests.parity.torch_gpt import twin_name, twin_of, twin_optimizer  # noqa: E402
+from tests.strategies import normal  # noqa: E402
+
+F = torch.nn.functional
+
+
+def close(ours, theirs, tolerance=1e-10):
+    theirs = theirs.detach().numpy()
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance * max(1, abs(theirs).max()))
+
+
+def leaf(array):
+    return torch.tensor(array, requires_grad=True)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_logits_loss_and_every_gradient(name, backend):
+    config = CONFIGS[name]
+    model = shaken_model(config)
+    twin = twin_of(model)
+    inputs, targets = batch_for(config)
+    close(model.forward(inputs), twin(torch.from_numpy(inputs)))
+    loss = twin.loss(torch.from_numpy(inputs), torch.from_numpy(targets))
+    loss.backward()
+    close(model.loss(inputs, targets), loss)
+    model.backward()
+    theirs = dict(twin.named_parameters())
+    for parameter_name, parameter in model.named_parameters():
+        close(parameter.grad, theirs[twin_name(parameter_name)].grad)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_fifty_steps_of_adamw_with_clipping(name, backend):
+    config = CONFIGS[name]
+    model = shaken_model(config)
+    twin = twin_of(model)
+    ours = AdamW(model.parameters(), lr=1e-2, betas=(0.9, 0.95), weight_decay=0.1)
+    theirs = twin_optimizer(twin, lr=1e-2, betas=(0.9, 0.95), weight_decay=0.1)
+    for step in range(50):
+        inputs, targets = batch_for(config, seed=step)
+        model.zero_grad()
+        model.loss(inputs, targets)
+        model.backward()
+        norm = clip_grad_norm(model.parameters(), 0.5)
+        ours.step()
+        theirs.zero_grad()
+        twin.loss(torch.from_numpy(inputs), torch.from_numpy(targets)).backward()
+        twin_norm = torch.nn.utils.clip_grad_norm_(twin.parameters(), 0.5)
+        theirs.step()
+        # PyTorch divides by norm + 1e-6 when it clips, so the two differ by that much
+        close(norm, twin_norm, 1e-4)
+    values = dict(twin.named_parameters())
+    for parameter_name, parameter in model.named_parameters():
+        close(parameter.value, values[twin_name(parameter_name)], 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [(Adam, torch.optim.Adam), (AdamW, torch.optim.AdamW)]
+)
+@pytest.mark.parametrize("name", CONFIGS)
+def test_fifty_steps_without_clipping(name, ours, theirs, backend):
+    config = CONFIGS[name]
+    model = shaken_model(config)
+    twin = twin_of(model)
+    optimizer = ours(model.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=0.1)
+    if theirs is torch.optim.AdamW:
+        twin_steps = twin_optimizer(twin, lr=1e-3, betas=(0.9, 0.99), weight_decay=0.1)
+    else:
+        twin_steps = theirs(twin.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=0.1)
+    for step in range(50):
+        inputs, targets = batch_for(config, seed=step)
+        optimizer.zero_grad()
+        model.loss(inputs, targets)
+        model.backward()
+        optimizer.step()
+        twin_steps.zero_grad()
+        twin.loss(torch.from_numpy(inputs), torch.from_numpy(targets)).backward()
+        twin_steps.step()
+    values = dict(twin.named_parameters())
+    for parameter_name, parameter in model.named_parameters():
+        close(parameter.value, values[twin_name(parameter_name)], 1e-9)
+
+
+def test_layer_norm(backend):
+    x, dy = normal(0, (2, 3, 5, 7), np.float64)
+    layer = layers.LayerNorm(7, dtype=np.float64)
+    layer.gamma.value += normal(1, 7, np.float64)
+    layer.beta.value += normal(2, 7, np.float64)
+    t, gamma, beta = leaf(x), leaf(layer.gamma.value), leaf(layer.beta.value)
+    y = F.layer_norm(t, (7,), gamma, beta, 1e-5)
+    y.backward(torch.from_numpy(dy))
+    close(layer.forward(x), y)
+    close(layer.backward(dy), t.grad)
+    close(layer.gamma.grad, gamma.grad)
+    close(layer.beta.grad, beta.grad)
+
+
+@pytest.mark.parametrize("approximate", ["tanh", "none"])
+def test_gelu(approximate, backend):
+    x, dy = normal(0, (2, 50), np.float64, scale=3.0)
+    t = leaf(x)
+    y = F.gelu(t, approximate=approximate)
+    y.backward(torch.from_numpy(dy))
+    layer = layers.GELU(approximate)
+    close(layer.forward(x), y)
+    close(layer.backward(dy), t.grad)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 7, 4), (1, 1, 1, 1), (1, 2, 33, 16)])
+def test_attention(shape, backend):
+    q, k, v, dy = normal(0, (4, *shape), np.float64)
+    scale = shape[-1] ** -0.5
+    leaves = [leaf(array) for array in (q, k, v)]
+    theirs = F.scaled_dot_product_attention(*leaves, is_causal=True)
+    theirs.backward(torch.from_numpy(dy))
+    y, lse = ops.attention_forward(q, k, v, scale)
+    close(y, theirs)
+    ours = ops.attention_backward(dy, q, k, v, y, lse, scale)
+    for gradient, tensor in zip(ours, leaves, strict=True):
+        close(gradient, tensor.grad)
+
+
+def test_cross_entropy_with_ignored_targets(backend):
+    logits = normal(0, (4, 5, 9), np.float64, scale=5.0)
+    targets = np.random.default_rng(0).integers(0, 9, (4, 5))
+    targets[1] = -100
+    t = leaf(logits)
+    loss = F.cross_entropy(t.flatten(0, 1), torch.from_numpy(targets).flatten())
+    loss.backward()
+    layer = layers.CrossEntropy()
+    close(layer.forward(logits, targets), loss)
+    close(layer.backward(1.0), t.grad)
+
+
+def test_embedding_and_linear(backend):
+    ids = np.array([[0, 2, 2, 1]])
+    table = layers.Embedding(3, 4, rng=0, dtype=np.float64)
+    linear = layers.Linear(4, 5, rng=1, dtype=np.float64)
+    weights = [leaf(p.value) for p in (table.weight, linear.weight, linear.bias)]
+    y = F.linear(F.embedding(torch.from_numpy(ids), weights[0]), weights[1], weights[2])
+    dy = normal(0, (1, 4, 5), np.float64)
+    y.backward(torch.from_numpy(dy))
+    close(linear.forward(table.forward(ids)), y)
+    table.backward(linear.backward(dy))
+    for parameter, tensor in zip((table.weight, linear.weight, linear.bias), weights, strict=True):
+        close(parameter.grad, tensor.grad)

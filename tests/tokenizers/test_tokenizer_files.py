@@ -1,0 +1,234 @@
+"""Saving and loading tokenizers, and files that are not whole."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from npgpt import tokenizers
+from npgpt.tokenizers import BPETokenizer, CharTokenizer
+
+BPE = BPETokenizer.train("low lower lowest newest widest naïve naïve", vocab_size=270)
+CHAR = CharTokenizer('aé日🙂\ud83d\ude00\n"\\')  # with two halves of a surrogate pair
+
+
+@pytest.fixture(params=[BPE, CHAR], ids=["bpe", "char"])
+def tokenizer(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("scratch") / "tokenizer.json"
+
+
+def saved(tokenizer, path) -> dict:
+    tokenizer.save(path)
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_a_tokenizer_that_was_saved_is_the_same_when_loaded(tokenizer, tmp_path):
+    path = tmp_path / "tokenizer.json"
+    tokenizer.save(path)
+    for loaded in (tokenizers.load(path), type(tokenizer).load(str(path))):
+        assert type(loaded) is type(tokenizer)
+        assert vars(loaded).keys() == vars(tokenizer).keys()
+        assert loaded.vocab_size == tokenizer.vocab_size
+        assert loaded.end_of_text_id == tokenizer.end_of_text_id
+        every_id = range(tokenizer.vocab_size)
+        assert loaded.decode(every_id) == tokenizer.decode(every_id)
+    again = tmp_path / "again.json"
+    loaded.save(again)
+    assert again.read_bytes() == path.read_bytes()
+
+
+@given(st.text(st.characters(), min_size=1), st.booleans())
+def test_every_vocabulary_of_characters_survives_a_file(scratch, text, end_of_text):
+    tokenizer = CharTokenizer.train(text, end_of_text)
+    tokenizer.save(scratch)
+    loaded = CharTokenizer.load(scratch)
+    assert loaded.characters == tokenizer.characters
+    assert loaded.end_of_text_id == tokenizer.end_of_text_id
+
+
+@given(st.text(min_size=1))
+def test_every_merge_survives_a_file(scratch, text):
+    tokenizer = BPETokenizer.train(text * 2, vocab_size=300)
+    tokenizer.save(scratch)
+    assert BPETokenizer.load(scratch).merges == tokenizer.merges
+
+
+def test_the_bpe_file_is_laid_out_as_hugging_face_reads_it(tmp_path):
+    content = saved(BPE, tmp_path / "tokenizer.json")
+    assert content["model"]["type"] == "BPE"
+    assert content["model"]["vocab"]["Ġlow"] == 256 + content["model"]["merges"].index(["Ġ", "low"])
+    assert content["model"]["vocab"]["<|endoftext|>"] == BPE.end_of_text_id
+    for part in ("pre_tokenizer", "decoder"):
+        assert content[part]["type"] == "ByteLevel"
+        assert content[part]["add_prefix_space"] is False
+    (added,) = content["added_tokens"]
+    assert (added["content"], added["id"], added["special"]) == (
+        "<|endoftext|>",
+        BPE.end_of_text_id,
+        True,
+    )
+
+
+def test_merges_written_as_one_string_are_read_as_well(tmp_path):
+    path = tmp_path / "tokenizer.json"
+    content = saved(BPE, path)
+    content["model"]["merges"] = [" ".join(merge) for merge in content["model"]["merges"]]
+    path.write_text(json.dumps(content), encoding="utf-8")
+    assert BPETokenizer.load(path).merges == BPE.merges
+
+
+def test_a_file_of_the_other_kind_is_refused(tmp_path):
+    BPE.save(tmp_path / "bpe.json")
+    CHAR.save(tmp_path / "char.json")
+    with pytest.raises(ValueError, match=r"bpe\.json holds a BPETokenizer, not a CharTokenizer"):
+        CharTokenizer.load(tmp_path / "bpe.json")
+    with pytest.raises(ValueError, match=r"char\.json holds a CharTokenizer, not a BPETokenizer"):
+        BPETokenizer.load(tmp_path / "char.json")
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    for path in (tmp_path / "none.json", tmp_path):
+        with pytest.raises(FileNotFoundError, match=f"no tokenizer file {path}"):
+            tokenizers.load(path)
+
+
+# --- damaged files ---------------------------------------------------------------------------
+
+
+def assert_refused(path):
+    with pytest.raises(ValueError, match="is not a whole tokenizer file: ") as error:
+        tokenizers.load(path)
+    assert str(error.value).startswith(str(path))
+    assert str(error.value).endswith(".")
+    assert not str(error.value).endswith("..")
+
+
+def load_unless_refused(path):
+    """Load a file that may be damaged: anything but a ValueError that names it is a failure."""
+    try:
+        return tokenizers.load(path)
+    except ValueError as error:
+        message = str(error)
+    assert str(path) in message
+    return None
+
+
+def test_a_file_cut_short_anywhere_is_refused(tokenizer, tmp_path):
+    path = tmp_path / "tokenizer.json"
+    tokenizer.save(path)
+    content = path.read_bytes().rstrip()
+    for length in range(0, len(content), max(1, len(content) // 200)):
+        path.write_bytes(content[:length])
+        assert_refused(path)
+
+
+@settings(max_examples=150)
+@given(st.sampled_from([BPE, CHAR]), st.data())
+def test_a_changed_byte_is_refused_or_harmless(scratch, tokenizer, data):
+    tokenizer.save(scratch)
+    content = bytearray(scratch.read_bytes())
+    content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    scratch.write_bytes(content)
+    loaded = load_unless_refused(scratch)
+    if loaded:
+        loaded.decode(range(loaded.vocab_size))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=5,
+)
+PLACES = {
+    "char": "format, version, characters, characters 0, end_of_text",
+    "bpe": "model, model type, model vocab, model vocab a, model merges, model merges 0, "
+    "model merges 0 0, model dropout, normalizer, pre_tokenizer, pre_tokenizer type, "
+    "added_tokens, added_tokens 0, added_tokens 0 id",
+}
+
+
+@settings(max_examples=150)
+@given(st.sampled_from(list(PLACES)), st.data())
+def test_any_json_in_any_place_is_refused_or_harmless(scratch, kind, data):
+    content = saved({"char": CHAR, "bpe": BPE}[kind], scratch)
+    place = data.draw(st.sampled_from(PLACES[kind].split(", ")))
+    value = data.draw(JSON)
+    *way, last = [int(key) if key.isdigit() else key for key in place.split()]
+    part = content
+    for key in way:
+        part = part[key]
+    part[last] = value
+    scratch.write_text(json.dumps(content), encoding="utf-8")
+    loaded = load_unless_refused(scratch)
+    if loaded:
+        loaded.decode(loaded.encode(loaded.decode([0])))
+
+
+@pytest.mark.parametrize("content", [b"", b"null", b"[]", b"{}", b"\xff", b"[" * 200_000])
+def test_a_file_that_is_no_tokenizer_is_refused(tmp_path, content):
+    path = tmp_path / "tokenizer.json"
+    path.write_bytes(content)
+    assert_refused(path)
+
+
+@pytest.mark.parametrize("key", ["version", "characters", "end_of_text"])
+def test_a_character_file_with_a_part_missing_is_refused(tmp_path, key):
+    path = tmp_path / "tokenizer.json"
+    content = saved(CHAR, path)
+    del content[key]
+    path.write_text(json.dumps(content))
+    assert_refused(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": 2},
+        {"end_of_text": "yes"},
+        {"characters": ["b", "a"]},
+        {"characters": ["a", "a"]},
+        {"characters": ["ab"]},
+        {"characters": []},
+        {"characters": "ab"},
+    ],
+)
+def test_a_character_file_that_save_would_not_write_is_refused(tmp_path, change):
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(saved(CHAR, path) | change))
+    assert_refused(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: content.update(normalizer={"type": "NFC"}),
+        lambda content: content.update(pre_tokenizer=None),
+        lambda content: content.update(pre_tokenizer={"type": "Whitespace"}),
+        lambda content: content["pre_tokenizer"].update(add_prefix_space=True),
+        lambda content: content["pre_tokenizer"].update(use_regex=False),
+        lambda content: content["model"].update(type="WordPiece"),
+        lambda content: content["model"].update(ignore_merges=True),
+        lambda content: content["model"].update(dropout=0.1),
+        lambda content: content["model"]["merges"].pop(),
+        lambda content: content["model"]["merges"].reverse(),
+        lambda content: content["model"]["merges"].insert(0, ["a", "nothing"]),
+        lambda content: content["model"]["vocab"].update(a=65, b=64),
+        lambda content: content["model"]["vocab"].pop("a"),
+        lambda content: content["added_tokens"].append({"id": 999, "content": "<|pad|>"}),
+        lambda content: content["added_tokens"][0].update(id=0),
+        lambda content: content.pop("model"),
+    ],
+)
+def test_a_file_that_would_be_encoded_differently_is_refused(tmp_path, change):
+    path = tmp_path / "tokenizer.json"
+    content = saved(BPE, path)
+    change(content)
+    path.write_text(json.dumps(content), encoding="utf-8")
+    assert_refused(path)
