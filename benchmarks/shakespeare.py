@@ -9,12 +9,12 @@ from __future__ import annotations
 import tempfile
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 PUBLISHED_LOSS = 1.88
-SETTING = {
+SETTING: dict[str, Any] = {
     "tokenizer": "char",
     "validation_fraction": 0.1,
     "n_layers": 4,
@@ -38,7 +38,7 @@ def shakespeare(
     seeds: Annotated[int, typer.Option(min=1, help="Runs, with seeds 0, 1, ...")] = 1,
     quick: Annotated[bool, typer.Option(help="100 steps: to see that it runs.")] = False,
 ) -> None:
-    """Train at nanoGPT's CPU setting and print the validation loss over the whole held-out tenth."""
+    """Train at nanoGPT's CPU setting; print the validation loss over the whole held-out tenth."""
     from npgpt.training import Run, TrainingConfig
 
     steps = 100 if quick else 2000

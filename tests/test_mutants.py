@@ -68,9 +68,7 @@ def test_a_dropped_term_fails_the_gradient_check(function, old, new, example, me
             report.raise_if_failed()
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in reference.__all__ if name.endswith("_backward")]
-)
+@pytest.mark.parametrize("name", [name for name in reference.__all__ if name.endswith("_backward")])
 def test_every_reference_backward_has_a_mutant(name):
     tested = {function.__name__ for function, *_ in MUTANTS}
     if name == "softmax_backward":

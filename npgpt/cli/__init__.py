@@ -1,7 +1,7 @@
 """The npgpt command: one file a subcommand, each a thin layer over the library.
 
-Libraries are imported inside the commands where they are slow to load, so that ``--help`` answers at
-once.
+Libraries are imported inside the commands where they are slow to load, so that ``--help`` answers
+at once.
 """
 
 from npgpt.cli.app import app, main

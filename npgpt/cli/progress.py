@@ -87,6 +87,7 @@ class TrainingProgress(Callback):
         )
 
     def on_start(self, trainer) -> None:
+        """Show the bar."""
         self._last_loss = float("nan")
         self._task = self._bar.add_task(
             "", total=trainer.steps, completed=trainer.state.step, numbers=""
@@ -94,6 +95,7 @@ class TrainingProgress(Callback):
         self._bar.start()
 
     def on_step(self, trainer, metrics: StepMetrics) -> None:
+        """Move the bar on."""
         now = metrics.tokens / metrics.seconds
         before = self._tokens_per_second or now
         self._tokens_per_second = SMOOTHING * before + (1 - SMOOTHING) * now
@@ -105,6 +107,7 @@ class TrainingProgress(Callback):
         self._bar.update(self._task, completed=metrics.step, numbers=numbers)
 
     def on_evaluation(self, trainer, metrics: EvaluationMetrics) -> None:
+        """Print the loss, and at a terminal a sample."""
         best = ", the best so far" if metrics.best and metrics.step else ""
         training = f"training loss {self._last_loss:.3f}, " if metrics.step else ""
         self._console.print(
@@ -117,6 +120,7 @@ class TrainingProgress(Callback):
             )
 
     def on_end(self, trainer) -> None:
+        """Take the bar away."""
         self._bar.stop()
 
 

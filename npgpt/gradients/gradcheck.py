@@ -82,8 +82,11 @@ def gradcheck(
         raise ValueError(f"gradcheck: method must be 'central' or 'complex', got {method!r}.")
     # a stream of its own: inputs drawn with the same seed must not equal r
     rng = np.random.default_rng([seed, 0x67726164])
-    check = _CheckedLayer(layer, inputs) if isinstance(layer, Layer) else None
-    check = check or _CheckedFunction(layer, inputs, backward)
+    check: _CheckedLayer | _CheckedFunction
+    if isinstance(layer, Layer):
+        check = _CheckedLayer(layer, inputs)
+    else:
+        check = _CheckedFunction(layer, inputs, backward)
     y = check.forward(check.arrays)
     r = rng.standard_normal(np.shape(y))
     analytic = check.gradients(r)

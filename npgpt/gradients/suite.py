@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -26,11 +27,10 @@ def _ids(rng):
 
 
 def _gpt(rng, **changes):
-    shape = {"vocab_size": VOCAB_SIZE, "context_length": TIME + 1, "n_layers": 2}
-    model = GPT(GPTConfig(n_heads=N_HEADS, d_model=D_MODEL, **shape, **changes), seed=1)
+    config = GPTConfig(VOCAB_SIZE, TIME + 1, n_layers=2, n_heads=N_HEADS, d_model=D_MODEL)
     targets = _ids(rng)
     targets[0, 1] = -100
-    return model, (_ids(rng), targets)
+    return GPT(dataclasses.replace(config, **changes), seed=1), (_ids(rng), targets)
 
 
 def _cross_entropy(rng):

@@ -26,7 +26,7 @@ def save_checkpoint(path: Path, arrays: Mapping[str, np.ndarray], state: Mapping
     state : mapping
         Kept in the file's header.
     """
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     with atomic_path(path) as temporary:
         save_file(contiguous, temporary, metadata={STATE_KEY: json.dumps(state)})
 

@@ -74,13 +74,14 @@ class TrainingConfig:
     grad_accumulation: int = 1
     steps: int = 600
     lr: float = 2e-3
-    min_lr: float | None = None
-    warmup_steps: int | None = None
+    # None stands for a share of another field, and __post_init__ puts the number in its place
+    min_lr: float = None  # type: ignore[assignment]
+    warmup_steps: int = None  # type: ignore[assignment]
     beta1: float = 0.9
     beta2: float = 0.99
     weight_decay: float = 0.1
     clip_norm: float = 1.0
-    eval_every: int | None = None
+    eval_every: int = None  # type: ignore[assignment]
     eval_batches: int = 0
     seed: int = 0
 

@@ -27,6 +27,7 @@ class MetricsLog(Callback):
         self._file: IO[str] | None = None
 
     def on_start(self, trainer) -> None:
+        """Drop what lies beyond the checkpoint, and open the file to append."""
         state = trainer.state
         kept = [
             line
@@ -37,14 +38,17 @@ class MetricsLog(Callback):
         self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115  (closed by on_end)
 
     def on_step(self, trainer, metrics: StepMetrics) -> None:
+        """Write a line."""
         self._write("step", metrics)
 
     def on_evaluation(self, trainer, metrics: EvaluationMetrics) -> None:
+        """Write a line, and hand all lines to the system before the checkpoint is written."""
         self._write("evaluation", metrics)
         if self._file:
             self._file.flush()
 
     def on_end(self, trainer) -> None:
+        """Close the file."""
         if self._file:
             self._file.close()
 

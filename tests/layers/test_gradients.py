@@ -83,9 +83,7 @@ def test_feed_forward(shape, d_ff, bias, dtype, seed, method, backend):
     check(layer, normal(seed, shape, dtype), seed=seed, method=method, backend=backend)
 
 
-@given(
-    sequences, heads_and_sizes, st.sampled_from([0.0, 0.4]), dtypes, seeds, methods, backends
-)
+@given(sequences, heads_and_sizes, st.sampled_from([0.0, 0.4]), dtypes, seeds, methods, backends)
 def test_transformer_block(shape, heads, dropout, dtype, seed, method, backend):
     n_heads, head_size = heads
     layer = layers.TransformerBlock(

@@ -169,7 +169,9 @@ def test_a_dropout_without_scale_or_with_another_mask_is_noticed(function, old, 
 
 
 def test_the_helper_refuses_a_fragment_that_is_not_there():
-    with pytest.raises(AssertionError, match="occurs 0 times"):
-        with mutated(reference.linear_backward, "no such code", ""):
-            pass
+    with (
+        pytest.raises(AssertionError, match="occurs 0 times"),
+        mutated(reference.linear_backward, "no such code", ""),
+    ):
+        pass
     assert ops.backend() == "compiled"

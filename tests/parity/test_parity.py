@@ -64,9 +64,7 @@ def test_fifty_steps_of_adamw_with_clipping(name, backend):
         close(parameter.value, values[twin_name(parameter_name)], 1e-4)
 
 
-@pytest.mark.parametrize(
-    ("ours", "theirs"), [(Adam, torch.optim.Adam), (AdamW, torch.optim.AdamW)]
-)
+@pytest.mark.parametrize(("ours", "theirs"), [(Adam, torch.optim.Adam), (AdamW, torch.optim.AdamW)])
 @pytest.mark.parametrize("name", CONFIGS)
 def test_fifty_steps_without_clipping(name, ours, theirs, backend):
     config = CONFIGS[name]

@@ -51,7 +51,9 @@ class Block(nn.Module):
     def forward(self, x):
         batch, time, d = x.shape
         heads = (batch, time, self.n_heads, d // self.n_heads)
-        q, k, v = (part.view(heads).transpose(1, 2) for part in self.qkv(self.norm1(x)).chunk(3, -1))
+        q, k, v = (
+            part.view(heads).transpose(1, 2) for part in self.qkv(self.norm1(x)).chunk(3, -1)
+        )
         context = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         x = x + self.projection(context.transpose(1, 2).reshape(batch, time, d))
         return x + self.down(F.gelu(self.up(self.norm2(x)), approximate="tanh"))

@@ -3,6 +3,8 @@
 import functools
 import math
 import os
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -17,8 +19,10 @@ from numba.extending import overload
 # became nan must stay nan.
 FASTMATH = {"reassoc", "contract", "arcp", "afn", "nsz"}
 
-kernel = functools.partial(njit, cache=True, fastmath=FASTMATH)
-parallel_kernel = functools.partial(njit, cache=True, fastmath=FASTMATH, parallel=True)
+kernel: Callable[..., Any] = functools.partial(njit, cache=True, fastmath=FASTMATH)
+parallel_kernel: Callable[..., Any] = functools.partial(
+    njit, cache=True, fastmath=FASTMATH, parallel=True
+)
 
 REAL = (np.dtype(np.float32), np.dtype(np.float64))
 

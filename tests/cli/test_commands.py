@@ -1,0 +1,219 @@
+"""The npgpt command, as a user meets it: in a process of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.training.tiny_run import TEXT
+
+SMALL = [
+    "--tokenizer=char", "--context-length=8", "--n-layers=1", "--n-heads=2", "--d-model=16",
+    "--batch-size=4", "--eval-batches=4",
+]  # fmt: skip
+
+
+def npgpt(*arguments, cwd, stdin=None, **kwargs):
+    return subprocess.run(
+        [sys.executable, "-m", "npgpt", *map(str, arguments)],
+        cwd=cwd, input=stdin, capture_output=True, text=True, timeout=300, check=False, **kwargs,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with a text, and a run trained on it."""
+    folder = tmp_path_factory.mktemp("cli")
+    (folder / "text.txt").write_text(TEXT, encoding="utf-8")
+    result = npgpt("train", "text.txt", *SMALL, "--steps=30", "--out=run", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    (folder / "train.out").write_text(result.stdout, encoding="utf-8")
+    return folder
+
+
+def contents(run):
+    return {path.name: path.read_bytes() for path in run.iterdir()}
+
+
+def test_train_says_what_it_does_and_is_quiet_when_piped(folder):
+    out = (folder / "train.out").read_text(encoding="utf-8")
+    assert "text.txt: 3,120 characters" in out
+    assert "held-out loss" in out
+    assert "npgpt generate run" in out
+    assert "\x1b" not in out  # no bar, no colours
+    assert set(contents(folder / "run")) == {
+        "best.safetensors", "config.json", "last.safetensors", "loss.png", "metrics.jsonl",
+        "tokenizer.json",
+    }  # fmt: skip
+
+
+def test_generate_continues_the_prompt_and_a_seed_repeats_it(folder):
+    arguments = ("generate", "run", "the cat", "--max-new-tokens=20", "--seed=1")
+    first, second = (npgpt(*arguments, cwd=folder) for _ in range(2))
+    assert first.returncode == 0
+    assert first.stdout.startswith("the cat")
+    assert len(first.stdout) == len("the cat") + 20 + 1
+    assert first.stdout == second.stdout
+    assert npgpt(*arguments[:-1], "--seed=2", cwd=folder).stdout != first.stdout
+
+
+def test_generate_reads_a_prompt_from_standard_input(folder):
+    result = npgpt("generate", "run", "-", "--max-new-tokens=3", cwd=folder, stdin="the dog")
+    assert result.stdout.startswith("the dog")
+    assert npgpt("generate", "run", "--max-new-tokens=3", cwd=folder).returncode == 0
+
+
+def test_eval_prints_loss_perplexity_and_bits_per_byte(folder):
+    plain = npgpt("eval", "run", cwd=folder)
+    assert plain.returncode == 0
+    for word in ("loss", "perplexity", "bits per byte"):
+        assert word in plain.stdout
+    numbers = json.loads(npgpt("eval", "run", "text.txt", "--json", cwd=folder).stdout)
+    assert numbers["text"] == "text.txt"
+    assert numbers["loss"] > 0
+    assert numbers["bits_per_byte"] == pytest.approx(numbers["loss"] / 0.6931471805599453)
+
+
+def test_info_describes_a_run_and_the_installation(folder):
+    run = npgpt("info", "run", cwd=folder)
+    assert run.returncode == 0
+    for word in ("d_model", "30 of 30 steps", "attention.qkv.weight", "48 x 16", "total"):
+        assert word in run.stdout
+    assert "numba" in npgpt("info", cwd=folder).stdout
+
+
+def test_gradcheck_prints_a_row_a_layer(folder):
+    result = npgpt("gradcheck", "--layer=norm", "--layer=linear", cwd=folder)
+    assert result.returncode == 0
+    assert result.stdout.count("passed") == 2
+    assert "LayerNorm" in result.stdout
+
+
+def test_resuming_a_finished_run_changes_no_weight(folder):
+    before = contents(folder / "run")
+    result = npgpt("train", "--resume=run", cwd=folder)
+    assert result.returncode == 0
+    assert "Going on from step 30 of 30." in result.stdout
+    after = contents(folder / "run")
+    for name in ("best.safetensors", "last.safetensors", "config.json", "tokenizer.json"):
+        assert after[name] == before[name]
+
+
+def start_long_run(folder, name):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "npgpt", "train", "text.txt", *SMALL, "--steps=100000",
+         "--eval-every=20", f"--out={name}"],
+        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    metrics = folder / name / "metrics.jsonl"
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline and process.poll() is None:
+        if (folder / name / "last.safetensors").exists() and metrics.stat().st_size > 2000:
+            return process
+        time.sleep(0.05)
+    process.kill()
+    pytest.fail(f"the run did not start: {process.communicate()}")
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(folder):
+    process = start_long_run(folder, "interrupted")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "npgpt train --resume interrupted" in out
+    assert "Traceback" not in err
+    assert npgpt("generate", "interrupted", "--max-new-tokens=3", cwd=folder).returncode == 0
+
+
+def test_a_kill_leaves_a_run_that_can_be_resumed(folder):
+    process = start_long_run(folder, "killed")
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert not [
+        p
+        for p in (folder / "killed").iterdir()
+        if p.suffix == ".safetensors" and not p.stat().st_size
+    ]
+    resumed = subprocess.Popen(
+        [sys.executable, "-m", "npgpt", "train", "--resume=killed"],
+        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    for line in resumed.stdout:
+        if line.startswith("Going on from step"):
+            break
+    assert int(line.split()[4]) % 20 == 0
+    resumed.send_signal(signal.SIGINT)
+    assert resumed.wait(timeout=60) == 130
+
+
+BAD = {
+    "an empty file": (["train", "empty.txt"], 1, "empty.txt is empty."),
+    "a file shorter than the context": (
+        ["train", "short.txt", "--tokenizer=char"], 1, "but a context of 128 needs at least 129",
+    ),
+    "bytes that are not UTF-8": (
+        ["train", "latin1.txt"], 1, "latin1.txt is not UTF-8 text: byte 0xe9 at offset 3",
+    ),
+    "no such text": (["train", "nowhere.txt"], 1, "There is no file, folder or match for nowhere"),
+    "a run folder that exists": (
+        ["train", "text.txt", "--out=run"], 1, "run exists already; choose another folder",
+    ),
+    "heads that do not divide": (
+        ["train", "--d-model", "100", "--heads", "3"], 2, "n_heads must divide d_model",
+    ),
+    "a negative learning rate": (["train", "--lr=-1"], 2, "-1.0 is not in the range x>=0"),
+    "a rate that is no number": (["train", "--lr=fast"], 2, "'fast' is not a valid float"),
+    "an unknown option": (["train", "--depth=3"], 2, "No such option: --depth"),
+    "a vocabulary below the bytes": (
+        ["train", "text.txt", "--vocab-size=100"], 1, "vocab_size must be at least 257",
+    ),
+    "settings for a resumed run": (
+        ["train", "--resume=run", "--lr=1"], 2, "keeps its settings, so leave out: lr",
+    ),
+    "a run that is not there": (["generate", "nowhere"], 1, "nowhere is not a run"),
+    "an unknown character in a prompt": (
+        ["generate", "run", "the §"], 1, "the character '§' at position 4 is not in the vocabulary",
+    ),
+    "a negative temperature": (["generate", "run", "--temperature=-1"], 2, "-1.0 is not in the range"),
+    "a top_p above 1": (["generate", "run", "--top-p=2"], 2, "top_p must be above 0 and at most 1"),
+    "an unknown checkpoint": (["eval", "run", "--checkpoint=first"], 2, "must be best or last"),
+    "an unknown layer": (["gradcheck", "--layer=nonsense"], 2, "no layer matches"),
+    "a checkpoint cut in half": (["train", "--resume=cut"], 1, "last.safetensors is not a whole"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_sentence_and_loses_nothing(folder, case):
+    arguments, status, message = BAD[case]
+    (folder / "empty.txt").write_bytes(b"")
+    (folder / "short.txt").write_bytes(b"too short")
+    (folder / "latin1.txt").write_bytes("café".encode("latin-1"))
+    if case == "a checkpoint cut in half" and not (folder / "cut").exists():
+        (folder / "cut").mkdir()
+        for name, content in contents(folder / "run").items():
+            half = len(content) // 2 if name == "last.safetensors" else len(content)
+            (folder / "cut" / name).write_bytes(content[:half])
+    before = {run: contents(folder / run) for run in ("run", "cut") if (folder / run).exists()}
+    wide = {**os.environ, "COLUMNS": "200"}
+    result = npgpt(*arguments, cwd=folder, env=wide)
+    assert result.returncode == status, result.stderr
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stderr.count("\n") <= (1 if status == 1 else 8)
+    assert {run: contents(folder / run) for run in before} == before
+    assert not (folder / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    "command", [[], ["train"], ["generate"], ["eval"], ["info"], ["gradcheck"]]
+)
+def test_help_has_an_example(folder, command):
+    result = npgpt(*command, "--help", cwd=folder)
+    assert result.returncode == 0
+    assert f"npgpt {' '.join(command) or 'train'}" in result.stdout
+    if command:
+        assert "Examples" in result.stdout
