@@ -56,6 +56,8 @@ def tells_errors(command):
             return command(*args, **kwargs)
         try:
             return command(*args, **kwargs)
+        except (typer.Exit, typer.Abort):  # these are RuntimeErrors, and no errors of ours
+            raise
         except BrokenPipeError:
             # the reader of our output has gone (as in "npgpt generate ... | head"): not an error
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -158,10 +158,11 @@ def test_one_document_is_split_where_nanogpt_splits_it(data):
     assert split_corpus(Corpus("", [data])) == expected
 
 
-@given(st.integers(1, 99), st.integers(1, 1000))
-def test_a_fraction_in_percent_is_as_exact_as_its_complement_written_out(percent, n):
-    train, _ = split_corpus(Corpus("", ["x" * n]), validation_fraction=percent / 100)
-    assert len("".join(train)) == int(n * float(f"0.{100 - percent:02d}"))
+@pytest.mark.parametrize("percent", range(1, 100))
+def test_a_fraction_in_percent_is_as_exact_as_its_complement_written_out(percent):
+    for n in range(10, 210, 10):
+        train, _ = split_corpus(Corpus("", ["x" * n]), validation_fraction=percent / 100)
+        assert len("".join(train)) == int(n * float(f"0.{100 - percent:02d}"))
 
 
 @given(DOCUMENTS, st.floats(0.001, 0.999))

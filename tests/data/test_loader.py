@@ -135,6 +135,15 @@ def test_a_position_loaded_between_batches_moves_the_iteration_under_way():
     assert loader.epoch == 6
 
 
+def test_an_epoch_that_is_moved_back_still_goes_to_its_end():
+    loader = make(8, 2)
+    start = loader.state_dict()
+    epoch = iter(loader)
+    next(epoch), next(epoch)
+    loader.load_state_dict(start)
+    assert [names(batch) for batch in epoch] == [[0, 1], [2, 3], [4, 5], [6, 7]]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -221,6 +221,7 @@ def test_a_character_file_that_save_would_not_write_is_refused(tmp_path, change)
         lambda content: content["model"]["merges"].insert(0, ["a", "nothing"]),
         lambda content: content["model"]["vocab"].update(a=65, b=64),
         lambda content: content["model"]["vocab"].pop("a"),
+        lambda content: content["model"]["vocab"].update(l=float("inf")),
         lambda content: content["added_tokens"].append({"id": 999, "content": "<|pad|>"}),
         lambda content: content["added_tokens"][0].update(id=0),
         lambda content: content.pop("model"),
