@@ -29,9 +29,12 @@ def fences(page):
     shown = {match.start("head") for match in update_code.BLOCK.finditer(text)}
     for match in FENCE.finditer(text):
         comment = text.rfind("<!-- code:", 0, match.start())
-        yield match["info"].strip(), match["body"], comment in shown and text[
-            comment : match.start()
-        ].count("\n") == 1, text[: match.start()].count("\n") + 2
+        yield (
+            match["info"].strip(),
+            match["body"],
+            comment in shown and text[comment : match.start()].count("\n") == 1,
+            text[: match.start()].count("\n") + 2,
+        )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
