@@ -55,7 +55,7 @@ def shakespeare(
             began = time.perf_counter()
             seeded = TrainingConfig(**{**config.to_dict(), "seed": seed})
             run = Run.create(Path(folder) / "run", seeded)
-            trainer = run.trainer(run.load_corpus())
+            trainer = run.trainer()
             trainer.fit()
             seconds = time.perf_counter() - began
             tokens = sum(line["tokens"] for line in run.metrics if line["kind"] == "step")

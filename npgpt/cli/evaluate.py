@@ -39,9 +39,8 @@ def evaluate_command(
     check_checkpoint(checkpoint)
     run = Run.open(run_folder)
     if text is None:
-        corpus = run.load_corpus()
-        name = f"held-out part of {corpus.name}"
-        _, batches = run.loaders(corpus)
+        name = f"held-out part of {run.corpus.name}"
+        batches = run.held_out_batches()
     else:
         corpus = load_corpus(text)
         name = corpus.name

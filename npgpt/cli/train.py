@@ -165,11 +165,10 @@ def _train(run, resuming: bool) -> None:
 
     watch = Stopwatch()
     compile_kernels(console, run.config.dropout)
-    corpus = run.load_corpus()
     seed = run.config.seed
     progress = TrainingProgress(console, lambda model: sample_text(model, run.tokenizer, seed))
-    trainer = run.trainer(corpus, [progress])
-    _introduce(run, corpus, trainer)
+    trainer = run.trainer([progress])
+    _introduce(run, trainer)
     if resuming:
         trainer.resume()
         console.print(f"Going on from step {trainer.state.step} of {trainer.steps}.")
@@ -188,7 +187,8 @@ def _train(run, resuming: bool) -> None:
     _conclude(run, state, watch)
 
 
-def _introduce(run, corpus, trainer) -> None:
+def _introduce(run, trainer) -> None:
+    corpus = run.corpus
     train_tokens = len(trainer.train_loader.dataset.ids)
     console.print(
         f"[bold]{corpus.name}[/bold]: {corpus.num_characters:,} characters, "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -36,7 +37,7 @@ CHECKPOINTS = {"best": BEST, "last": LAST}
 Progress = Callable[[int, int], None]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class Run:
     """A run folder: ``config.json``, ``tokenizer.json``, ``metrics.jsonl`` and checkpoints.
 
@@ -87,7 +88,8 @@ class Run:
             config = dataclasses.replace(config, corpus=str(Path(config.corpus).absolute()))
         corpus = load_corpus(config.corpus)
         run = cls(folder, config, train_tokenizer(config, corpus, progress), corpus.fingerprint)
-        run.loaders(corpus)  # raises if the text is too short
+        run.corpus = corpus
+        run.windows  # noqa: B018  (raises if the text is too short)
         folder.mkdir(parents=True, exist_ok=True)
         run.tokenizer.save(folder / TOKENIZER)
         settings = {
@@ -132,8 +134,9 @@ class Run:
         """The lines of ``metrics.jsonl``."""
         return read_metrics(self.folder / METRICS)
 
-    def load_corpus(self) -> Corpus:
-        """Read the text again; raises ValueError if it is no longer the one of the run."""
+    @functools.cached_property
+    def corpus(self) -> Corpus:
+        """The text; read when first asked for."""
         corpus = load_corpus(self.config.corpus)
         if corpus.fingerprint != self.corpus_fingerprint:
             raise ValueError(
@@ -142,10 +145,11 @@ class Run:
             )
         return corpus
 
-    def loaders(self, corpus: Corpus) -> tuple[DataLoader, HeldOutBatches]:
-        """Cut the text in windows: shuffled ones to train on, held-out ones in order."""
+    @functools.cached_property
+    def windows(self) -> tuple[TokenWindows, TokenWindows]:
+        """The training and the held-out part of the text, encoded and cut."""
         config = self.config
-        train_documents, val_documents = split_corpus(corpus, config.validation_fraction)
+        train_documents, val_documents = split_corpus(self.corpus, config.validation_fraction)
         windows = []
         for part, documents, stride in (
             ("training", train_documents, config.stride),
@@ -154,16 +158,22 @@ class Run:
             ids = encode_documents(documents, self.tokenizer)
             if len(ids) <= config.context_length:
                 raise ValueError(
-                    f"The {part} part of {corpus.name} has {len(ids)} tokens, but a context of "
-                    f"{config.context_length} needs at least {config.context_length + 1}: take a "
-                    "longer text or a shorter context."
+                    f"The {part} part of {self.corpus.name} has {len(ids)} tokens, but a context "
+                    f"of {config.context_length} needs at least {config.context_length + 1}: take "
+                    "a longer text or a shorter context."
                 )
             windows.append(TokenWindows(ids, config.context_length, stride))
-        train_windows, val_windows = windows
-        return (
-            DataLoader(train_windows, config.batch_size, shuffle=True, seed=config.seed),
-            HeldOutBatches(val_windows, config.batch_size, config.eval_batches),
+        return windows[0], windows[1]
+
+    def train_loader(self) -> DataLoader:
+        """Make the shuffled batches to train on, at their first position."""
+        return DataLoader(
+            self.windows[0], self.config.batch_size, shuffle=True, seed=self.config.seed
         )
+
+    def held_out_batches(self) -> HeldOutBatches:
+        """Make the batches to evaluate on."""
+        return HeldOutBatches(self.windows[1], self.config.batch_size, self.config.eval_batches)
 
     def new_model(self) -> GPT:
         """Make the model with its initial weights."""
@@ -185,15 +195,14 @@ class Run:
             raise ValueError(f"{path} does not fit the run's config: {error}") from None
         return model.eval()
 
-    def trainer(self, corpus: Corpus, callbacks: Sequence[Callback] = ()) -> Trainer:
+    def trainer(self, callbacks: Sequence[Callback] = ()) -> Trainer:
         """Make the trainer of this run, at its first step; ``resume()`` takes up a checkpoint."""
         config = self.config
         model = self.new_model()
-        train_loader, val_loader = self.loaders(corpus)
         return Trainer(
             model,
-            train_loader,
-            val_loader,
+            self.train_loader(),
+            self.held_out_batches(),
             steps=config.steps,
             optimizer=AdamW(
                 model.parameters(),

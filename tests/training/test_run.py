@@ -15,7 +15,7 @@ from tests.training.tiny_run import tiny_config
 @pytest.fixture
 def finished(tmp_path):
     run = Run.create(tmp_path / "run", tiny_config(tmp_path))
-    run.trainer(run.load_corpus()).fit()
+    run.trainer().fit()
     return run
 
 
@@ -62,7 +62,7 @@ def test_a_checkpoint_cut_short_is_refused_and_left_alone(finished, name, share)
     path = finished.folder / name
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
     before = contents(finished.folder)
-    trainer = finished.trainer(finished.load_corpus())
+    trainer = finished.trainer()
     with pytest.raises(ValueError, match=f"{name} is not a whole checkpoint"):
         if name.startswith("last"):
             trainer.resume()
@@ -75,7 +75,7 @@ def test_a_checkpoint_of_another_model_is_refused(finished, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     run = Run.create(other / "run", tiny_config(other, d_model=8))
-    trainer = run.trainer(run.load_corpus())
+    trainer = run.trainer()
     last = finished.folder / "last.safetensors"
     (run.folder / "last.safetensors").write_bytes(last.read_bytes())
     with pytest.raises(
@@ -87,7 +87,7 @@ def test_a_checkpoint_of_another_model_is_refused(finished, tmp_path):
 def test_a_text_that_changed_is_refused(finished, tmp_path):
     (tmp_path / "text.txt").write_text("another text " * 50, encoding="utf-8")
     with pytest.raises(ValueError, match=r"not the one that .* was trained on"):
-        Run.open(finished.folder).load_corpus()
+        _ = Run.open(finished.folder).corpus
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"training": {"depth": 3}}'])

@@ -31,7 +31,7 @@ def run_in(folder, **changes):
 
 
 def trainer_of(run, *callbacks):
-    return run.trainer(run.load_corpus(), callbacks)
+    return run.trainer(callbacks)
 
 
 def weights(trainer):
