@@ -1,7 +1,10 @@
 """Tiny Shakespeare, character by character, at nanoGPT's published CPU setting.
 
 nanoGPT's README trains 4 layers, 4 heads, d_model 128, context 64, batch 12 for 2,000 steps without
-dropout, and reports a validation loss of about 1.88.
+dropout, AdamW from 1e-3 to 1e-4, and reports a validation loss of 1.88, an average over 20 random
+batches. Here the loss is over the whole held-out tenth. Three choices are this project's own: the
+windows lie end to end in place of random offsets (every token is seen equally often), the linear
+layers and norms have biases, and the gradient is not clipped.
 """
 
 from __future__ import annotations
@@ -28,8 +31,9 @@ SETTING: dict[str, Any] = {
     "beta1": 0.9,
     "beta2": 0.99,
     "weight_decay": 0.1,
-    "clip_norm": 1.0,
-    "bias": False,
+    "stride": 64,
+    "clip_norm": 0.0,
+    "bias": True,
 }
 
 

@@ -85,7 +85,10 @@ def train_command(
     beta2: Annotated[float, typer.Option(rich_help_panel=OPTIMISATION)] = 0.99,
     weight_decay: Annotated[float, typer.Option(min=0, rich_help_panel=OPTIMISATION)] = 0.1,
     clip_norm: Annotated[
-        float, typer.Option(help="Largest gradient norm.", rich_help_panel=OPTIMISATION)
+        float,
+        typer.Option(
+            help="Largest gradient norm; 0 does not clip.", min=0, rich_help_panel=OPTIMISATION
+        ),
     ] = 1.0,
     eval_every: Annotated[
         int | None,

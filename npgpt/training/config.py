@@ -43,7 +43,7 @@ class TrainingConfig:
     beta1, beta2, weight_decay : float
         Of AdamW.
     clip_norm : float
-        Largest global norm of the gradient.
+        Largest global norm of the gradient; 0 does not clip.
     eval_every : int
         Steps between evaluations on held-out text, each followed by a checkpoint; a fifth of the
         steps by default.
@@ -105,7 +105,7 @@ class TrainingConfig:
         for name in ("stride", "batch_size", "grad_accumulation", "steps", "eval_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
-        for name in ("eval_batches", "warmup_steps", "weight_decay", "seed"):
+        for name in ("eval_batches", "warmup_steps", "weight_decay", "clip_norm", "seed"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}.")
         if not 0.0 <= self.min_lr <= self.lr:
@@ -113,8 +113,6 @@ class TrainingConfig:
                 f"learning rates must satisfy 0 <= min_lr <= lr, got lr {self.lr} and min_lr "
                 f"{self.min_lr}."
             )
-        if not self.clip_norm > 0.0:
-            raise ValueError(f"clip_norm must be positive, got {self.clip_norm}.")
         for name in ("beta1", "beta2"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ValueError(

@@ -69,7 +69,7 @@ class Trainer:
     grad_accumulation : int
         Batches whose mean gradient makes one step.
     clip_norm : float
-        Largest global gradient norm.
+        Largest global gradient norm; 0 does not clip.
     eval_every : int
         Steps between evaluations. Each is followed by a checkpoint; so is the last step.
     folder : Path, optional
@@ -193,7 +193,7 @@ class Trainer:
             loss += float(self.model.loss(inputs, targets)) / self.grad_accumulation
             self.model.backward(1.0 / self.grad_accumulation)
             tokens += targets.size
-        grad_norm = clip_grad_norm(self.optimizer.parameters, self.clip_norm)
+        grad_norm = clip_grad_norm(self.optimizer.parameters, self.clip_norm or math.inf)
         if not (math.isfinite(loss) and math.isfinite(grad_norm)):
             raise RuntimeError(
                 f"Step {step + 1}: the loss is {loss:g} and the gradient norm {grad_norm:g}, so "

@@ -161,7 +161,7 @@ def test_metrics_are_json_lines(finished):
         ({"steps": 0}, "steps must be at least 1"),
         ({"warmup_steps": 700}, "warmup_steps must not exceed steps"),
         ({"validation_fraction": 1.0}, "validation_fraction must be above 0 and below 1"),
-        ({"clip_norm": 0.0}, "clip_norm must be positive"),
+        ({"clip_norm": -1.0}, "clip_norm must be at least 0"),
         ({"beta2": 1.0}, "beta2 must be at least 0 and below 1"),
         ({"weight_decay": -0.1}, "weight_decay must be at least 0"),
         ({"d_model": 100, "n_heads": 3}, "n_heads must divide d_model"),

@@ -57,6 +57,18 @@ def test_training_lowers_the_held_out_loss(tmp_path):
     assert trainer.state.best_loss == min(e.loss for e in trainer.history)
 
 
+def test_a_clip_norm_of_0_does_not_clip(tmp_path):
+    ends = {}
+    for clip_norm in (0.0, 1e-3, 1e9):
+        folder = tmp_path / str(clip_norm)
+        folder.mkdir()
+        trainer = trainer_of(run_in(folder, steps=3, clip_norm=clip_norm, dropout=0.0))
+        trainer.fit()
+        ends[clip_norm] = weights(trainer)
+    assert_same_weights(ends[0.0], ends[1e9])
+    assert any((ends[0.0][name] != ends[1e-3][name]).any() for name in ends[0.0])
+
+
 @pytest.mark.parametrize("stop", [1, 4, 5, 11])
 @pytest.mark.parametrize("grad_accumulation", [1, 2])
 def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(tmp_path, stop, grad_accumulation):
