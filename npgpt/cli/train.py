@@ -43,34 +43,37 @@ def train_command(
         float, typer.Option(help="Share of the text that is held out.", rich_help_panel=DATA)
     ] = 0.1,
     stride: Annotated[
-        int,
+        int | None,
         typer.Option(
-            help="Tokens between the starts of training windows.", min=1, rich_help_panel=DATA
+            help="Tokens between the starts of training windows.",
+            min=1,
+            show_default="the context length",
+            rich_help_panel=DATA,
         ),
-    ] = 1,
+    ] = None,
     context_length: Annotated[
         int, typer.Option("--context-length", "--context", min=1, rich_help_panel=MODEL)
-    ] = 128,
+    ] = 64,
     n_layers: Annotated[
         int, typer.Option("--n-layers", "--layers", min=1, rich_help_panel=MODEL)
-    ] = 4,
+    ] = 2,
     n_heads: Annotated[int, typer.Option("--n-heads", "--heads", min=1, rich_help_panel=MODEL)] = 4,
     d_model: Annotated[
         int, typer.Option(help="Width; a multiple of the heads.", min=1, rich_help_panel=MODEL)
-    ] = 192,
+    ] = 128,
     dropout: Annotated[float, typer.Option(rich_help_panel=MODEL)] = 0.0,
     bias: Annotated[bool, typer.Option(rich_help_panel=MODEL)] = True,
     tie_embeddings: Annotated[
         bool, typer.Option(help="Share the output head's weight.", rich_help_panel=MODEL)
     ] = True,
-    steps: Annotated[int, typer.Option(min=1, rich_help_panel=OPTIMISATION)] = 600,
-    batch_size: Annotated[int, typer.Option(min=1, rich_help_panel=OPTIMISATION)] = 16,
+    steps: Annotated[int, typer.Option(min=1, rich_help_panel=OPTIMISATION)] = 1200,
+    batch_size: Annotated[int, typer.Option(min=1, rich_help_panel=OPTIMISATION)] = 12,
     grad_accumulation: Annotated[
         int, typer.Option(help="Batches a step.", min=1, rich_help_panel=OPTIMISATION)
     ] = 1,
     lr: Annotated[
         float, typer.Option(help="Highest learning rate.", min=0, rich_help_panel=OPTIMISATION)
-    ] = 2e-3,
+    ] = 3e-3,
     min_lr: Annotated[
         float | None,
         typer.Option(

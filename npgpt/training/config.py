@@ -29,7 +29,8 @@ class TrainingConfig:
     bias, tie_embeddings : bool
         As in `GPTConfig`.
     stride : int
-        Distance between the starts of two training windows; 1 uses every position.
+        Distance between the starts of two training windows; by default the context length, so that
+        the windows lie end to end. 1 uses every position.
     batch_size : int
         Windows a batch.
     grad_accumulation : int
@@ -62,19 +63,19 @@ class TrainingConfig:
     tokenizer: str = "bpe"
     vocab_size: int = 1024
     validation_fraction: float = 0.1
-    context_length: int = 128
-    n_layers: int = 4
+    context_length: int = 64
+    n_layers: int = 2
     n_heads: int = 4
-    d_model: int = 192
+    d_model: int = 128
     dropout: float = 0.0
     bias: bool = True
     tie_embeddings: bool = True
-    stride: int = 1
-    batch_size: int = 16
-    grad_accumulation: int = 1
-    steps: int = 600
-    lr: float = 2e-3
     # None stands for a share of another field, and __post_init__ puts the number in its place
+    stride: int = None  # type: ignore[assignment]
+    batch_size: int = 12
+    grad_accumulation: int = 1
+    steps: int = 1200
+    lr: float = 3e-3
     min_lr: float = None  # type: ignore[assignment]
     warmup_steps: int = None  # type: ignore[assignment]
     beta1: float = 0.9
@@ -87,6 +88,7 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         defaults = {
+            "stride": self.context_length,
             "min_lr": 0.1 * self.lr,
             "warmup_steps": self.steps // 20,
             "eval_every": max(1, self.steps // 5),
