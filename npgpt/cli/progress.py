@@ -125,7 +125,7 @@ class TrainingProgress(Callback):
 
 
 def sample_text(
-    model: GPT, tokenizer: Tokenizer, seed: int, max_new_tokens: int = 100, temperature: float = 0.7
+    model: GPT, tokenizer: Tokenizer, seed: int, max_new_tokens: int = 100, temperature: float = 0.5
 ) -> str:
     """Let the model write from an empty prompt."""
     prompt = start_of_text(tokenizer)

@@ -154,7 +154,7 @@ def test_a_kill_leaves_a_run_that_can_be_resumed(folder):
 BAD = {
     "an empty file": (["train", "empty.txt"], 1, "empty.txt is empty."),
     "a file shorter than the context": (
-        ["train", "short.txt", "--tokenizer=char"], 1, "but a context of 128 needs at least 129",
+        ["train", "short.txt", "--tokenizer=char", "--context=128"], 1, "but a context of 128 needs at least 129",
     ),
     "bytes that are not UTF-8": (
         ["train", "latin1.txt"], 1, "latin1.txt is not UTF-8 text: byte 0xe9 at offset 3",
