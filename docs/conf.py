@@ -5,7 +5,7 @@ from pathlib import Path
 
 project = "npgpt"
 author = "the npgpt authors"
-package = Path(__file__).parent.parent / "npgpt" / "__init__.py"
+package = Path(__file__).parent.parent / "npgpt" / "version.py"
 release = re.search(r'__version__ = "(.*)"', package.read_text(encoding="utf-8")).group(1)
 
 extensions = ["myst_parser"]

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-import npgpt
+from npgpt.version import __version__
 
 INTERRUPTED = 130  # what a shell reports for a program that SIGINT ended
 
@@ -30,7 +30,7 @@ error_console = Console(stderr=True, highlight=False)
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        print(f"npgpt {npgpt.__version__}")
+        print(f"npgpt {__version__}")
         raise typer.Exit
 
 

@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 
 from npgpt.cli.app import console, tells_errors
+from npgpt.version import __version__
 
 
 @tells_errors
@@ -39,14 +40,14 @@ def _describe_installation() -> None:
 
     import numba
 
-    import npgpt
+    from npgpt import ops
 
     table = _two_columns()
-    table.add_row("npgpt", npgpt.__version__)
+    table.add_row("npgpt", __version__)
     table.add_row("Python", f"{platform.python_version()} on {platform.platform()}")
     for package in ("numpy", "numba", "regex", "safetensors", "matplotlib"):
         table.add_row(package, version(package))
-    table.add_row("backend", npgpt.ops.backend())
+    table.add_row("backend", ops.backend())
     table.add_row("threads", str(numba.get_num_threads()))
     console.print(table)
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import npgpt
 from npgpt import tokenizers
 from npgpt.data import (
     BUILT_IN_CORPORA,
@@ -30,6 +29,7 @@ from npgpt.training.checkpoints import load_checkpoint, without_prefix
 from npgpt.training.config import TrainingConfig
 from npgpt.training.metrics import MetricsLog, read_metrics
 from npgpt.training.trainer import BEST, LAST, Trainer
+from npgpt.version import __version__
 
 CONFIG, TOKENIZER, METRICS, PLOT = "config.json", "tokenizer.json", "metrics.jsonl", "loss.png"
 CHECKPOINTS = {"best": BEST, "last": LAST}
@@ -93,7 +93,7 @@ class Run:
         folder.mkdir(parents=True, exist_ok=True)
         run.tokenizer.save(folder / TOKENIZER)
         settings = {
-            "npgpt_version": npgpt.__version__,
+            "npgpt_version": __version__,
             "training": config.to_dict(),
             "model": run.model_config.to_dict(),
             "corpus_fingerprint": corpus.fingerprint,

@@ -52,7 +52,7 @@ def as_rows(x):
 
 def exp(x):
     """Compute e to the power ``x`` inside a kernel; float32 in a form that LLVM vectorises."""
-    raise NotImplementedError("npgpt.ops.compiled.jit.exp works inside compiled kernels only.")
+    raise RuntimeError("npgpt.ops.compiled.jit.exp works inside compiled kernels only.")
 
 
 @overload(exp, inline="always")
