@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,9 +38,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         raise FileNotFoundError(f"There is no folder {path.parent} to write {path.name} in.")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     # not tempfile.mkstemp, whose files only the owner reads: here the umask decides, as in open()
-    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+    os.close(descriptor)
     try:
         yield temporary
+        os.chmod(temporary, mode)  # the library may have put a file of its own in its place
         _flush_to_disk(temporary, os.O_RDWR)
         os.replace(temporary, path)
     except BaseException:

@@ -60,7 +60,7 @@ def _describe_run(run_folder: Path) -> None:
     run = Run.open(run_folder)
     settings = _two_columns()
     for key, value in run.config.to_dict().items():
-        settings.add_row(key, str(value))
+        settings.add_row(key, f"{value:g}" if isinstance(value, float) else str(value))
     console.print(f"[bold]Run {run.folder}[/bold]", soft_wrap=True)
     console.print(settings)
 

@@ -92,6 +92,18 @@ def test_the_mode_is_that_of_an_ordinary_new_file(tmp_path):
     assert atomic.stat().st_mode == ordinary.stat().st_mode
 
 
+@pytest.mark.skipif(os.name != "posix", reason="only there files have modes")
+def test_the_mode_stays_when_the_writer_replaces_the_temporary_file(tmp_path):
+    ordinary, atomic = tmp_path / "ordinary", tmp_path / "atomic"
+    ordinary.write_bytes(b"")
+    with atomic_path(atomic) as temporary:
+        private = tmp_path / "private"
+        private.write_bytes(b"as safetensors does")
+        private.chmod(0o600)
+        private.replace(temporary)
+    assert atomic.stat().st_mode == ordinary.stat().st_mode
+
+
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"There is no folder .*none to write file\.bin"):
         write_atomically(tmp_path / "none" / "file.bin", b"content")
