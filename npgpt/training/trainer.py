@@ -149,16 +149,16 @@ class Trainer:
         RuntimeError
             If the loss is no longer finite. The checkpoint on disk is from before that.
         """
-        self.model.train()
-        for callback in self.callbacks:
-            callback.on_start(self)
-        try:
-            with stop_requests() as stop:
+        with stop_requests() as stop:  # before all else, so that an early Ctrl-C is heard too
+            try:
+                self.model.train()
+                for callback in self.callbacks:
+                    callback.on_start(self)
                 self._loop(stop)
+            finally:
                 self.stopped_by = stop.signal
-        finally:
-            for callback in self.callbacks:
-                callback.on_end(self)
+                for callback in self.callbacks:
+                    callback.on_end(self)
         return self.state
 
     def _loop(self, stop: StopRequest) -> None:

@@ -142,13 +142,17 @@ def test_a_kill_leaves_a_run_that_can_be_resumed(folder):
         [sys.executable, "-m", "npgpt", "train", "--resume=killed"],
         cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    for line in resumed.stdout:
-        if line.startswith("Going on from step"):
-            break
-    assert int(line.split()[4]) % 20 == 0
-    resumed.send_signal(signal.SIGINT)
-    _, err = resumed.communicate(timeout=60)
-    assert resumed.returncode == 130, err
+    try:
+        lines = iter(resumed.stdout.readline, "")
+        step = next(int(line.split()[4]) for line in lines if line.startswith("Going on from step"))
+        assert step % 20 == 0
+        assert any(line.startswith(f"step {step + 20:>5}") for line in lines)  # it is training
+        resumed.send_signal(signal.SIGINT)
+        _, err = resumed.communicate(timeout=60)
+        assert resumed.returncode == 130, err
+    finally:
+        resumed.kill()
+        resumed.communicate()
 
 
 BAD = {
