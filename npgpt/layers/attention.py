@@ -88,12 +88,18 @@ class MultiHeadAttention(Layer):
         dy = self.tap_grad("output", dy)
         dcontext = self._separate_heads(self.projection.backward(dy))
         dcontext = self.tap_grad("context", dcontext)
+        batch, _, time, _ = dcontext.shape
+        dqkv = ops.empty((batch, time, 3 * self.d_model), dcontext.dtype)
+        parts = self._split_heads(dqkv)
         if in_steps:
-            dq, dk, dv = self._attend_in_steps_backward(dcontext, *saved)
+            gradients = self._attend_in_steps_backward(dcontext, *saved)
         else:
-            dq, dk, dv = self._attend_fused_backward(dcontext, *saved)
-        dq, dk, dv = self.tap_grad("q", dq), self.tap_grad("k", dk), self.tap_grad("v", dv)
-        return self.qkv.backward(self._merge_heads(dq, dk, dv))
+            gradients = self._attend_fused_backward(dcontext, *saved, out=parts)
+        for name, part, gradient in zip("qkv", parts, gradients, strict=True):
+            gradient = self.tap_grad(name, gradient)
+            if gradient is not part:
+                part[...] = gradient
+        return self.qkv.backward(dqkv)
 
     # --- the attention core: fused, or in steps that can be listened to ------------------------
 
@@ -104,8 +110,8 @@ class MultiHeadAttention(Layer):
         self.saved = False, q, k, v, context, lse, p, key
         return context
 
-    def _attend_fused_backward(self, dcontext, q, k, v, context, lse, p, key):
-        return ops.attention_backward(dcontext, q, k, v, context, lse, self.scale, p, key)
+    def _attend_fused_backward(self, dcontext, q, k, v, context, lse, p, key, out):
+        return ops.attention_backward(dcontext, q, k, v, context, lse, self.scale, p, key, out)
 
     def _attend_in_steps(self, q, k, v):
         scores = self.tap("scores", reference.causal_scores_forward(q, k, self.scale))
@@ -124,16 +130,10 @@ class MultiHeadAttention(Layer):
     # --- heads --------------------------------------------------------------------------------
 
     def _split_heads(self, qkv):
-        # (batch, time, 3 * d_model) -> 3 x (batch, heads, time, head_size)
+        # (batch, time, 3 * d_model) -> 3 views (batch, heads, time, head_size)
         batch, time, _ = qkv.shape
         heads = qkv.reshape(batch, time, 3, self.n_heads, self.head_size)
-        return np.ascontiguousarray(heads.transpose(2, 0, 3, 1, 4))
-
-    def _merge_heads(self, dq, dk, dv):
-        # mirrors _split_heads: 3 x (batch, heads, time, head_size) -> (batch, time, 3 * d_model)
-        batch, _, time, _ = dq.shape
-        stacked = np.stack([dq, dk, dv]).transpose(1, 3, 0, 2, 4)
-        return stacked.reshape(batch, time, 3 * self.d_model)
+        return tuple(heads.transpose(2, 0, 3, 1, 4))
 
     def _join_heads(self, context):
         # (batch, heads, time, head_size) -> (batch, time, d_model)

@@ -13,8 +13,9 @@ from typing import Any
 
 from npgpt.ops import reference
 from npgpt.ops.reference import DropoutKey
+from npgpt.ops.workspace import Workspace, empty
 
-__all__ = ["BACKENDS", "DropoutKey", "backend", "use"]
+__all__ = ["BACKENDS", "DropoutKey", "Workspace", "backend", "empty", "use"]
 
 BACKENDS = ("compiled", "reference")
 _chosen: str | None = None

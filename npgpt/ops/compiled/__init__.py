@@ -19,6 +19,7 @@ from npgpt.ops.compiled.gelu import (
     gelu_tanh_forward,
 )
 from npgpt.ops.compiled.layer_norm import layer_norm_backward, layer_norm_forward
+from npgpt.ops.compiled.linear import linear_backward, linear_forward
 
 __all__ = [
     "adam_update",
@@ -37,5 +38,7 @@ __all__ = [
     "gelu_tanh_forward",
     "layer_norm_backward",
     "layer_norm_forward",
+    "linear_backward",
+    "linear_forward",
     "sum_of_squares",
 ]

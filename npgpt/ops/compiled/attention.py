@@ -1,146 +1,145 @@
-"""Causal attention, one (batch, head) pair to a thread, one row of scores at a time.
+"""Causal attention, one (batch, head) pair to a thread, one block of rows at a time.
 
-The (time, time) scores never exist: a row is made, used and forgotten, and backward makes it again
-from the log-sum-exp. Keys and values are transposed first, so that the inner loops run along the
-row and vectorise.
+The (time, time) scores never exist: a block of rows is made by a matrix product, used and
+forgotten, and backward makes it again from the log-sum-exp. Columns that the whole block may not
+see are never computed.
 """
 
 import math
 
+import numba
 import numpy as np
 from numba import prange
 
 from npgpt.ops import reference
+from npgpt.ops.compiled.blas import BLAS, gemm
 from npgpt.ops.compiled.dropout import fill_mask_row, key_words, mask_numbers
 from npgpt.ops.compiled.jit import compiled_form_of, exp, kernel, parallel_kernel
+from npgpt.ops.workspace import empty
+
+BLOCK_ROWS = 32
+BLOCK_NUMBERS = 32768  # scores of one block: at float32 a quarter of a common level-2 cache
+
+
+def _block_rows(time):
+    return max(1, min(BLOCK_ROWS, time, BLOCK_NUMBERS // time))
 
 
 @kernel()
-def _transposed(x):
-    columns = np.empty((x.shape[1], x.shape[0]), x.dtype)
-    for i in range(x.shape[0]):
-        for j in range(x.shape[1]):
-            columns[j, i] = x[i, j]
-    return columns
+def _softmax_row(scores, past):
+    """Turn a row of scores to unnormalised weights; 0 in the future. Returns their sum and lse."""
+    largest = scores[0]
+    for s in range(1, past):
+        largest = max(largest, scores[s])
+    total = scores.dtype.type(0.0)
+    for s in range(past):
+        scores[s] = exp(scores[s] - largest)
+        total += scores[s]
+    for s in range(past, scores.size):
+        scores[s] = 0.0
+    return total, largest + math.log(total)
 
 
 @kernel()
-def _products_with_row(row, columns_of, length, products):
-    """``products[s] = row . columns_of[:, s]`` for ``s < length``."""
-    for s in range(length):
-        products[s] = row[0] * columns_of[0, s]
-    for d in range(1, row.size):
-        for s in range(length):
-            products[s] += row[d] * columns_of[d, s]
-
-
-@kernel()
-def _add_weighted_rows(weights, rows, length, total):
-    """``total += weights[:length] @ rows[:length]``, two rows at a time."""
-    for s in range(0, length - 1, 2):
-        first, second = weights[s], weights[s + 1]
-        for d in range(total.size):
-            total[d] += first * rows[s, d] + second * rows[s + 1, d]
-    if length % 2:
-        last = weights[length - 1]
-        for d in range(total.size):
-            total[d] += last * rows[length - 1, d]
-
-
-@kernel()
-def _add_outer_product(weights, row, length, rows):
-    """``rows[s] += weights[s] * row`` for ``s < length``."""
-    for s in range(length):
-        weight = weights[s]
-        for d in range(row.size):
-            rows[s, d] += weight * row[d]
-
-
-@kernel()
-def _forward_pair(q, k, v, scale, dropping, threshold, mask_scale, key, first_row, y, lse):
+def _forward_pair(
+    q, k, v, scale, dropping, threshold, mask_scale, key, first_row, block, weights, mask, y, lse
+):
     time, head_size = q.shape
-    keys = _transposed(k)  # (head_size, time)
-    weights = np.empty(time, q.dtype)
-    mask = np.empty(time + 3, q.dtype)
-    for t in range(time):
-        past = t + 1  # positions 0 .. t
-        _products_with_row(q[t], keys, past, weights)
-        largest = weights[0]
-        for s in range(1, past):
-            largest = max(largest, weights[s])
-        total = q.dtype.type(0.0)
-        for s in range(past):
-            weights[s] = exp(scale * (weights[s] - largest))
-            total += weights[s]
-        lse[t] = scale * largest + math.log(total)
-        if dropping:
-            fill_mask_row(mask, past, first_row + t, threshold, mask_scale, key)
-            for s in range(past):
-                weights[s] *= mask[s]
-        for d in range(head_size):
-            y[t, d] = 0.0
-        _add_weighted_rows(weights, v, past, y[t])
-        for d in range(head_size):
-            y[t, d] /= total
+    zero, one = q.dtype.type(0.0), q.dtype.type(1.0)
+    for begin in range(0, time, block):
+        end = min(begin + block, time)
+        rows = weights[: (end - begin) * end].reshape(end - begin, end)
+        gemm(scale, False, q[begin:end], True, k[:end], zero, rows)
+        for t in range(begin, end):
+            row = rows[t - begin]
+            total, lse[t] = _softmax_row(row, t + 1)
+            over_total = one / total
+            if dropping:
+                fill_mask_row(mask, t + 1, first_row + t, threshold, mask_scale, key)
+                for s in range(t + 1):
+                    row[s] *= over_total * mask[s]
+            else:
+                for s in range(t + 1):
+                    row[s] *= over_total
+        gemm(one, False, rows, False, v[:end], zero, y[begin:end])
 
 
 @kernel()
 def _backward_pair(
-    dy, q, k, v, y, lse, scale, dropping, threshold, mask_scale, key, first_row, dq, dk, dv
-):
+    dy, q, k, v, y, lse, scale, dropping, threshold, mask_scale, key, first_row,
+    block, weights, dscores, mask, dq, dk, dv,
+):  # fmt: skip
     time, head_size = q.shape
-    keys, values = _transposed(k), _transposed(v)  # (head_size, time)
-    weights = np.empty(time, q.dtype)
-    dscores = np.empty(time, q.dtype)
-    mask = np.empty(time + 3, q.dtype)
-    for t in range(time):
-        for d in range(head_size):
-            dq[t, d], dk[t, d], dv[t, d] = 0.0, 0.0, 0.0
-    for t in range(time):
-        past = t + 1
-        shared = q.dtype.type(0.0)
-        for d in range(head_size):
-            shared += dy[t, d] * y[t, d]
-        _products_with_row(q[t], keys, past, weights)
-        _products_with_row(dy[t], values, past, dscores)  # dweights so far
-        for s in range(past):
-            weights[s] = exp(scale * weights[s] - lse[t])
-        if dropping:
-            fill_mask_row(mask, past, first_row + t, threshold, mask_scale, key)
+    zero, one = q.dtype.type(0.0), q.dtype.type(1.0)
+    last = (time - 1) // block * block
+    for begin in range(last, -1, -block):
+        end = min(begin + block, time)
+        w = weights[: (end - begin) * end].reshape(end - begin, end)
+        ds = dscores[: (end - begin) * end].reshape(end - begin, end)
+        gemm(scale, False, q[begin:end], True, k[:end], zero, w)  # the scores
+        gemm(one, False, dy[begin:end], True, v[:end], zero, ds)  # dweights so far
+        for t in range(begin, end):
+            past = t + 1
+            weights_row, dscores_row = w[t - begin], ds[t - begin]
+            shared = zero
+            for d in range(head_size):
+                shared += dy[t, d] * y[t, d]
             for s in range(past):
-                dscores[s] = scale * weights[s] * (mask[s] * dscores[s] - shared)
-                weights[s] *= mask[s]
-        else:
-            for s in range(past):
-                dscores[s] = scale * weights[s] * (dscores[s] - shared)
-        _add_weighted_rows(dscores, k, past, dq[t])
-        _add_outer_product(dscores, q[t], past, dk)
-        _add_outer_product(weights, dy[t], past, dv)
+                weights_row[s] = exp(weights_row[s] - lse[t])
+            if dropping:
+                fill_mask_row(mask, past, first_row + t, threshold, mask_scale, key)
+                for s in range(past):
+                    dscores_row[s] = weights_row[s] * (mask[s] * dscores_row[s] - shared)
+                    weights_row[s] *= mask[s]
+            else:
+                for s in range(past):
+                    dscores_row[s] = weights_row[s] * (dscores_row[s] - shared)
+            for s in range(past, end):
+                weights_row[s], dscores_row[s] = 0.0, 0.0
+        # the first block sees all keys, and writes their gradients; the others add to them
+        beta = zero if begin == last else one
+        gemm(scale, False, ds, False, k[:end], zero, dq[begin:end])
+        gemm(scale, True, ds, False, q[begin:end], beta, dk[:end])
+        gemm(one, True, w, False, dy[begin:end], beta, dv[:end])
 
 
+@BLAS.on_one_thread
 @parallel_kernel()
-def _forward(q, k, v, scale, dropping, threshold, mask_scale, key, y, lse):
-    for i in prange(q.shape[0]):
-        _forward_pair(
-            q[i], k[i], v[i],
-            scale, dropping, threshold, mask_scale, key, i * q.shape[1],
-            y[i], lse[i],
-        )  # fmt: skip
+def _forward(q, k, v, scale, dropping, threshold, mask_scale, key, block, scratch, y, lse):
+    batch, heads, time, _ = q.shape
+    threads = scratch.shape[0]
+    for thread in prange(threads):
+        weights, mask = scratch[thread, 0], scratch[thread, 1]
+        for pair in range(thread, batch * heads, threads):
+            b, h = pair // heads, pair % heads
+            _forward_pair(
+                q[b, h], k[b, h], v[b, h],
+                scale, dropping, threshold, mask_scale, key, pair * time,
+                block, weights, mask, y[b, h], lse[b, h, :, 0],
+            )  # fmt: skip
 
 
+@BLAS.on_one_thread
 @parallel_kernel()
-def _backward(dy, q, k, v, y, lse, scale, dropping, threshold, mask_scale, key, dq, dk, dv):
-    for i in prange(q.shape[0]):
-        _backward_pair(
-            dy[i], q[i], k[i], v[i], y[i], lse[i],
-            scale, dropping, threshold, mask_scale, key, i * q.shape[1],
-            dq[i], dk[i], dv[i],
-        )  # fmt: skip
+def _backward(
+    dy, q, k, v, y, lse, scale, dropping, threshold, mask_scale, key, block, scratch, dq, dk, dv
+):
+    batch, heads, time, _ = q.shape
+    threads = scratch.shape[0]
+    for thread in prange(threads):
+        weights, dscores, mask = scratch[thread, 0], scratch[thread, 1], scratch[thread, 2]
+        for pair in range(thread, batch * heads, threads):
+            b, h = pair // heads, pair % heads
+            _backward_pair(
+                dy[b, h], q[b, h], k[b, h], v[b, h], y[b, h], lse[b, h, :, 0],
+                scale, dropping, threshold, mask_scale, key, pair * time,
+                block, weights, dscores, mask, dq[b, h], dk[b, h], dv[b, h],
+            )  # fmt: skip
 
 
-def _pairs(x):
-    # (batch, heads, time, ...) -> (batch * heads, time, ...)
-    return np.ascontiguousarray(x).reshape(-1, *x.shape[2:])
+def _heads(x):
+    """Copy an array whose rows are not contiguous; else return it as it is."""
+    return x if x.strides[-1] == x.itemsize else np.ascontiguousarray(x)
 
 
 def _dropout_arguments(p, key, dtype):
@@ -148,31 +147,48 @@ def _dropout_arguments(p, key, dtype):
     return (p > 0.0, *mask_numbers(p, dtype), words)
 
 
+def _scratch(arrays, shape, dtype):
+    # a block's arrays for each thread; room for a row of the mask, which is rounded up to 4
+    batch, heads, time, _ = shape
+    threads = min(numba.get_num_threads(), batch * heads)
+    block = _block_rows(time)
+    return block, empty((threads, arrays, block * time + 3), dtype)
+
+
+def _like_heads(x):
+    # laid out as (batch, time, heads, head_size), so that joining the heads copies nothing
+    batch, heads, time, head_size = x.shape
+    return empty((batch, time, heads, head_size), x.dtype).transpose(0, 2, 1, 3)
+
+
 @compiled_form_of(reference.attention_forward)
 def attention_forward(q, k, v, scale, p=0.0, key=None):  # noqa: D103
-    y = np.empty(q.shape, q.dtype)
-    lse = np.empty((*q.shape[:-1], 1), q.dtype)
-    dropout = _dropout_arguments(p, key, q.dtype)
+    y = _like_heads(q)
+    lse = empty((*q.shape[:-1], 1), q.dtype)
     _forward(
-        _pairs(q),
-        _pairs(k),
-        _pairs(v),
+        _heads(q),
+        _heads(k),
+        _heads(v),
         q.dtype.type(scale),
-        *dropout,
-        _pairs(y),
-        _pairs(lse)[..., 0],
+        *_dropout_arguments(p, key, q.dtype),
+        *_scratch(2, q.shape, q.dtype),
+        y,
+        lse,
     )
     return y, lse
 
 
 @compiled_form_of(reference.attention_backward)
-def attention_backward(dy, q, k, v, y, lse, scale, p=0.0, key=None):  # noqa: D103
-    dq, dk, dv = (np.empty(q.shape, q.dtype) for _ in range(3))
+def attention_backward(dy, q, k, v, y, lse, scale, p=0.0, key=None, out=None):  # noqa: D103
+    dq, dk, dv = out or tuple(_like_heads(q) for _ in range(3))
     _backward(
-        *(_pairs(array) for array in (dy, q, k, v, y)),
-        _pairs(lse)[..., 0],
+        *(_heads(array) for array in (dy, q, k, v, y)),
+        lse,
         q.dtype.type(scale),
         *_dropout_arguments(p, key, q.dtype),
-        *(_pairs(array) for array in (dq, dk, dv)),
+        *_scratch(3, q.shape, q.dtype),
+        dq,
+        dk,
+        dv,
     )
     return dq, dk, dv

@@ -13,6 +13,7 @@ from npgpt.ops.reference.dropout import (
     PHILOX_W1,
     drop_threshold,
 )
+from npgpt.ops.workspace import empty
 
 # As typed constants: Numba would turn a mixture of uint64 and int64 into float64.
 M0, M1 = np.uint64(PHILOX_M0), np.uint64(PHILOX_M1)
@@ -76,7 +77,7 @@ def _multiply_by_mask(x, threshold, scale, key, y):
 
 @compiled_form_of(reference.dropout_forward)
 def dropout_forward(x, p, key):  # noqa: D103
-    y = np.empty(x.shape, x.dtype)
+    y = empty(x.shape, x.dtype)
     threshold, scale = mask_numbers(p, x.dtype)
     _multiply_by_mask(as_rows(x), threshold, scale, key_words(key), as_rows(y))
     return y

@@ -8,6 +8,7 @@ from numba import prange
 from npgpt.ops import reference
 from npgpt.ops.compiled.jit import compiled_form_of, exp, parallel_kernel
 from npgpt.ops.reference.gelu import CUBIC, SQRT_2_OVER_PI
+from npgpt.ops.workspace import empty
 
 SQRT_HALF = math.sqrt(0.5)
 INV_SQRT_2_PI = 1.0 / math.sqrt(2.0 * math.pi)
@@ -54,13 +55,13 @@ def _exact_backward(dy, x, dx):
 
 def _forward(kernel, x):
     x = np.ascontiguousarray(x)
-    y = np.empty_like(x)
+    y = empty(x.shape, x.dtype)
     kernel(x.reshape(-1), y.reshape(-1))
     return y
 
 
 def _backward(kernel, dy, x):
-    dx = np.empty_like(x, order="C")
+    dx = empty(x.shape, x.dtype)
     kernel(
         np.ascontiguousarray(dy).reshape(-1), np.ascontiguousarray(x).reshape(-1), dx.reshape(-1)
     )

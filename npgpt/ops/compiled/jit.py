@@ -2,16 +2,10 @@
 
 import functools
 import math
-import os
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-
-# BLAS and Numba have threads of their own on the same cores, and they work by turns. Numba's must
-# sleep while BLAS works, not spin; the OpenMP library reads this once, when Numba loads it.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-
 from numba import njit, types
 from numba.extending import overload
 

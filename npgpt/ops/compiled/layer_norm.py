@@ -7,6 +7,7 @@ from numba import prange
 
 from npgpt.ops import reference
 from npgpt.ops.compiled.jit import as_rows, compiled_form_of, kernel, parallel_kernel
+from npgpt.ops.workspace import empty
 
 CHUNKS = 16  # partial sums of dgamma and dbeta; fixed, so threads do not change the result
 
@@ -64,9 +65,9 @@ def _backward(dy, x, mean, rstd, gamma, dx, dgamma_parts, dbeta_parts):
 @compiled_form_of(reference.layer_norm_forward)
 def layer_norm_forward(x, gamma, beta, eps):  # noqa: D103
     rows = as_rows(x)
-    y = np.empty_like(rows)
-    mean = np.empty((*x.shape[:-1], 1), x.dtype)
-    rstd = np.empty_like(mean)
+    y = empty(rows.shape, rows.dtype)
+    mean = empty((*x.shape[:-1], 1), x.dtype)
+    rstd = empty(mean.shape, mean.dtype)
     shift = np.zeros_like(gamma) if beta is None else beta
     _forward(rows, gamma, shift, eps, y, mean.reshape(-1), rstd.reshape(-1))
     return y.reshape(x.shape), mean, rstd
@@ -74,7 +75,7 @@ def layer_norm_forward(x, gamma, beta, eps):  # noqa: D103
 
 @compiled_form_of(reference.layer_norm_backward)
 def layer_norm_backward(dy, x, mean, rstd, gamma, dgamma, dbeta):  # noqa: D103
-    dx = np.empty(x.shape, x.dtype)
+    dx = empty(x.shape, x.dtype)
     dgamma_parts = np.zeros((CHUNKS, x.shape[-1]), x.dtype)
     dbeta_parts = np.zeros_like(dgamma_parts)
     _backward(

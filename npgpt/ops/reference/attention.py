@@ -109,7 +109,7 @@ def attention_forward(q, k, v, scale, p=0.0, key=None):
     return weighted_sum_forward(weights, v), lse
 
 
-def attention_backward(dy, q, k, v, y, lse, scale, p=0.0, key=None):
+def attention_backward(dy, q, k, v, y, lse, scale, p=0.0, key=None, out=None):
     """Send ``dy`` back to queries, keys and values.
 
     The softmax's Jacobian needs ``sum_s dw_ts w_ts`` for each row. Because ``y_t`` is the sum of
@@ -122,6 +122,8 @@ def attention_backward(dy, q, k, v, y, lse, scale, p=0.0, key=None):
     lse : ndarray, shape (batch, heads, time, 1)
     scale, p, key
         As in forward.
+    out : tuple of 3 ndarrays, optional
+        Where the results go, such as three views of one array.
 
     Returns
     -------
@@ -137,4 +139,8 @@ def attention_backward(dy, q, k, v, y, lse, scale, p=0.0, key=None):
     shared = (dy * y).sum(axis=-1, keepdims=True)
     dscores = weights * (dweights - shared)  # through the softmax
     dq, dk = causal_scores_backward(dscores, q, k, scale)
-    return dq, dk, dv
+    if out is None:
+        return dq, dk, dv
+    for place, gradient in zip(out, (dq, dk, dv), strict=True):
+        place[...] = gradient
+    return out

@@ -21,7 +21,7 @@ def linear_forward(x, weight, bias=None):
     return y.reshape(*x.shape[:-1], weight.shape[0])
 
 
-def linear_backward(dy, x, weight, dweight, dbias=None):
+def linear_backward(dy, x, weight, dweight, dbias=None, overwrite=False):
     """Send ``dy`` back through ``y = x W^T + b``.
 
     ``dW += dy^T x``, ``db += sum of dy over rows``, ``dx = dy W``.
@@ -35,6 +35,8 @@ def linear_backward(dy, x, weight, dweight, dbias=None):
         Added to in place.
     dbias : ndarray, shape (d_out,), optional
         Added to in place.
+    overwrite : bool
+        Whether ``dweight`` holds nothing yet: it is then written instead of added to.
 
     Returns
     -------
@@ -43,6 +45,8 @@ def linear_backward(dy, x, weight, dweight, dbias=None):
     """
     dy_rows = dy.reshape(-1, dy.shape[-1])  # (rows, d_out)
     x_rows = x.reshape(-1, x.shape[-1])  # (rows, d_in)
+    if overwrite:
+        dweight.fill(0)
     dweight += dy_rows.T @ x_rows
     if dbias is not None:
         dbias += dy_rows.sum(axis=0)
