@@ -10,6 +10,7 @@ from npgpt.layers.cross_entropy import CrossEntropy
 from npgpt.layers.dropout import Dropout
 from npgpt.layers.embedding import Embedding, PositionEmbedding
 from npgpt.layers.feed_forward import FeedForward
+from npgpt.layers.flat import FlatParameters, flat_of
 from npgpt.layers.gelu import GELU
 from npgpt.layers.layer_norm import LayerNorm
 from npgpt.layers.linear import Linear
@@ -22,6 +23,7 @@ __all__ = [
     "Dropout",
     "Embedding",
     "FeedForward",
+    "FlatParameters",
     "Layer",
     "LayerNorm",
     "Linear",
@@ -30,4 +32,5 @@ __all__ = [
     "Parameter",
     "PositionEmbedding",
     "TransformerBlock",
+    "flat_of",
 ]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from npgpt.layers.flat import FlatParameters
 
 
 class Parameter:
@@ -22,29 +25,58 @@ class Parameter:
     ----------
     name : str
         Dotted path in the model, such as ``"blocks.3.attention.qkv.weight"``.
+    flat : FlatParameters or None
+        The arrays that hold value and gradient, together with those of other parameters.
     """
 
     def __init__(self, value: np.ndarray, decay: bool | None = None):
         self.name = ""
         self.value = value
         self.decay = value.ndim >= 2 if decay is None else decay
+        self.flat: FlatParameters | None = None
         self._grad: np.ndarray | None = None
+        self._nothing_added = True  # since zero_grad: the array's content does not count
 
     @property
     def grad(self) -> np.ndarray:
         """Sum of the gradients since `zero_grad`; made, as zeros, when first asked for."""
-        if self._grad is None:
-            self._grad = np.zeros_like(self.value)
-        return self._grad
+        grad, overwrite = self.grad_to_fill()
+        if overwrite:
+            grad.fill(0)
+        return grad
 
     @grad.setter
     def grad(self, grad: np.ndarray) -> None:
-        self._grad = grad
+        self._grad, self._nothing_added = grad, False
+
+    def grad_to_fill(self) -> tuple[np.ndarray, bool]:
+        """Return the gradient's array, and whether to overwrite it instead of adding.
+
+        After `zero_grad` its content is left over from before. The caller must write all of it
+        then: an operation that does so saves the passes that clear the array and add to it.
+        """
+        if self._grad is None:
+            if self.flat is not None:
+                self.flat.make_grads()
+            else:
+                self._grad = np.empty(self.shape, self.value.dtype)
+        overwrite, self._nothing_added = self._nothing_added, False
+        assert self._grad is not None
+        return self._grad, overwrite
+
+    def attach_grad(self, array: np.ndarray) -> None:
+        """Keep the gradient in this array from now on."""
+        if self._grad is not None:
+            array[...] = self._grad
+        self._grad = array
+
+    def owns_grad(self, array: np.ndarray) -> bool:
+        """Tell whether the gradient is kept in this very array."""
+        return self._grad is array
 
     def zero_grad(self) -> None:
         """Set the gradient to zero."""
-        if self._grad is not None:
-            self._grad.fill(0)
+        self._nothing_added = True
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -59,7 +91,7 @@ class Parameter:
     def astype(self, dtype: np.dtype | type) -> None:
         """Convert the value; the gradient begins at zero again."""
         self.value = self.value.astype(dtype)
-        self._grad = None
+        self.flat, self._grad, self._nothing_added = None, None, True
 
     def __repr__(self) -> str:
         return f"Parameter({self.name!r}, shape={self.shape}, dtype={self.value.dtype})"

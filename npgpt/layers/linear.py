@@ -47,4 +47,5 @@ class Linear(Layer):
         x = self._recall()
         self._check_dy(dy, (*x.shape[:-1], self.d_out))
         dbias = self.bias.grad if self.bias else None
-        return ops.linear_backward(dy, x, self.weight.value, self.weight.grad, dbias)
+        dweight, overwrite = self.weight.grad_to_fill()
+        return ops.linear_backward(dy, x, self.weight.value, dweight, dbias, overwrite)

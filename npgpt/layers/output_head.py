@@ -45,4 +45,5 @@ class OutputHead(Layer):
         x = self._recall()
         self._check_dy(dlogits, (*x.shape[:-1], self.vocab_size))
         dlogits = self.tap_grad("logits", dlogits)
-        return ops.linear_backward(dlogits, x, self.weight.value, self.weight.grad)
+        dweight, overwrite = self.weight.grad_to_fill()
+        return ops.linear_backward(dlogits, x, self.weight.value, dweight, overwrite=overwrite)

@@ -12,6 +12,7 @@ from npgpt.layers import (
     CrossEntropy,
     Dropout,
     Embedding,
+    FlatParameters,
     Layer,
     LayerNorm,
     OutputHead,
@@ -87,6 +88,14 @@ class GPT(Layer):
         self.head = OutputHead(config.d_model, config.vocab_size, tied_to, rng, self.dtype)
         self.cross_entropy = CrossEntropy()
         self.assign_names()
+        FlatParameters(self.parameters())
+
+    def astype(self, dtype):
+        """Convert every parameter to a dtype; returns the model."""
+        super().astype(dtype)
+        self.dtype = np.dtype(dtype)
+        FlatParameters(self.parameters())
+        return self
 
     def forward(self, token_ids) -> np.ndarray:
         """Compute the logits of the next token at every position.

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from npgpt import ops
-from npgpt.layers import Parameter
+from npgpt.layers import Parameter, flat_of
 
 
 class Adam:
@@ -64,24 +64,46 @@ class Adam:
             raise ValueError(f"{who}: weight_decay must be at least 0, got {weight_decay}.")
         self.lr, self.betas, self.eps, self.weight_decay = lr, betas, eps, weight_decay
         self.step_count = 0
-        self.m = [np.zeros_like(parameter.value) for parameter in self.parameters]
-        self.v = [np.zeros_like(parameter.value) for parameter in self.parameters]
+        self._flat = flat_of(self.parameters)
+        self._flat_m, self.m = self._zeros()
+        self._flat_v, self.v = self._zeros()
 
-    def step(self) -> None:
-        """Update every parameter from its gradient."""
+    def _zeros(self) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Make a running mean: one array, and each parameter's view of it."""
+        if self._flat is None:
+            return np.empty(0), [np.zeros_like(parameter.value) for parameter in self.parameters]
+        flat = np.zeros_like(self._flat.value)
+        views = zip(self._flat.parameters, self._flat.views(flat), strict=True)
+        by_parameter = {id(parameter): view for parameter, view in views}
+        return flat, [by_parameter[id(parameter)] for parameter in self.parameters]
+
+    def step(self, grad_scale: float = 1.0) -> None:
+        """Update every parameter from its gradient.
+
+        Parameters
+        ----------
+        grad_scale : float
+            Multiplies the gradients on the way, as clipping does; the arrays stay as they are.
+        """
         self.step_count += 1
+        flat = self._flat
+        if flat is not None and flat.is_whole():
+            value, grad, m, v = flat.value, flat.grad, self._flat_m, self._flat_v
+            for part, decays in flat.parts():
+                self._update(value[part], grad[part], m[part], v[part], decays, grad_scale)
+            return
         for parameter, m, v in zip(self.parameters, self.m, self.v, strict=True):
-            self._update(parameter, m, v)
+            self._update(parameter.value, parameter.grad, m, v, parameter.decay, grad_scale)
 
     def zero_grad(self) -> None:
         """Set every gradient to zero."""
         for parameter in self.parameters:
             parameter.zero_grad()
 
-    def _update(self, parameter: Parameter, m: np.ndarray, v: np.ndarray) -> None:
+    def _update(self, value, grad, m, v, decays: bool, grad_scale: float) -> None:
         ops.adam_update(
-            parameter.value,
-            parameter.grad,
+            value,
+            grad,
             m,
             v,
             self.step_count,
@@ -89,6 +111,7 @@ class Adam:
             *self.betas,
             self.eps,
             self.weight_decay,
+            grad_scale,
         )
 
     def state_dict(self) -> dict[str, np.ndarray]:
@@ -141,15 +164,16 @@ class AdamW(Adam):
     ):
         super().__init__(parameters, lr, betas, eps, weight_decay)
 
-    def _update(self, parameter: Parameter, m: np.ndarray, v: np.ndarray) -> None:
+    def _update(self, value, grad, m, v, decays: bool, grad_scale: float) -> None:
         ops.adamw_update(
-            parameter.value,
-            parameter.grad,
+            value,
+            grad,
             m,
             v,
             self.step_count,
             self.lr,
             *self.betas,
             self.eps,
-            self.weight_decay if parameter.decay else 0.0,
+            self.weight_decay if decays else 0.0,
+            grad_scale,
         )

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from npgpt import ops
-from npgpt.layers import Parameter
+from npgpt.layers import Parameter, flat_of
 
 
 def grad_norm(parameters: Sequence[Parameter]) -> float:
@@ -20,6 +20,9 @@ def grad_norm(parameters: Sequence[Parameter]) -> float:
     -------
     float
     """
+    flat = flat_of(parameters)
+    if flat is not None:
+        return math.sqrt(float(ops.sum_of_squares(flat.grad)))
     return math.sqrt(sum(float(ops.sum_of_squares(parameter.grad)) for parameter in parameters))
 
 

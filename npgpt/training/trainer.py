@@ -13,7 +13,7 @@ import numpy as np
 
 from npgpt.data import DataLoader
 from npgpt.models import GPT
-from npgpt.optim import Adam, AdamW, WarmupCosine, clip_grad_norm
+from npgpt.optim import Adam, AdamW, WarmupCosine, grad_norm
 from npgpt.training.callbacks import Callback, EvaluationMetrics, StepMetrics
 from npgpt.training.checkpoints import (
     load_checkpoint,
@@ -193,16 +193,18 @@ class Trainer:
             loss += float(self.model.loss(inputs, targets)) / self.grad_accumulation
             self.model.backward(1.0 / self.grad_accumulation)
             tokens += targets.size
-        grad_norm = clip_grad_norm(self.optimizer.parameters, self.clip_norm or math.inf)
-        if not (math.isfinite(loss) and math.isfinite(grad_norm)):
+        norm = grad_norm(self.optimizer.parameters)
+        if not (math.isfinite(loss) and math.isfinite(norm)):
             raise RuntimeError(
-                f"Step {step + 1}: the loss is {loss:g} and the gradient norm {grad_norm:g}, so "
+                f"Step {step + 1}: the loss is {loss:g} and the gradient norm {norm:g}, so "
                 f"training cannot go on; a learning rate below {self.optimizer.lr:g} may help."
             )
-        self.optimizer.step()
+        # clipping by the norm, without a pass of its own
+        scale = self.clip_norm / norm if 0.0 < self.clip_norm < norm else 1.0
+        self.optimizer.step(grad_scale=scale)
         self.state.step = step + 1
         seconds = time.perf_counter() - began
-        return StepMetrics(step + 1, loss, self.optimizer.lr, grad_norm, tokens, seconds)
+        return StepMetrics(step + 1, loss, self.optimizer.lr, norm, tokens, seconds)
 
     def _evaluate(self, stop: StopRequest) -> None:
         state = self.state

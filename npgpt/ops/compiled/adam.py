@@ -12,10 +12,12 @@ CHUNK = 16384  # elements per partial sum of squares; fixed, so threads do not c
 
 
 @parallel_kernel()
-def _update(value, grad, m, v, keep, l2, beta1, beta2, new1, new2, rate, inverse_root_bias, eps):
+def _update(
+    value, grad, m, v, scale, keep, l2, beta1, beta2, new1, new2, rate, inverse_root_bias, eps
+):
     for i in prange(value.size):
         weight = keep * value[i]
-        g = grad[i] + l2 * value[i]
+        g = scale * grad[i] + l2 * value[i]
         m[i] = beta1 * m[i] + new1 * g
         v[i] = beta2 * v[i] + new2 * g * g
         value[i] = weight - rate * m[i] / (math.sqrt(v[i]) * inverse_root_bias + eps)
@@ -30,8 +32,9 @@ def _sums_of_squares(x, sums):
         sums[chunk] = total
 
 
-def _step(value, grad, m, v, step, lr, beta1, beta2, eps, keep, l2):
+def _step(value, grad, m, v, step, lr, beta1, beta2, eps, scale, keep, l2):
     numbers = (
+        scale,
         keep,
         l2,
         beta1,
@@ -57,19 +60,40 @@ def _contiguous(*arrays):
 
 
 @compiled_form_of(reference.adamw_update)
-def adamw_update(value, grad, m, v, step, lr, beta1, beta2, eps, weight_decay):  # noqa: D103
+def adamw_update(  # noqa: D103
+    value, grad, m, v, step, lr, beta1, beta2, eps, weight_decay, grad_scale=1.0
+):
     if not _contiguous(value, m, v):
-        reference.adamw_update(value, grad, m, v, step, lr, beta1, beta2, eps, weight_decay)
+        reference.adamw_update(
+            value, grad, m, v, step, lr, beta1, beta2, eps, weight_decay, grad_scale
+        )
         return
-    _step(value, grad, m, v, step, lr, beta1, beta2, eps, keep=1.0 - lr * weight_decay, l2=0.0)
+    _step(
+        value,
+        grad,
+        m,
+        v,
+        step,
+        lr,
+        beta1,
+        beta2,
+        eps,
+        grad_scale,
+        keep=1.0 - lr * weight_decay,
+        l2=0.0,
+    )
 
 
 @compiled_form_of(reference.adam_update)
-def adam_update(value, grad, m, v, step, lr, beta1, beta2, eps, weight_decay):  # noqa: D103
+def adam_update(  # noqa: D103
+    value, grad, m, v, step, lr, beta1, beta2, eps, weight_decay, grad_scale=1.0
+):
     if not _contiguous(value, m, v):
-        reference.adam_update(value, grad, m, v, step, lr, beta1, beta2, eps, weight_decay)
+        reference.adam_update(
+            value, grad, m, v, step, lr, beta1, beta2, eps, weight_decay, grad_scale
+        )
         return
-    _step(value, grad, m, v, step, lr, beta1, beta2, eps, keep=1.0, l2=weight_decay)
+    _step(value, grad, m, v, step, lr, beta1, beta2, eps, grad_scale, keep=1.0, l2=weight_decay)
 
 
 @compiled_form_of(reference.sum_of_squares)

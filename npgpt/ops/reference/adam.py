@@ -7,7 +7,7 @@ algorithm 2).
 import numpy as np
 
 
-def adamw_update(value, grad, m, v, step, lr, beta1, beta2, eps, weight_decay):
+def adamw_update(value, grad, m, v, step, lr, beta1, beta2, eps, weight_decay, grad_scale=1.0):
     """Take one AdamW step in place: decay the weight itself, then the Adam step.
 
     ``value *= 1 - lr * weight_decay``; ``m`` and ``v`` are running means of the gradient and of
@@ -21,20 +21,22 @@ def adamw_update(value, grad, m, v, step, lr, beta1, beta2, eps, weight_decay):
     step : int
         Counted from 1.
     lr, beta1, beta2, eps, weight_decay : float
+    grad_scale : float
+        Multiplies ``grad``, which is not changed; clipping by the norm needs no pass of its own.
     """
     value *= 1.0 - lr * weight_decay
-    _adam_step(value, grad, m, v, step, lr, beta1, beta2, eps)
+    _adam_step(value, grad_scale * grad, m, v, step, lr, beta1, beta2, eps)
 
 
-def adam_update(value, grad, m, v, step, lr, beta1, beta2, eps, weight_decay):
+def adam_update(value, grad, m, v, step, lr, beta1, beta2, eps, weight_decay, grad_scale=1.0):
     """Take one Adam step in place; ``weight_decay`` is added to the gradient (an L2 penalty).
 
     Parameters
     ----------
-    value, grad, m, v, step, lr, beta1, beta2, eps, weight_decay
+    value, grad, m, v, step, lr, beta1, beta2, eps, weight_decay, grad_scale
         As in `adamw_update`. ``grad`` is not changed.
     """
-    _adam_step(value, grad + weight_decay * value, m, v, step, lr, beta1, beta2, eps)
+    _adam_step(value, grad_scale * grad + weight_decay * value, m, v, step, lr, beta1, beta2, eps)
 
 
 def _adam_step(value, grad, m, v, step, lr, beta1, beta2, eps):
