@@ -29,11 +29,23 @@ class CrossEntropy(Layer):
         ValueError
             If the shapes do not fit, a target is outside the vocabulary, or none counts.
         """
+        targets = self.checked_targets(targets, logits.shape)
+        loss, lse = ops.cross_entropy_forward(logits, targets, self.ignore_index)
+        self.saved = logits, targets, lse
+        return loss
+
+    def backward(self, dloss=1.0):
+        """Return the gradient of the logits, scaled by that of the loss."""
+        logits, targets, lse = self._recall()
+        return ops.cross_entropy_backward(dloss, logits, targets, lse, self.ignore_index)
+
+    def checked_targets(self, targets, logits_shape):
+        """Return targets as an array; raises ValueError if they do not fit logits of a shape."""
         targets = np.asarray(targets)
-        if targets.shape != logits.shape[:-1]:
+        if targets.shape != logits_shape[:-1]:
             raise ValueError(
                 f"{self._where()}: targets must have the logits' shape without the vocabulary, "
-                f"{logits.shape[:-1]}, got {targets.shape}."
+                f"{logits_shape[:-1]}, got {targets.shape}."
             )
         if targets.dtype.kind not in "iu":
             raise ValueError(f"{self._where()}: targets must be integers, got {targets.dtype}.")
@@ -43,17 +55,10 @@ class CrossEntropy(Layer):
                 f"{self._where()}: every target is ignore_index ({self.ignore_index}), so there is "
                 "no mean to take."
             )
-        if counted.min() < 0 or counted.max() >= logits.shape[-1]:
-            wrong = counted[(counted < 0) | (counted >= logits.shape[-1])][0]
+        if counted.min() < 0 or counted.max() >= logits_shape[-1]:
+            wrong = counted[(counted < 0) | (counted >= logits_shape[-1])][0]
             raise ValueError(
-                f"{self._where()}: target {wrong} is outside the vocabulary of {logits.shape[-1]} "
+                f"{self._where()}: target {wrong} is outside the vocabulary of {logits_shape[-1]} "
                 f"tokens and is not ignore_index ({self.ignore_index})."
             )
-        loss, lse = ops.cross_entropy_forward(logits, targets, self.ignore_index)
-        self.saved = logits, targets, lse
-        return loss
-
-    def backward(self, dloss=1.0):
-        """Return the gradient of the logits, scaled by that of the loss."""
-        logits, targets, lse = self._recall()
-        return ops.cross_entropy_backward(dloss, logits, targets, lse, self.ignore_index)
+        return targets

@@ -55,6 +55,13 @@ class Dropout(Layer):
         self.saved = p, key, x.shape
         return ops.dropout_forward(x, p, key) if key else x
 
+    def forward_add(self, x, branch):
+        """Compute ``x + dropout(branch)`` in one pass; `backward` gives the branch's gradient."""
+        p = self.active_p()
+        key = self.next_key() if p > 0.0 else None
+        self.saved = p, key, branch.shape
+        return ops.dropout_add_forward(x, branch, p, key)
+
     def backward(self, dy):
         """Return the gradient of ``x``: ``dy`` under the same mask."""
         p, key, shape = self._recall()

@@ -31,8 +31,10 @@ class Embedding(Layer):
         self.vocab_size, self.d_model = vocab_size, d_model
         self.weight = Parameter(normal(rng, (vocab_size, d_model), std, dtype))
 
-    def forward(self, token_ids):
+    def forward(self, token_ids, positions=None):
         """Look up ids of shape (...); returns (..., d_model).
+
+        ``positions``, (time, d_model), are added to the rows of each sequence.
 
         Raises
         ------
@@ -52,7 +54,7 @@ class Embedding(Layer):
                 f"vocabulary of {self.vocab_size} tokens (0 to {self.vocab_size - 1})."
             )
         self.saved = token_ids
-        return ops.embedding_forward(token_ids, self.weight.value)
+        return ops.embedding_forward(token_ids, self.weight.value, positions)
 
     def backward(self, dy):
         """Add to the table's gradient. Ids have no gradient: returns None."""
@@ -89,14 +91,21 @@ class PositionEmbedding(Layer):
             If the sequence is longer than ``context_length``.
         """
         self._check_last_axis(x, self.d_model, "d_model")
-        time = x.shape[-2]
+        return x + self.rows_for(x.shape)
+
+    def rows_for(self, shape):
+        """Return the rows that belong to ``x`` of a shape (batch, time, d_model), to be added.
+
+        For when the sum is made elsewhere; `backward` is the same.
+        """
+        time = shape[-2]
         if time > self.context_length:
             raise ValueError(
                 f"{self._where()}: a sequence of {time} tokens is longer than the context of "
                 f"{self.context_length}."
             )
-        self.saved = x.shape
-        return x + self.weight.value[:time]
+        self.saved = shape
+        return self.weight.value[:time]
 
     def backward(self, dy):
         """Add to the rows' gradient, summed over the batch; return the gradient of ``x``."""

@@ -49,9 +49,11 @@ class FeedForward(Layer):
 
     def forward(self, x):
         """Map (..., d_model) to the same shape."""
-        hidden = self.tap("hidden", self.up.forward(x))
-        activation = self.tap("activation", self.gelu.forward(hidden))
-        return self.tap("output", self.down.forward(activation))
+        if self.up.bias is None or self.is_listened_to("hidden"):
+            activation = self.gelu.forward(self.tap("hidden", self.up.forward(x)))
+        else:
+            activation = self.gelu.forward(self.up.forward(x, with_bias=False), self.up.bias)
+        return self.tap("output", self.down.forward(self.tap("activation", activation)))
 
     def backward(self, dy):
         """Add to the gradients of both maps; return that of ``x``, (..., d_model)."""

@@ -31,13 +31,14 @@ class GELU(Layer):
         self.approximate = approximate
         self._forward_op, self._backward_op = FORMS[approximate]
 
-    def forward(self, x):
-        """Apply to each element."""
-        self.saved = x
-        return getattr(ops, self._forward_op)(x)
+    def forward(self, x, bias=None):
+        """Apply to each element of ``x``, or of ``x + bias`` with the Parameter of a linear map."""
+        self.saved = x, bias
+        return getattr(ops, self._forward_op)(x, bias.value if bias else None)
 
     def backward(self, dy):
-        """Return the gradient of ``x``."""
-        x = self._recall()
+        """Return the gradient of ``x``; add to that of ``bias``."""
+        x, bias = self._recall()
         self._check_dy(dy, x.shape)
-        return getattr(ops, self._backward_op)(dy, x)
+        value, grad = (bias.value, bias.grad) if bias else (None, None)
+        return getattr(ops, self._backward_op)(dy, x, value, grad)

@@ -40,9 +40,13 @@ class LayerNorm(Layer):
         self.saved = x, mean, rstd
         return y
 
-    def backward(self, dy):
-        """Add to the gradients of gamma and beta; return that of ``x``, (..., d_model)."""
+    def backward(self, dy, dshortcut=None):
+        """Add to the gradients of gamma and beta; return that of ``x``, (..., d_model).
+
+        ``dshortcut``, a gradient that reaches ``x`` round the norm, is added to the result.
+        """
         x, mean, rstd = self._recall()
         self._check_dy(dy, x.shape)
         dbeta = self.beta.grad if self.beta else None
-        return ops.layer_norm_backward(dy, x, mean, rstd, self.gamma.value, self.gamma.grad, dbeta)
+        gamma = self.gamma
+        return ops.layer_norm_backward(dy, x, mean, rstd, gamma.value, gamma.grad, dbeta, dshortcut)

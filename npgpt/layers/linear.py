@@ -36,16 +36,17 @@ class Linear(Layer):
         self.weight = Parameter(normal(rng, (d_out, d_in), std, dtype))
         self.bias = Parameter(np.zeros(d_out, dtype)) if bias else None
 
-    def forward(self, x):
-        """Map (..., d_in) to (..., d_out)."""
+    def forward(self, x, with_bias=True):
+        """Map (..., d_in) to (..., d_out); without the bias if what follows adds it."""
         self._check_last_axis(x, self.d_in, "d_in")
-        self.saved = x
-        return ops.linear_forward(x, self.weight.value, self.bias.value if self.bias else None)
+        self.saved = x, with_bias
+        bias = self.bias.value if self.bias and with_bias else None
+        return ops.linear_forward(x, self.weight.value, bias)
 
     def backward(self, dy):
         """Add to the gradients of weight and bias; return that of ``x``, (..., d_in)."""
-        x = self._recall()
+        x, with_bias = self._recall()
         self._check_dy(dy, (*x.shape[:-1], self.d_out))
-        dbias = self.bias.grad if self.bias else None
         dweight, overwrite = self.weight.grad_to_fill()
+        dbias = self.bias.grad if self.bias and with_bias else None
         return ops.linear_backward(dy, x, self.weight.value, dweight, dbias, overwrite)

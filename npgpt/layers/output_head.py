@@ -47,3 +47,27 @@ class OutputHead(Layer):
         dlogits = self.tap_grad("logits", dlogits)
         dweight, overwrite = self.weight.grad_to_fill()
         return ops.linear_backward(dlogits, x, self.weight.value, dweight, overwrite=overwrite)
+
+    def loss(self, x, targets, ignore_index=-100):
+        """Compute the cross-entropy of the logits, which never exist all at once.
+
+        Parameters
+        ----------
+        x : ndarray, shape (..., d_model)
+        targets : ndarray of int, shape (...)
+        ignore_index : int
+        """
+        return ops.head_cross_entropy_forward(x, self.weight.value, targets, ignore_index)
+
+    def loss_and_backward(self, x, targets, dloss=1.0, ignore_index=-100):
+        """Compute `loss`, and at once its gradients: add to the weight's, return that of ``x``.
+
+        Returns
+        -------
+        loss : scalar
+        dx : ndarray, shape (..., d_model)
+        """
+        dweight, overwrite = self.weight.grad_to_fill()
+        return ops.head_cross_entropy_backward(
+            dloss, x, self.weight.value, targets, dweight, ignore_index, overwrite
+        )

@@ -66,17 +66,17 @@ class TransformerBlock(Layer):
     def forward(self, x):
         """Map (batch, time, d_model) to the same shape."""
         branch = self.attention.forward(self.attention_norm.forward(x))
-        x = self.tap("residual_middle", x + self.attention_dropout.forward(branch))
+        x = self.tap("residual_middle", self.attention_dropout.forward_add(x, branch))
 
         branch = self.feed_forward.forward(self.feed_forward_norm.forward(x))
-        return self.tap("residual", x + self.feed_forward_dropout.forward(branch))
+        return self.tap("residual", self.feed_forward_dropout.forward_add(x, branch))
 
     def backward(self, dy):
         """Add to all gradients inside; return that of ``x``, (batch, time, d_model)."""
         dy = self.tap_grad("residual", dy)
         dbranch = self.feed_forward.backward(self.feed_forward_dropout.backward(dy))
-        dx = dy + self.feed_forward_norm.backward(dbranch)  # the shortcut, and the branch
+        dx = self.feed_forward_norm.backward(dbranch, dshortcut=dy)
 
         dx = self.tap_grad("residual_middle", dx)
         dbranch = self.attention.backward(self.attention_dropout.backward(dx))
-        return dx + self.attention_norm.backward(dbranch)
+        return self.attention_norm.backward(dbranch, dshortcut=dx)

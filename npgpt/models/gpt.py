@@ -125,6 +125,46 @@ class GPT(Layer):
         """
         return self.cross_entropy.forward(self.forward(token_ids), targets)
 
+    def loss_and_backward(self, token_ids, targets, dloss: float = 1.0) -> np.floating:
+        """Compute `loss` and do `backward` in one go, as training does.
+
+        The logits are made, used and forgotten a chunk at a time, which takes less time and much
+        less memory; (batch, time, vocab_size) numbers never exist.
+
+        Parameters
+        ----------
+        token_ids, targets : ndarray of int, shape (batch, time)
+            Targets of -100 are ignored.
+        dloss : float
+            As for `backward`.
+
+        Returns
+        -------
+        scalar
+            The loss.
+        """
+        if self.head.is_listened_to("logits"):
+            loss = self.loss(token_ids, targets)
+            self.backward(dloss)
+            return loss
+        x = self._residual_stream(token_ids)
+        targets = self._targets_for(x, targets)
+        loss, dx = self.head.loss_and_backward(x, targets, dloss, self.cross_entropy.ignore_index)
+        self._backward_from_head(dx)
+        return loss
+
+    def evaluation_loss(self, token_ids, targets) -> np.floating:
+        """Compute `loss` a chunk of logits at a time, when no `backward` follows.
+
+        Parameters
+        ----------
+        token_ids, targets : ndarray of int, shape (batch, time)
+            Targets of -100 are ignored.
+        """
+        x = self._residual_stream(token_ids)
+        targets = self._targets_for(x, targets)
+        return self.head.loss(x, targets, self.cross_entropy.ignore_index)
+
     def backward(self, dloss: float = 1.0) -> None:
         """Add the gradient of `loss`, times ``dloss``, to every parameter's ``.grad``.
 
@@ -142,7 +182,9 @@ class GPT(Layer):
         ----------
         dlogits : ndarray, shape (batch, time, vocab_size)
         """
-        dx = self.head.backward(dlogits)
+        self._backward_from_head(self.head.backward(dlogits))
+
+    def _backward_from_head(self, dx) -> None:
         dx = self.final_norm.backward(dx)
         for block in reversed(self.blocks):
             dx = block.backward(dx)
@@ -150,6 +192,9 @@ class GPT(Layer):
         dx = self.embedding_dropout.backward(dx)
         dx = self.position_embedding.backward(dx)
         self.token_embedding.backward(dx)
+
+    def _targets_for(self, x, targets) -> np.ndarray:
+        return self.cross_entropy.checked_targets(targets, (*x.shape[:-1], self.config.vocab_size))
 
     def _residual_stream(self, token_ids) -> np.ndarray:
         # (batch, time) -> (batch, time, d_model), normalised and ready for the head
@@ -159,8 +204,8 @@ class GPT(Layer):
                 f"GPT: token ids must have shape (batch, time), neither 0, got {token_ids.shape}."
             )
         self.cross_entropy.saved = None  # an earlier loss does not belong to this forward pass
-        x = self.token_embedding.forward(token_ids)
-        x = self.position_embedding.forward(x)
+        positions = self.position_embedding.rows_for((*token_ids.shape, self.config.d_model))
+        x = self.token_embedding.forward(token_ids, positions)
         x = self.embedding_dropout.forward(x)
         x = self.tap("embeddings", x)
         for block in self.blocks:

@@ -85,7 +85,7 @@ def evaluate(
         for inputs, targets in batches:
             if should_stop():
                 raise Interrupted
-            nats += float(model.loss(inputs, targets)) * targets.size
+            nats += float(model.evaluation_loss(inputs, targets)) * targets.size
             tokens += targets.size
             if bytes_per_token is not None:
                 num_bytes += int(bytes_per_token[targets].sum())

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from npgpt import ops
 from npgpt.data import DataLoader
 from npgpt.models import GPT
 from npgpt.optim import Adam, AdamW, WarmupCosine, grad_norm
@@ -149,7 +150,8 @@ class Trainer:
         RuntimeError
             If the loss is no longer finite. The checkpoint on disk is from before that.
         """
-        with stop_requests() as stop:  # before all else, so that an early Ctrl-C is heard too
+        # stop_requests before all else, so that an early Ctrl-C is heard too
+        with stop_requests() as stop, ops.Workspace():
             try:
                 self.model.train()
                 for callback in self.callbacks:
@@ -187,11 +189,10 @@ class Trainer:
         step = self.state.step
         self.optimizer.lr = self.schedule(step)
         self.optimizer.zero_grad()
-        loss, tokens = 0.0, 0
+        loss, tokens, share = 0.0, 0, 1.0 / self.grad_accumulation
         for _ in range(self.grad_accumulation):
             inputs, targets = next(batches)
-            loss += float(self.model.loss(inputs, targets)) / self.grad_accumulation
-            self.model.backward(1.0 / self.grad_accumulation)
+            loss += share * float(self.model.loss_and_backward(inputs, targets, dloss=share))
             tokens += targets.size
         norm = grad_norm(self.optimizer.parameters)
         if not (math.isfinite(loss) and math.isfinite(norm)):

@@ -9,9 +9,19 @@ user's cache folder where this one cannot be written.
 
 from npgpt.ops.compiled.adam import adam_update, adamw_update, sum_of_squares
 from npgpt.ops.compiled.attention import attention_backward, attention_forward
-from npgpt.ops.compiled.cross_entropy import cross_entropy_backward, cross_entropy_forward
-from npgpt.ops.compiled.dropout import dropout_backward, dropout_forward, dropout_mask
-from npgpt.ops.compiled.embedding import embedding_backward
+from npgpt.ops.compiled.cross_entropy import (
+    cross_entropy_backward,
+    cross_entropy_forward,
+    head_cross_entropy_backward,
+    head_cross_entropy_forward,
+)
+from npgpt.ops.compiled.dropout import (
+    dropout_add_forward,
+    dropout_backward,
+    dropout_forward,
+    dropout_mask,
+)
+from npgpt.ops.compiled.embedding import embedding_backward, embedding_forward
 from npgpt.ops.compiled.gelu import (
     gelu_exact_backward,
     gelu_exact_forward,
@@ -28,14 +38,18 @@ __all__ = [
     "attention_forward",
     "cross_entropy_backward",
     "cross_entropy_forward",
+    "dropout_add_forward",
     "dropout_backward",
     "dropout_forward",
     "dropout_mask",
     "embedding_backward",
+    "embedding_forward",
     "gelu_exact_backward",
     "gelu_exact_forward",
     "gelu_tanh_backward",
     "gelu_tanh_forward",
+    "head_cross_entropy_backward",
+    "head_cross_entropy_forward",
     "layer_norm_backward",
     "layer_norm_forward",
     "linear_backward",

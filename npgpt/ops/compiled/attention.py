@@ -13,7 +13,7 @@ from numba import prange
 
 from npgpt.ops import reference
 from npgpt.ops.compiled.blas import BLAS, gemm
-from npgpt.ops.compiled.dropout import fill_mask_row, key_words, mask_numbers
+from npgpt.ops.compiled.dropout import fill_mask_row, mask_arguments
 from npgpt.ops.compiled.jit import compiled_form_of, exp, kernel, parallel_kernel
 from npgpt.ops.workspace import empty
 
@@ -44,7 +44,7 @@ def _softmax_row(scores, past):
 def _forward_pair(
     q, k, v, scale, dropping, threshold, mask_scale, key, first_row, block, weights, mask, y, lse
 ):
-    time, head_size = q.shape
+    time = q.shape[0]
     zero, one = q.dtype.type(0.0), q.dtype.type(1.0)
     for begin in range(0, time, block):
         end = min(begin + block, time)
@@ -142,11 +142,6 @@ def _heads(x):
     return x if x.strides[-1] == x.itemsize else np.ascontiguousarray(x)
 
 
-def _dropout_arguments(p, key, dtype):
-    words = key_words(key if p > 0.0 else reference.DropoutKey(0, 0, 0))
-    return (p > 0.0, *mask_numbers(p, dtype), words)
-
-
 def _scratch(arrays, shape, dtype):
     # a block's arrays for each thread; room for a row of the mask, which is rounded up to 4
     batch, heads, time, _ = shape
@@ -170,7 +165,7 @@ def attention_forward(q, k, v, scale, p=0.0, key=None):  # noqa: D103
         _heads(k),
         _heads(v),
         q.dtype.type(scale),
-        *_dropout_arguments(p, key, q.dtype),
+        *mask_arguments(p, key, q.dtype),
         *_scratch(2, q.shape, q.dtype),
         y,
         lse,
@@ -185,7 +180,7 @@ def attention_backward(dy, q, k, v, y, lse, scale, p=0.0, key=None, out=None):  
         *(_heads(array) for array in (dy, q, k, v, y)),
         lse,
         q.dtype.type(scale),
-        *_dropout_arguments(p, key, q.dtype),
+        *mask_arguments(p, key, q.dtype),
         *_scratch(3, q.shape, q.dtype),
         dq,
         dk,

@@ -6,7 +6,12 @@ import numpy as np
 from numba import prange
 
 from npgpt.ops import reference
+from npgpt.ops.compiled.embedding import flat_ids
 from npgpt.ops.compiled.jit import as_rows, compiled_form_of, exp, kernel, parallel_kernel
+from npgpt.ops.compiled.linear import linear_forward, product
+from npgpt.ops.workspace import empty
+
+CHUNK_NUMBERS = 1 << 23  # logits that exist at a time in a head_cross_entropy: 32 MB in float32
 
 
 @kernel()
@@ -27,6 +32,36 @@ def _backward_row(scale, logits, target, lse, dlogits):
     dlogits[target] -= scale
 
 
+@kernel()
+def _loss_row(logits, target):
+    """The loss of one row of logits; they become their exponentials. Returns it and their sum."""
+    largest, chosen = logits[0], logits[target]
+    for j in range(1, logits.size):
+        largest = max(largest, logits[j])
+    total = logits.dtype.type(0.0)
+    for j in range(logits.size):
+        logits[j] = exp(logits[j] - largest)
+        total += logits[j]
+    return largest + math.log(total) - chosen, total
+
+
+@parallel_kernel()
+def _replace_by_gradient(scale, logits, targets, ignore_index, nats):
+    """Turn rows of logits into their gradients, where they stand; note each row's loss."""
+    for i in prange(targets.size):
+        row, target = logits[i], targets[i]
+        if target == ignore_index:
+            nats[i] = 0.0
+            for j in range(row.size):
+                row[j] = 0.0
+        else:
+            nats[i], total = _loss_row(row, target)
+            over_total = scale / total
+            for j in range(row.size):
+                row[j] *= over_total
+            row[target] -= scale
+
+
 @parallel_kernel()
 def _forward(logits, targets, ignore_index, nats, lse):
     for i in prange(targets.size):
@@ -41,23 +76,63 @@ def _backward(scale, logits, targets, lse, ignore_index, dlogits):
             _backward_row(scale, logits[i], targets[i], lse[i], dlogits[i])
 
 
+def _chunks(rows, vocab_size):
+    """Cut rows into chunks whose logits hold about CHUNK_NUMBERS numbers; never all at once."""
+    chunk = max(1, CHUNK_NUMBERS // vocab_size)
+    return [slice(begin, min(begin + chunk, rows)) for begin in range(0, rows, chunk)]
+
+
+def _scale(dloss, targets, ignore_index, dtype):
+    return dtype.type(dloss / max(np.count_nonzero(targets != ignore_index), 1))
+
+
+def _mean(nats, targets, ignore_index, dtype):
+    count = np.count_nonzero(targets != ignore_index)
+    return dtype.type(nats.sum() / count if count else np.nan)
+
+
+@compiled_form_of(reference.head_cross_entropy_forward)
+def head_cross_entropy_forward(x, weight, targets, ignore_index=-100):  # noqa: D103
+    rows, ids = as_rows(x), flat_ids(targets)
+    nats, lse = np.empty(ids.size, np.float64), np.empty(ids.size, x.dtype)
+    for part in _chunks(ids.size, weight.shape[0]):
+        logits = linear_forward(rows[part], weight)
+        _forward(logits, ids[part], ignore_index, nats[part], lse[part])
+    return _mean(nats, targets, ignore_index, x.dtype)
+
+
+@compiled_form_of(reference.head_cross_entropy_backward, decided_by=1)
+def head_cross_entropy_backward(  # noqa: D103
+    dloss, x, weight, targets, dweight, ignore_index=-100, overwrite=False
+):
+    rows, ids = as_rows(x), flat_ids(targets)
+    nats, dx = np.empty(ids.size, np.float64), empty(x.shape, x.dtype)
+    scale = _scale(dloss, targets, ignore_index, x.dtype)
+    for part in _chunks(ids.size, weight.shape[0]):
+        logits = linear_forward(rows[part], weight)
+        _replace_by_gradient(scale, logits, ids[part], ignore_index, nats[part])
+        product(True, logits, False, rows[part], dweight, accumulate=not overwrite)
+        product(False, logits, False, weight, as_rows(dx)[part])
+        overwrite = False
+    return _mean(nats, targets, ignore_index, x.dtype), dx
+
+
 @compiled_form_of(reference.cross_entropy_forward)
 def cross_entropy_forward(logits, targets, ignore_index=-100):  # noqa: D103
     nats = np.empty(targets.size, np.float64)
     lse = np.empty((*targets.shape, 1), logits.dtype)
-    _forward(as_rows(logits), targets.reshape(-1), ignore_index, nats, lse.reshape(-1))
-    count = np.count_nonzero(targets != ignore_index)
-    return logits.dtype.type(nats.sum() / count if count else np.nan), lse
+    _forward(as_rows(logits), flat_ids(targets), ignore_index, nats, lse.reshape(-1))
+    return _mean(nats, targets, ignore_index, logits.dtype), lse
 
 
 @compiled_form_of(reference.cross_entropy_backward, decided_by=1)
 def cross_entropy_backward(dloss, logits, targets, lse, ignore_index=-100):  # noqa: D103
     dlogits = np.zeros(logits.shape, logits.dtype)  # ignored positions stay 0
-    scale = logits.dtype.type(dloss / max(np.count_nonzero(targets != ignore_index), 1))
+    scale = _scale(dloss, targets, ignore_index, logits.dtype)
     _backward(
         scale,
         as_rows(logits),
-        targets.reshape(-1),
+        flat_ids(targets),
         lse.reshape(-1),
         ignore_index,
         as_rows(dlogits),

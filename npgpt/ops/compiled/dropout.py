@@ -61,6 +61,12 @@ def mask_numbers(p, dtype):
     return np.uint64(drop_threshold(p)), dtype.type(scale)
 
 
+def mask_arguments(p, key, dtype):
+    """What a kernel that may drop takes: (whether it does, threshold, scale, key)."""
+    words = key_words(key if p > 0.0 else reference.DropoutKey(0, 0, 0))
+    return (p > 0.0, *mask_numbers(p, dtype), words)
+
+
 @kernel()
 def _multiply_row(x, row, threshold, scale, key, y):
     mask = np.empty(x.size + 3, x.dtype)
@@ -86,6 +92,31 @@ def dropout_forward(x, p, key):  # noqa: D103
 @compiled_form_of(reference.dropout_backward)
 def dropout_backward(dy, p, key):  # noqa: D103
     return dropout_forward(dy, p, key)  # dx = mask * dy: the same multiplication
+
+
+@kernel()
+def _add_row(x, branch, row, dropping, threshold, scale, key, y):
+    if dropping:
+        mask = np.empty(x.size + 3, x.dtype)
+        fill_mask_row(mask, x.size, row, threshold, scale, key)
+        for j in range(x.size):
+            y[j] = x[j] + mask[j] * branch[j]
+    else:
+        for j in range(x.size):
+            y[j] = x[j] + branch[j]
+
+
+@parallel_kernel()
+def _add(x, branch, dropping, threshold, scale, key, y):
+    for i in prange(x.shape[0]):
+        _add_row(x[i], branch[i], i, dropping, threshold, scale, key, y[i])
+
+
+@compiled_form_of(reference.dropout_add_forward)
+def dropout_add_forward(x, branch, p, key):  # noqa: D103
+    y = empty(x.shape, x.dtype)
+    _add(as_rows(x), as_rows(branch), *mask_arguments(p, key, x.dtype), as_rows(y))
+    return y
 
 
 def dropout_mask(shape, p, key, dtype):  # noqa: D103

@@ -6,7 +6,14 @@ import numpy as np
 from numba import prange
 
 from npgpt.ops import reference
-from npgpt.ops.compiled.jit import compiled_form_of, exp, parallel_kernel
+from npgpt.ops.compiled.jit import (
+    as_rows,
+    compiled_form_of,
+    exp,
+    inline_kernel,
+    kernel,
+    parallel_kernel,
+)
 from npgpt.ops.reference.gelu import CUBIC, SQRT_2_OVER_PI
 from npgpt.ops.workspace import empty
 
@@ -14,75 +21,112 @@ SQRT_HALF = math.sqrt(0.5)
 INV_SQRT_2_PI = 1.0 / math.sqrt(2.0 * math.pi)
 
 
-@parallel_kernel()
-def _tanh_forward(x, y):
-    one = x.dtype.type(1.0)
-    root, cubic = x.dtype.type(2.0 * SQRT_2_OVER_PI), x.dtype.type(CUBIC)
-    for i in prange(x.size):
-        # (1 + tanh u)/2 = 1/(1 + exp(-2u)): one exponential
-        two_u = root * (x[i] + cubic * x[i] * x[i] * x[i])
-        y[i] = x[i] / (one + exp(-two_u))
+CHUNKS = 16  # partial sums of dbias; fixed, so threads do not change the result
+
+
+@inline_kernel()
+def _tanh_gate(x):
+    """``(1 + tanh u)/2 = 1/(1 + exp(-2u))``: one exponential."""
+    one = type(x)(1.0)
+    minus_two_root, cubic = type(x)(-2.0 * SQRT_2_OVER_PI), type(x)(CUBIC)
+    return one / (one + exp(minus_two_root * (x + cubic * x * x * x)))
+
+
+@inline_kernel()
+def _tanh_value(x):
+    return x * _tanh_gate(x)
+
+
+@inline_kernel()
+def _tanh_slope(x):
+    one, root = type(x)(1.0), type(x)(2.0 * SQRT_2_OVER_PI)
+    gate, cubic = _tanh_gate(x), type(x)(3.0 * CUBIC)
+    return gate + x * gate * (one - gate) * root * (one + cubic * x * x)
+
+
+@inline_kernel()
+def _exact_gate(x):
+    one, half, scale = type(x)(1.0), type(x)(0.5), type(x)(SQRT_HALF)
+    return half * (one + math.erf(scale * x))
+
+
+@inline_kernel()
+def _exact_value(x):
+    return x * _exact_gate(x)
+
+
+@inline_kernel()
+def _exact_slope(x):
+    half, height = type(x)(0.5), type(x)(INV_SQRT_2_PI)
+    return _exact_gate(x) + x * height * exp(-half * x * x)
 
 
 @parallel_kernel()
-def _tanh_backward(dy, x, dx):
-    one, three = x.dtype.type(1.0), x.dtype.type(3.0)
-    root, cubic = x.dtype.type(2.0 * SQRT_2_OVER_PI), x.dtype.type(CUBIC)
-    for i in prange(x.size):
-        square = x[i] * x[i]
-        two_u = root * (x[i] + cubic * square * x[i])
-        gate = one / (one + exp(-two_u))
-        slope = x[i] * gate * (one - gate) * root * (one + three * cubic * square)
-        dx[i] = dy[i] * (gate + slope)
+def _forward(exact, x, bias, y):
+    for i in prange(x.shape[0]):
+        row, out = x[i], y[i]
+        if exact:
+            for j in range(row.size):
+                out[j] = _exact_value(row[j] + bias[j])
+        else:
+            for j in range(row.size):
+                out[j] = _tanh_value(row[j] + bias[j])
+
+
+@kernel()
+def _backward_row(exact, dy, x, bias, dx, dbias):
+    if exact:
+        for j in range(x.size):
+            dx[j] = dy[j] * _exact_slope(x[j] + bias[j])
+    else:
+        for j in range(x.size):
+            dx[j] = dy[j] * _tanh_slope(x[j] + bias[j])
+    for j in range(x.size):
+        dbias[j] += dx[j]
 
 
 @parallel_kernel()
-def _exact_forward(x, y):
-    one, half, scale = x.dtype.type(1.0), x.dtype.type(0.5), x.dtype.type(SQRT_HALF)
-    for i in prange(x.size):
-        y[i] = half * x[i] * (one + math.erf(scale * x[i]))
+def _backward(exact, dy, x, bias, dx, dbias_parts):
+    rows, chunks = x.shape[0], dbias_parts.shape[0]
+    for chunk in prange(chunks):
+        for i in range(chunk * rows // chunks, (chunk + 1) * rows // chunks):
+            _backward_row(exact, dy[i], x[i], bias, dx[i], dbias_parts[chunk])
 
 
-@parallel_kernel()
-def _exact_backward(dy, x, dx):
-    one, half, scale = x.dtype.type(1.0), x.dtype.type(0.5), x.dtype.type(SQRT_HALF)
-    height = x.dtype.type(INV_SQRT_2_PI)
-    for i in prange(x.size):
-        gate = half * (one + math.erf(scale * x[i]))
-        density = height * exp(-half * x[i] * x[i])
-        dx[i] = dy[i] * (gate + x[i] * density)
+def _bias_or_zeros(bias, x):
+    return np.zeros(x.shape[-1], x.dtype) if bias is None else bias
 
 
-def _forward(kernel, x):
-    x = np.ascontiguousarray(x)
+def _gelu_forward(exact, x, bias):
     y = empty(x.shape, x.dtype)
-    kernel(x.reshape(-1), y.reshape(-1))
+    _forward(exact, as_rows(x), _bias_or_zeros(bias, x), as_rows(y))
     return y
 
 
-def _backward(kernel, dy, x):
+def _gelu_backward(exact, dy, x, bias, dbias):
     dx = empty(x.shape, x.dtype)
-    kernel(
-        np.ascontiguousarray(dy).reshape(-1), np.ascontiguousarray(x).reshape(-1), dx.reshape(-1)
-    )
+    parts = np.zeros((CHUNKS, x.shape[-1]), x.dtype)
+    _backward(exact, as_rows(dy), as_rows(x), _bias_or_zeros(bias, x), as_rows(dx), parts)
+    if dbias is not None:
+        dbias += parts.sum(axis=0)
     return dx
 
 
 @compiled_form_of(reference.gelu_tanh_forward)
-def gelu_tanh_forward(x):  # noqa: D103
-    return _forward(_tanh_forward, x)
+def gelu_tanh_forward(x, bias=None):  # noqa: D103
+    return _gelu_forward(False, x, bias)
 
 
 @compiled_form_of(reference.gelu_tanh_backward)
-def gelu_tanh_backward(dy, x):  # noqa: D103
-    return _backward(_tanh_backward, dy, x)
+def gelu_tanh_backward(dy, x, bias=None, dbias=None):  # noqa: D103
+    return _gelu_backward(False, dy, x, bias, dbias)
 
 
 @compiled_form_of(reference.gelu_exact_forward)
-def gelu_exact_forward(x):  # noqa: D103
-    return _forward(_exact_forward, x)
+def gelu_exact_forward(x, bias=None):  # noqa: D103
+    return _gelu_forward(True, x, bias)
 
 
 @compiled_form_of(reference.gelu_exact_backward)
-def gelu_exact_backward(dy, x):  # noqa: D103
-    return _backward(_exact_backward, dy, x)
+def gelu_exact_backward(dy, x, bias=None, dbias=None):  # noqa: D103
+    return _gelu_backward(True, dy, x, bias, dbias)

@@ -13,10 +13,16 @@ from numba.extending import overload
 # became nan must stay nan.
 FASTMATH = {"reassoc", "contract", "arcp", "afn", "nsz"}
 
-kernel: Callable[..., Any] = functools.partial(njit, cache=True, fastmath=FASTMATH)
-parallel_kernel: Callable[..., Any] = functools.partial(
-    njit, cache=True, fastmath=FASTMATH, parallel=True
+kernel: Callable[..., Any] = functools.partial(
+    njit, cache=True, fastmath=FASTMATH, error_model="numpy"
 )
+parallel_kernel: Callable[..., Any] = functools.partial(
+    njit, cache=True, fastmath=FASTMATH, error_model="numpy", parallel=True
+)
+
+# A function of single numbers, written into the loop that calls it: machine code from the cache
+# would be called instead, and the loop would not vectorise.
+inline_kernel: Callable[..., Any] = functools.partial(njit, inline="always")
 
 REAL = (np.dtype(np.float32), np.dtype(np.float64))
 

@@ -29,7 +29,7 @@ def _forward_row(x, gamma, beta, eps, y):
 
 
 @kernel()
-def _backward_row(dy, x, mean, rstd, gamma, dx, dgamma, dbeta):
+def _backward_row(dy, x, mean, rstd, gamma, dshortcut, dx, dgamma, dbeta):
     sum_dx_hat = x.dtype.type(0.0)
     sum_dx_hat_x_hat = x.dtype.type(0.0)
     for j in range(x.size):
@@ -45,6 +45,8 @@ def _backward_row(dy, x, mean, rstd, gamma, dx, dgamma, dbeta):
         dbeta[j] += dy[j]
         # the three terms of the reference: direct, through the mean, through the variance
         dx[j] = rstd * (gamma[j] * dy[j] - mean_dx_hat - x_hat * mean_dx_hat_x_hat)
+    for j in range(dshortcut.size):  # 0 if there is none
+        dx[j] += dshortcut[j]
 
 
 @parallel_kernel()
@@ -54,12 +56,13 @@ def _forward(x, gamma, beta, eps, y, mean, rstd):
 
 
 @parallel_kernel()
-def _backward(dy, x, mean, rstd, gamma, dx, dgamma_parts, dbeta_parts):
+def _backward(dy, x, mean, rstd, gamma, dshortcut, dx, dgamma_parts, dbeta_parts):
     rows, chunks = x.shape[0], dgamma_parts.shape[0]
     for chunk in prange(chunks):
         dgamma, dbeta = dgamma_parts[chunk], dbeta_parts[chunk]
         for i in range(chunk * rows // chunks, (chunk + 1) * rows // chunks):
-            _backward_row(dy[i], x[i], mean[i], rstd[i], gamma, dx[i], dgamma, dbeta)
+            shortcut = dshortcut[i % dshortcut.shape[0]]
+            _backward_row(dy[i], x[i], mean[i], rstd[i], gamma, shortcut, dx[i], dgamma, dbeta)
 
 
 @compiled_form_of(reference.layer_norm_forward)
@@ -74,7 +77,9 @@ def layer_norm_forward(x, gamma, beta, eps):  # noqa: D103
 
 
 @compiled_form_of(reference.layer_norm_backward)
-def layer_norm_backward(dy, x, mean, rstd, gamma, dgamma, dbeta):  # noqa: D103
+def layer_norm_backward(  # noqa: D103
+    dy, x, mean, rstd, gamma, dgamma, dbeta, dshortcut=None
+):
     dx = empty(x.shape, x.dtype)
     dgamma_parts = np.zeros((CHUNKS, x.shape[-1]), x.dtype)
     dbeta_parts = np.zeros_like(dgamma_parts)
@@ -84,6 +89,7 @@ def layer_norm_backward(dy, x, mean, rstd, gamma, dgamma, dbeta):  # noqa: D103
         mean.reshape(-1),
         rstd.reshape(-1),
         gamma,
+        np.empty((1, 0), x.dtype) if dshortcut is None else as_rows(dshortcut),
         as_rows(dx),
         dgamma_parts,
         dbeta_parts,

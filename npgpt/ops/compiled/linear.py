@@ -1,4 +1,4 @@
-"""The affine map: matrix products split among Numba's threads, which also add what belongs to them."""
+"""The affine map: matrix products split among Numba's threads."""
 
 import numba
 import numpy as np
@@ -10,7 +10,7 @@ from npgpt.ops.compiled.jit import as_rows, compiled_form_of, kernel, parallel_k
 from npgpt.ops.workspace import empty
 
 GRAIN = 16  # rows or columns: parts begin at multiples of it, to fill BLAS's register tiles
-SUM_COLUMNS = 64  # columns that one task of _column_sums adds up
+CHUNKS = 16  # partial sums of dbias; fixed, so threads do not change the result
 
 
 @kernel()
@@ -47,14 +47,20 @@ def _add_to_rows(y, bias):
 
 
 @parallel_kernel()
-def _add_column_sums(x, total):
-    columns = x.shape[1]
-    for block in prange((columns + SUM_COLUMNS - 1) // SUM_COLUMNS):
-        begin = block * SUM_COLUMNS
-        end = min(begin + SUM_COLUMNS, columns)
-        for i in range(x.shape[0]):
-            for j in range(begin, end):
+def _column_sums(x, parts):
+    chunks, rows = parts.shape[0], x.shape[0]
+    for chunk in prange(chunks):
+        total = parts[chunk]
+        for i in range(chunk * rows // chunks, (chunk + 1) * rows // chunks):
+            for j in range(total.size):
                 total[j] += x[i, j]
+
+
+def add_column_sums(x, total):
+    """``total += x.sum(axis=0)``."""
+    parts = np.zeros((CHUNKS, x.shape[1]), x.dtype)
+    _column_sums(x, parts)
+    total += parts.sum(axis=0)
 
 
 def product(transpose_a, a, transpose_b, b, c, accumulate=False):
@@ -95,7 +101,7 @@ def linear_backward(dy, x, weight, dweight, dbias=None, overwrite=False):  # noq
     dy_rows = as_rows(dy)
     product(True, dy_rows, False, as_rows(x), dweight, accumulate=not overwrite)
     if dbias is not None:
-        _add_column_sums(dy_rows, dbias)
+        add_column_sums(dy_rows, dbias)
     dx = empty(x.shape, x.dtype)
     product(False, dy_rows, False, np.ascontiguousarray(weight), as_rows(dx))
     return dx

@@ -18,9 +18,15 @@ from npgpt.ops.reference.attention import (
     weighted_sum_backward,
     weighted_sum_forward,
 )
-from npgpt.ops.reference.cross_entropy import cross_entropy_backward, cross_entropy_forward
+from npgpt.ops.reference.cross_entropy import (
+    cross_entropy_backward,
+    cross_entropy_forward,
+    head_cross_entropy_backward,
+    head_cross_entropy_forward,
+)
 from npgpt.ops.reference.dropout import (
     DropoutKey,
+    dropout_add_forward,
     dropout_backward,
     dropout_forward,
     dropout_mask,
@@ -46,6 +52,7 @@ __all__ = [
     "causal_scores_forward",
     "cross_entropy_backward",
     "cross_entropy_forward",
+    "dropout_add_forward",
     "dropout_backward",
     "dropout_forward",
     "dropout_mask",
@@ -55,6 +62,8 @@ __all__ = [
     "gelu_exact_forward",
     "gelu_tanh_backward",
     "gelu_tanh_forward",
+    "head_cross_entropy_backward",
+    "head_cross_entropy_forward",
     "layer_norm_backward",
     "layer_norm_forward",
     "linear_backward",

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from npgpt.ops.reference.linear import linear_backward, linear_forward
 from npgpt.ops.reference.softmax import log_sum_exp
 
 
@@ -53,3 +54,53 @@ def cross_entropy_backward(dloss, logits, targets, lse, ignore_index=-100):
     target_terms = np.take_along_axis(dlogits, index, axis=-1) - 1.0
     np.put_along_axis(dlogits, index, target_terms, axis=-1)
     return dlogits * (counted * (dloss / max(counted.sum(), 1))).astype(logits.dtype)
+
+
+def head_cross_entropy_forward(x, weight, targets, ignore_index=-100):
+    """Compute the cross-entropy of the logits ``x W^T``, for when nobody needs the logits.
+
+    Parameters
+    ----------
+    x : ndarray, shape (..., d_model)
+    weight : ndarray, shape (vocab_size, d_model)
+    targets : ndarray of int, shape (...)
+    ignore_index : int
+
+    Returns
+    -------
+    scalar
+        The loss, as of `cross_entropy_forward`.
+    """
+    loss, _ = cross_entropy_forward(linear_forward(x, weight), targets, ignore_index)
+    return loss
+
+
+def head_cross_entropy_backward(
+    dloss, x, weight, targets, dweight, ignore_index=-100, overwrite=False
+):
+    """Make the logits ``x W^T`` again, and send ``dloss`` back through them.
+
+    ``dlogits`` is that of `cross_entropy_backward`; ``dW += dlogits^T x``, ``dx = dlogits W``.
+
+    Parameters
+    ----------
+    dloss : scalar
+    x : ndarray, shape (..., d_model)
+    weight : ndarray, shape (vocab_size, d_model)
+    targets : ndarray of int, shape (...)
+    dweight : ndarray, shape (vocab_size, d_model)
+        Added to in place.
+    ignore_index : int
+    overwrite : bool
+        As for `linear_backward`.
+
+    Returns
+    -------
+    loss : scalar
+        The same as forward's, which a training step therefore need not call.
+    dx : ndarray, shape (..., d_model)
+    """
+    logits = linear_forward(x, weight)
+    loss, lse = cross_entropy_forward(logits, targets, ignore_index)
+    dlogits = cross_entropy_backward(dloss, logits, targets, lse, ignore_index)
+    return loss, linear_backward(dlogits, x, weight, dweight, overwrite=overwrite)

@@ -122,3 +122,23 @@ def dropout_backward(dy, p, key):
     ndarray, same shape
     """
     return dy * dropout_mask(dy.shape, p, key, dy.real.dtype)
+
+
+def dropout_add_forward(x, branch, p, key):
+    """Compute ``y = x + dropout(branch)``: a residual connection.
+
+    The gradient of ``x`` is ``dy``, that of ``branch`` is `dropout_backward` of ``dy``.
+
+    Parameters
+    ----------
+    x, branch : ndarray, shape (..., columns)
+    p : float
+        With 0 nothing is dropped.
+    key : DropoutKey or None
+        Needed when ``p > 0``.
+
+    Returns
+    -------
+    ndarray, same shape
+    """
+    return x + (dropout_forward(branch, p, key) if p > 0.0 else branch)

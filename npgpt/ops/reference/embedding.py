@@ -3,19 +3,22 @@
 import numpy as np
 
 
-def embedding_forward(token_ids, weight):
+def embedding_forward(token_ids, weight, positions=None):
     """Look up one row of the table for each id: ``y[b, t] = weight[token_ids[b, t]]``.
 
     Parameters
     ----------
     token_ids : ndarray of int, shape (...)
     weight : ndarray, shape (vocab_size, d_model)
+    positions : ndarray, shape (time, d_model), optional
+        Added to the rows of each sequence; ids then have shape (..., time).
 
     Returns
     -------
     ndarray, shape (..., d_model)
     """
-    return weight[token_ids]
+    y = weight[token_ids]
+    return y if positions is None else y + positions
 
 
 def embedding_backward(dy, token_ids, dweight):

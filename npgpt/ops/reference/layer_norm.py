@@ -33,7 +33,7 @@ def layer_norm_forward(x, gamma, beta, eps):
     return y, mean, rstd
 
 
-def layer_norm_backward(dy, x, mean, rstd, gamma, dgamma, dbeta):
+def layer_norm_backward(dy, x, mean, rstd, gamma, dgamma, dbeta, dshortcut=None):
     """Send ``dy`` back through layer normalisation.
 
     With ``dx_hat = gamma * dy``, ``x`` reaches ``y`` by three ways and each gives a term of
@@ -47,6 +47,8 @@ def layer_norm_backward(dy, x, mean, rstd, gamma, dgamma, dbeta):
     gamma : ndarray, shape (d_model,)
     dgamma, dbeta : ndarray, shape (d_model,)
         Added to in place; ``dbeta`` may be None.
+    dshortcut : ndarray, shape (..., d_model), optional
+        A gradient that reaches ``x`` by another way, round the norm; it is added to the result.
 
     Returns
     -------
@@ -65,4 +67,5 @@ def layer_norm_backward(dy, x, mean, rstd, gamma, dgamma, dbeta):
     through_mean = dx_hat.mean(axis=-1, keepdims=True)
     # term 3: every element moves the variance
     through_variance = x_hat * (dx_hat * x_hat).mean(axis=-1, keepdims=True)
-    return rstd * (direct - through_mean - through_variance)
+    dx = rstd * (direct - through_mean - through_variance)
+    return dx if dshortcut is None else dshortcut + dx
