@@ -5,8 +5,10 @@ from __future__ import annotations
 import typer
 
 from benchmarks.shakespeare import shakespeare
+from benchmarks.train import train
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+app.command("train")(train)
 app.command("shakespeare")(shakespeare)
 
 

@@ -48,7 +48,7 @@ class OutputHead(Layer):
         dweight, overwrite = self.weight.grad_to_fill()
         return ops.linear_backward(dlogits, x, self.weight.value, dweight, overwrite=overwrite)
 
-    def loss(self, x, targets, ignore_index=-100):
+    def cross_entropy(self, x, targets, ignore_index=-100):
         """Compute the cross-entropy of the logits, which never exist all at once.
 
         Parameters
@@ -59,8 +59,8 @@ class OutputHead(Layer):
         """
         return ops.head_cross_entropy_forward(x, self.weight.value, targets, ignore_index)
 
-    def loss_and_backward(self, x, targets, dloss=1.0, ignore_index=-100):
-        """Compute `loss`, and at once its gradients: add to the weight's, return that of ``x``.
+    def cross_entropy_and_backward(self, x, targets, dloss=1.0, ignore_index=-100):
+        """Compute `cross_entropy`, and at once its gradients: add to the weight's, return that of ``x``.
 
         Returns
         -------

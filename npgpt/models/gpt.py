@@ -149,7 +149,9 @@ class GPT(Layer):
             return loss
         x = self._residual_stream(token_ids)
         targets = self._targets_for(x, targets)
-        loss, dx = self.head.loss_and_backward(x, targets, dloss, self.cross_entropy.ignore_index)
+        loss, dx = self.head.cross_entropy_and_backward(
+            x, targets, dloss, self.cross_entropy.ignore_index
+        )
         self._backward_from_head(dx)
         return loss
 
@@ -163,7 +165,7 @@ class GPT(Layer):
         """
         x = self._residual_stream(token_ids)
         targets = self._targets_for(x, targets)
-        return self.head.loss(x, targets, self.cross_entropy.ignore_index)
+        return self.head.cross_entropy(x, targets, self.cross_entropy.ignore_index)
 
     def backward(self, dloss: float = 1.0) -> None:
         """Add the gradient of `loss`, times ``dloss``, to every parameter's ``.grad``.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from sys import getrefcount
 
 import numpy as np
 
@@ -49,24 +50,23 @@ class Workspace:
     def __init__(self) -> None:
         self.blocks_made = 0
         self.bytes_made = 0
-        self._free: dict[int, list[np.ndarray]] = {}
+        self._blocks: dict[tuple, list[_Block]] = {}
         self._outer: Workspace | None = None
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-        """Make an array with undefined content, in reused memory if some of this size is free."""
-        size = math.prod(shape) * dtype.itemsize
-        blocks = self._free.get(size)
+        """Make an array with undefined content, in reused memory if some of this shape is free."""
+        key = shape, dtype
+        blocks = self._blocks.get(key)
         if blocks is None:
-            blocks = self._free[size] = []
-        block = blocks.pop() if blocks else self._make(size)
-        return np.asarray(_Lease(block, blocks, shape, dtype))
-
-    def _make(self, size: int) -> np.ndarray:
+            blocks = self._blocks[key] = []
+        for block in blocks:
+            if getrefcount(block.memory) == IDLE:
+                return block.array.view()
+        block = _Block(shape, dtype)
+        blocks.append(block)
         self.blocks_made += 1
-        self.bytes_made += size
-        memory = np.empty(size + ALIGNMENT, np.uint8)
-        start = -memory.ctypes.data % ALIGNMENT
-        return memory[start : start + max(size, 1)]
+        self.bytes_made += block.array.nbytes
+        return block.array.view()
 
     def __enter__(self) -> Workspace:
         global _current
@@ -76,24 +76,20 @@ class Workspace:
     def __exit__(self, *exc_info) -> None:
         global _current
         _current, self._outer = self._outer, None
-        self._free = {}  # arrays still in use keep their own block
+        self._blocks = {}  # arrays still in use keep their own memory
 
 
-class _Lease:
-    """The memory of one array. NumPy keeps it as the array's base: when the array and all its views
-    are gone, so is the lease, and the block is free again.
-    """  # noqa: D205
+class _Block:
+    """Memory of one array. Every view of the array, and every view of a view, refers to it."""
 
-    __slots__ = ("__array_interface__", "_block", "_free")
+    __slots__ = ("array", "memory")
 
-    def __init__(self, block, free, shape, dtype):
-        self._block, self._free = block, free
-        self.__array_interface__ = {
-            "shape": shape,
-            "typestr": dtype.str,
-            "data": (block.__array_interface__["data"][0], False),
-            "version": 3,
-        }
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype):
+        size = math.prod(shape) * dtype.itemsize
+        self.memory = np.empty(size + ALIGNMENT, np.uint8)
+        start = -self.memory.ctypes.data % ALIGNMENT
+        self.array = self.memory[start : start + size].view(dtype).reshape(shape)
 
-    def __del__(self) -> None:
-        self._free.append(self._block)
+
+# References to the memory of a block whose array nobody holds.
+IDLE = 3  # the block's own, its array's, and getrefcount's argument

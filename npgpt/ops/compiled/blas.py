@@ -54,6 +54,7 @@ class Blas:
         self.found = self.controller is not None
         self.name = "none"
         if self.found:
+            self._get_num_threads, self._set_num_threads = _thread_functions(self.controller)
             self.name = f"{self.controller.internal_api} {self.controller.version or ''}".strip()
         else:
             self._loops = [_compile_loops(real) for real in (types.float32, types.float64)]
@@ -65,13 +66,11 @@ class Blas:
         """Wrap a kernel that calls BLAS from each of Numba's threads."""
         if not self.found:
             return function
-        get, put = self.controller.get_num_threads, self.controller.set_num_threads
+        get, put = self._get_num_threads, self._set_num_threads
 
         @functools.wraps(function)
         def call(*args):
             threads = get()
-            if threads == 1:
-                return function(*args)
             put(1)
             try:
                 return function(*args)
@@ -102,6 +101,22 @@ def _find():
                 functions = [getattr(controller.dynlib, name) for name in names]
                 return controller, [ctypes.cast(f, ctypes.c_void_p).value for f in functions]
     return None, []
+
+
+def _thread_functions(controller):
+    """Return get_num_threads and set_num_threads; OpenBLAS's own, which take less than 1 us."""
+    if controller.internal_api == "openblas":
+        for name in ("scipy_openblas_{}64_", "openblas_{}64_", "scipy_openblas_{}", "openblas_{}"):
+            get_name, set_name = name.format("get_num_threads"), name.format("set_num_threads")
+            if hasattr(controller.dynlib, set_name):
+                get, put = (
+                    getattr(controller.dynlib, get_name),
+                    getattr(controller.dynlib, set_name),
+                )
+                get.argtypes, get.restype = [], ctypes.c_int
+                put.argtypes, put.restype = [ctypes.c_int], None
+                return get, put
+    return controller.get_num_threads, controller.set_num_threads
 
 
 def _compile_loops(real):

@@ -47,6 +47,8 @@ def compiled_form_of(reference_op, decided_by=0):
 
 def as_rows(x):
     """View (or copy, if it is not contiguous) ``x`` as (rows, columns)."""
+    if x.ndim == 2 and x.flags.c_contiguous:
+        return x
     return np.ascontiguousarray(x).reshape(-1, x.shape[-1])
 
 

@@ -21,22 +21,44 @@ def _bounds(size, part, parts):
     return begin * GRAIN, min(end * GRAIN, size)
 
 
+@kernel()
+def _product_part(part, parts, transpose_a, a, transpose_b, b, beta, c):
+    """One part of ``c = op(a) @ op(b) + beta * c``, cut along the longer axis of ``c``."""
+    rows, columns = c.shape
+    one = c.dtype.type(1.0)
+    if rows >= columns:
+        i, j = _bounds(rows, part, parts)
+        if i < j:
+            a_part = a[:, i:j] if transpose_a else a[i:j, :]
+            gemm(one, transpose_a, a_part, transpose_b, b, beta, c[i:j, :])
+    else:
+        i, j = _bounds(columns, part, parts)
+        if i < j:
+            b_part = b[i:j, :] if transpose_b else b[:, i:j]
+            gemm(one, transpose_a, a, transpose_b, b_part, beta, c[:, i:j])
+
+
 @BLAS.on_one_thread
 @parallel_kernel()
 def _product(transpose_a, a, transpose_b, b, beta, c, parts):
-    """``c = op(a) @ op(b) + beta * c``, in parts along the longer axis of ``c``."""
-    rows, columns = c.shape
     for part in prange(parts):
-        if rows >= columns:
-            i, j = _bounds(rows, part, parts)
-            a_part = a[:, i:j] if transpose_a else a[i:j, :]
-            if i < j:
-                gemm(c.dtype.type(1.0), transpose_a, a_part, transpose_b, b, beta, c[i:j, :])
-        else:
-            i, j = _bounds(columns, part, parts)
-            b_part = b[i:j, :] if transpose_b else b[:, i:j]
-            if i < j:
-                gemm(c.dtype.type(1.0), transpose_a, a, transpose_b, b_part, beta, c[:, i:j])
+        _product_part(part, parts, transpose_a, a, transpose_b, b, beta, c)
+
+
+@BLAS.on_one_thread
+@parallel_kernel()
+def _forward(x, weight, y, parts):
+    for part in prange(parts):
+        _product_part(part, parts, False, x, True, weight, y.dtype.type(0.0), y)
+
+
+@BLAS.on_one_thread
+@parallel_kernel()
+def _backward(dy, x, weight, beta, dweight, dx, parts):
+    # both products in one go: a thread that is done with the first does not wait for the others
+    for part in prange(parts):
+        _product_part(part, parts, True, dy, False, x, beta, dweight)
+        _product_part(part, parts, False, dy, False, weight, dx.dtype.type(0.0), dx)
 
 
 @parallel_kernel()
@@ -84,11 +106,11 @@ def product(transpose_a, a, transpose_b, b, c, accumulate=False):
 
 @compiled_form_of(reference.linear_forward)
 def linear_forward(x, weight, bias=None):  # noqa: D103
-    if weight.dtype != x.dtype:
+    if not (BLAS.found and weight.dtype == x.dtype):
         return reference.linear_forward(x, weight, bias)
     y = empty((*x.shape[:-1], weight.shape[0]), x.dtype)
     rows = as_rows(y)
-    product(False, as_rows(x), True, np.ascontiguousarray(weight), rows)
+    _forward(as_rows(x), as_rows(weight), rows, numba.get_num_threads())
     if bias is not None:
         _add_to_rows(rows, bias)
     return y
@@ -96,12 +118,12 @@ def linear_forward(x, weight, bias=None):  # noqa: D103
 
 @compiled_form_of(reference.linear_backward)
 def linear_backward(dy, x, weight, dweight, dbias=None, overwrite=False):  # noqa: D103
-    if not (x.dtype == weight.dtype == dweight.dtype and dweight.flags.c_contiguous):
+    same_dtype = dy.dtype == x.dtype == weight.dtype == dweight.dtype
+    if not (BLAS.found and same_dtype and dweight.flags.c_contiguous):
         return reference.linear_backward(dy, x, weight, dweight, dbias, overwrite)
-    dy_rows = as_rows(dy)
-    product(True, dy_rows, False, as_rows(x), dweight, accumulate=not overwrite)
+    dy_rows, dx = as_rows(dy), empty(x.shape, x.dtype)
+    beta, parts = x.dtype.type(not overwrite), numba.get_num_threads()
+    _backward(dy_rows, as_rows(x), as_rows(weight), beta, dweight, as_rows(dx), parts)
     if dbias is not None:
         add_column_sums(dy_rows, dbias)
-    dx = empty(x.shape, x.dtype)
-    product(False, dy_rows, False, np.ascontiguousarray(weight), as_rows(dx))
     return dx

@@ -1,0 +1,83 @@
+"""What the machine can do at most: single-precision matrix products, and memory traffic."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import platform
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+SHAPES = ((1024, 3072, 768), (1024, 768, 3072), (2048, 2048, 2048))  # (m, n, k)
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """Measured limits.
+
+    Attributes
+    ----------
+    sgemm : float
+        Multiplications and additions a second in float32, the best median over a few shapes.
+    bandwidth : float
+        Bytes a second that a copy of a large array moves (read and written).
+    """
+
+    processor: str
+    cores: int
+    sgemm: float
+    bandwidth: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.processor}, {self.cores} cores; sgemm {self.sgemm / 1e9:.0f} GFLOP/s, "
+            f"memory {self.bandwidth / 1e9:.1f} GB/s"
+        )
+
+
+def measure(quick: bool = False) -> Machine:
+    """Measure this machine, with NumPy and the BLAS it brought."""
+    repetitions = 3 if quick else 15
+    rates = []
+    for m, n, k in SHAPES:
+        a, b, c = np.ones((m, k), "f"), np.ones((k, n), "f"), np.empty((m, n), "f")
+        seconds = _median_seconds(lambda: np.matmul(a, b, out=c), repetitions)  # noqa: B023
+        rates.append(2.0 * m * n * k / seconds)
+    source = np.ones(1 << 26, "f")
+    target = np.empty_like(source)
+    copied = 2 * source.nbytes / _median_seconds(lambda: np.copyto(target, source), repetitions)
+    return Machine(_processor(), os.cpu_count() or 1, max(rates), copied)
+
+
+def sgemm_work(m: int = 1024, n: int = 3072, k: int = 768) -> Callable[[], float]:
+    """Make the work of one matrix product, to be run in turns with others."""
+    a, b, c = np.ones((m, k), "f"), np.ones((k, n), "f"), np.empty((m, n), "f")
+
+    def work() -> float:
+        np.matmul(a, b, out=c)
+        return 2.0 * m * n * k
+
+    return work
+
+
+def _median_seconds(work: Callable[[], object], repetitions: int) -> float:
+    work()
+    seconds = []
+    for _ in range(repetitions):
+        began = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - began)
+    return float(np.median(seconds))
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

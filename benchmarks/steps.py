@@ -1,0 +1,76 @@
+"""One training step of each side: the same weights, batch, loss, clipping and AdamW."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+LR, BETAS, WEIGHT_DECAY, CLIP_NORM = 1e-4, (0.9, 0.95), 0.1, 1.0
+
+
+def _model_and_batch(config: dict[str, Any], batch: int, time: int):
+    import npgpt
+
+    model = npgpt.GPT(npgpt.GPTConfig(**config), seed=0).train()
+    ids = np.random.default_rng(0).integers(0, model.config.vocab_size, (batch, time + 1))
+    return model, ids[:, :-1], ids[:, 1:]
+
+
+def npgpt_step(config: dict[str, Any], batch: int, time: int) -> Callable[[], float]:
+    """Make npgpt's step, which is that of `npgpt.Trainer`."""
+    import npgpt
+    from npgpt.optim import AdamW, grad_norm
+
+    model, inputs, targets = _model_and_batch(config, batch, time)
+    optimizer = AdamW(model.parameters(), LR, BETAS, weight_decay=WEIGHT_DECAY)
+    npgpt.ops.Workspace().__enter__()  # until the process ends
+
+    def step() -> float:
+        optimizer.zero_grad()
+        loss = model.loss_and_backward(inputs, targets)
+        norm = grad_norm(optimizer.parameters)
+        optimizer.step(grad_scale=min(1.0, CLIP_NORM / norm))
+        return float(loss)
+
+    return step
+
+
+def torch_step(
+    config: dict[str, Any], batch: int, time: int, compile: bool = False
+) -> Callable[[], float]:
+    """Make PyTorch's step, eager or compiled, with the fused AdamW."""
+    import torch
+
+    from benchmarks.torch_gpt import twin_of, twin_optimizer
+
+    model, inputs, targets = _model_and_batch(config, batch, time)
+    twin = twin_of(model).train()
+    inputs, targets = torch.from_numpy(inputs.copy()), torch.from_numpy(targets.copy())
+    del model
+    optimizer = twin_optimizer(twin, LR, BETAS, WEIGHT_DECAY, fused=True)
+    loss_of = torch.compile(twin.loss) if compile else twin.loss
+
+    def step() -> float:
+        optimizer.zero_grad(set_to_none=True)
+        loss = loss_of(inputs, targets)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(twin.parameters(), CLIP_NORM)
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+def step_flops(config: dict[str, Any], batch: int, time: int) -> float:
+    """Count the multiplications and additions that a step cannot do without.
+
+    Each weight of a matrix product takes part in two of them a token forward and four backward;
+    causal attention's two products of ``time / 2`` keys a query likewise. Recomputation and
+    everything that is not a matrix product do not count.
+    """
+    d, layers, vocab = config["d_model"], config["n_layers"], config["vocab_size"]
+    weights = layers * 12 * d * d + vocab * d
+    attention = layers * 2 * d * time / 2
+    return 6.0 * (weights + attention) * batch * time
