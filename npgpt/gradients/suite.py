@@ -26,11 +26,28 @@ def _ids(rng):
     return rng.integers(0, VOCAB_SIZE, (BATCH, TIME))  # 10 of 17: repeats are all but certain
 
 
-def _gpt(rng, **changes):
+class TrainingStep(GPT):
+    """A GPT whose gradients come from `GPT.loss_and_backward`, which training uses."""
+
+    _batch: tuple[np.ndarray, np.ndarray] | None = None
+
+    def loss(self, token_ids, targets):
+        """Compute the loss a chunk of logits at a time."""
+        self._batch = token_ids, targets
+        return self.evaluation_loss(token_ids, targets)
+
+    def backward(self, dloss=1.0):
+        """Compute the loss again, and add to the gradients."""
+        if self._batch is None:
+            raise RuntimeError("TrainingStep: backward needs a call of loss before it.")
+        self.loss_and_backward(*self._batch, dloss)
+
+
+def _gpt(rng, kind=GPT, **changes):
     config = GPTConfig(VOCAB_SIZE, TIME + 1, n_layers=2, n_heads=N_HEADS, d_model=D_MODEL)
     targets = _ids(rng)
     targets[0, 1] = -100
-    return GPT(dataclasses.replace(config, **changes), seed=1), (_ids(rng), targets)
+    return kind(dataclasses.replace(config, **changes), seed=1), (_ids(rng), targets)
 
 
 def _cross_entropy(rng):
@@ -61,6 +78,10 @@ SUITE: dict[str, Example] = {
     "MultiHeadAttention": _attention,
     "MultiHeadAttention (dropout)": lambda rng: _attention(rng, 0.3),
     "FeedForward": lambda rng: (layers.FeedForward(D_MODEL, rng=rng), (_x(rng),)),
+    "FeedForward (exact)": lambda rng: (
+        layers.FeedForward(D_MODEL, approximate="none", rng=rng),
+        (_x(rng),),
+    ),
     "TransformerBlock": _block,
     "TransformerBlock (dropout)": lambda rng: _block(rng, 0.3),
     "OutputHead": lambda rng: (layers.OutputHead(D_MODEL, VOCAB_SIZE, rng=rng), (_x(rng),)),
@@ -69,6 +90,7 @@ SUITE: dict[str, Example] = {
     "GPT (2 layers, untied)": lambda rng: _gpt(rng, tie_embeddings=False),
     "GPT (2 layers, dropout)": lambda rng: _gpt(rng, dropout=0.2),
     "GPT (2 layers, no biases)": lambda rng: _gpt(rng, bias=False),
+    "GPT (2 layers, training step)": lambda rng: _gpt(rng, TrainingStep),
 }
 
 

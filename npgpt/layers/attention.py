@@ -94,7 +94,7 @@ class MultiHeadAttention(Layer):
         if in_steps:
             gradients = self._attend_in_steps_backward(dcontext, *saved)
         else:
-            gradients = self._attend_fused_backward(dcontext, *saved, out=parts)
+            gradients = self._attend_fused_backward(parts, dcontext, *saved)
         for name, part, gradient in zip("qkv", parts, gradients, strict=True):
             gradient = self.tap_grad(name, gradient)
             if gradient is not part:
@@ -110,7 +110,7 @@ class MultiHeadAttention(Layer):
         self.saved = False, q, k, v, context, lse, p, key
         return context
 
-    def _attend_fused_backward(self, dcontext, q, k, v, context, lse, p, key, out):
+    def _attend_fused_backward(self, out, dcontext, q, k, v, context, lse, p, key):
         return ops.attention_backward(dcontext, q, k, v, context, lse, self.scale, p, key, out)
 
     def _attend_in_steps(self, q, k, v):

@@ -60,12 +60,13 @@ class OutputHead(Layer):
         return ops.head_cross_entropy_forward(x, self.weight.value, targets, ignore_index)
 
     def cross_entropy_and_backward(self, x, targets, dloss=1.0, ignore_index=-100):
-        """Compute `cross_entropy`, and at once its gradients: add to the weight's, return that of ``x``.
+        """Compute `cross_entropy` and do its backward: add to the weight's gradient.
 
         Returns
         -------
         loss : scalar
         dx : ndarray, shape (..., d_model)
+            The gradient of ``x``.
         """
         dweight, overwrite = self.weight.grad_to_fill()
         return ops.head_cross_entropy_backward(

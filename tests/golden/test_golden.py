@@ -63,8 +63,8 @@ def test_fifty_steps_of_adamw(name, backend):
     ("function", "old", "new"),
     [
         (reference.adamw_update, "1.0 - lr * weight_decay", "1.0"),
-        (reference.adamw_update, "_adam_step(value, grad, m, v, step", "_adam_step(value, grad, m, v, 50"),
-        (AdamW._update, "self.weight_decay if parameter.decay else 0.0", "self.weight_decay"),
+        (reference.adamw_update, "* grad, m, v, step", "* grad, m, v, 50"),
+        (AdamW._update, "self.weight_decay if decays else 0.0", "self.weight_decay"),
     ],
     ids=["no decay", "no bias correction", "biases decay too"],
 )  # fmt: skip
