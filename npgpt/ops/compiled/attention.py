@@ -14,7 +14,7 @@ from numba import prange
 from npgpt.ops import reference
 from npgpt.ops.compiled.blas import BLAS, gemm
 from npgpt.ops.compiled.dropout import fill_mask_row, mask_arguments
-from npgpt.ops.compiled.jit import compiled_form_of, exp, kernel, parallel_kernel
+from npgpt.ops.compiled.jit import compiled_form_of, exp, for_any_heads, kernel, parallel_kernel
 from npgpt.ops.workspace import empty
 
 BLOCK_ROWS = 32
@@ -104,6 +104,7 @@ def _backward_pair(
 
 
 @BLAS.on_one_thread
+@for_any_heads
 @parallel_kernel()
 def _forward(q, k, v, scale, dropping, threshold, mask_scale, key, block, scratch, y, lse):
     batch, heads, time, _ = q.shape
@@ -120,6 +121,7 @@ def _forward(q, k, v, scale, dropping, threshold, mask_scale, key, block, scratc
 
 
 @BLAS.on_one_thread
+@for_any_heads
 @parallel_kernel()
 def _backward(
     dy, q, k, v, y, lse, scale, dropping, threshold, mask_scale, key, block, scratch, dq, dk, dv

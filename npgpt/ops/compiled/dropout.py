@@ -78,7 +78,7 @@ def _multiply_row(x, row, threshold, scale, key, y):
 @parallel_kernel()
 def _multiply_by_mask(x, threshold, scale, key, y):
     for i in prange(x.shape[0]):
-        _multiply_row(x[i], i, threshold, scale, key, y[i])
+        _multiply_row(x[i], np.int64(i), threshold, scale, key, y[i])
 
 
 @compiled_form_of(reference.dropout_forward)
@@ -109,7 +109,7 @@ def _add_row(x, branch, row, dropping, threshold, scale, key, y):
 @parallel_kernel()
 def _add(x, branch, dropping, threshold, scale, key, y):
     for i in prange(x.shape[0]):
-        _add_row(x[i], branch[i], i, dropping, threshold, scale, key, y[i])
+        _add_row(x[i], branch[i], np.int64(i), dropping, threshold, scale, key, y[i])
 
 
 @compiled_form_of(reference.dropout_add_forward)

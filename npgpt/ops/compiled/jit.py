@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import njit, typeof, types
 from numba.extending import overload
 
 # Everything "fast" but nnan and ninf: attention masks with infinities, and a loss that
@@ -23,6 +23,28 @@ parallel_kernel: Callable[..., Any] = functools.partial(
 # A function of single numbers, written into the loop that calls it: machine code from the cache
 # would be called instead, and the loop would not vectorise.
 inline_kernel: Callable[..., Any] = functools.partial(njit, inline="always")
+
+
+def for_any_heads(compiled):
+    """Compile a kernel once for each dtype, whatever the strides of its arrays of four axes are.
+
+    Numba would compile anew for contiguous arrays, which strided ones become when an axis has
+    length 1. Seconds at a moment nobody expects are worth more than what contiguity would gain.
+    """
+    dtypes = set()  # of the first argument, compiled for
+
+    @functools.wraps(compiled)
+    def call(*args):
+        if args[0].dtype not in dtypes:
+            signature = (typeof(a).copy(layout="A") if np.ndim(a) == 4 else typeof(a) for a in args)
+            compiled.disable_compile(False)
+            compiled.compile(tuple(signature))
+            compiled.disable_compile()  # without this, only exact matches would be taken
+            dtypes.add(args[0].dtype)
+        return compiled(*args)
+
+    return call
+
 
 REAL = (np.dtype(np.float32), np.dtype(np.float64))
 

@@ -12,6 +12,9 @@ from npgpt.ops.workspace import empty
 GRAIN = 16  # rows or columns: parts begin at multiples of it, to fill BLAS's register tiles
 CHUNKS = 16  # partial sums of dbias; fixed, so threads do not change the result
 
+# With the literals, and with the loop's own index, Numba would compile `_product_part` eight times.
+NO, YES, index = np.bool_(False), np.bool_(True), np.int64
+
 
 @kernel()
 def _bounds(size, part, parts):
@@ -42,14 +45,7 @@ def _product_part(part, parts, transpose_a, a, transpose_b, b, beta, c):
 @parallel_kernel()
 def _product(transpose_a, a, transpose_b, b, beta, c, parts):
     for part in prange(parts):
-        _product_part(part, parts, transpose_a, a, transpose_b, b, beta, c)
-
-
-@BLAS.on_one_thread
-@parallel_kernel()
-def _forward(x, weight, y, parts):
-    for part in prange(parts):
-        _product_part(part, parts, False, x, True, weight, y.dtype.type(0.0), y)
+        _product_part(index(part), parts, transpose_a, a, transpose_b, b, beta, c)
 
 
 @BLAS.on_one_thread
@@ -57,8 +53,8 @@ def _forward(x, weight, y, parts):
 def _backward(dy, x, weight, beta, dweight, dx, parts):
     # both products in one go: a thread that is done with the first does not wait for the others
     for part in prange(parts):
-        _product_part(part, parts, True, dy, False, x, beta, dweight)
-        _product_part(part, parts, False, dy, False, weight, dx.dtype.type(0.0), dx)
+        _product_part(index(part), parts, YES, dy, NO, x, beta, dweight)
+        _product_part(index(part), parts, NO, dy, NO, weight, dx.dtype.type(0.0), dx)
 
 
 @parallel_kernel()
@@ -110,7 +106,7 @@ def linear_forward(x, weight, bias=None):  # noqa: D103
         return reference.linear_forward(x, weight, bias)
     y = empty((*x.shape[:-1], weight.shape[0]), x.dtype)
     rows = as_rows(y)
-    _forward(as_rows(x), as_rows(weight), rows, numba.get_num_threads())
+    product(False, as_rows(x), True, as_rows(weight), rows)
     if bias is not None:
         _add_to_rows(rows, bias)
     return y
