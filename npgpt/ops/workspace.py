@@ -9,7 +9,14 @@ import numpy as np
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
 
+HEAD_CHUNK = 1 << 24  # logits that exist at a time in a head_cross_entropy: 64 MB in float32
+
 _current: Workspace | None = None
+
+
+def head_chunk_rows(vocab_size: int) -> int:
+    """Return how many rows of logits a head_cross_entropy makes at a time."""
+    return max(1, HEAD_CHUNK // vocab_size)
 
 
 def empty(shape: tuple[int, ...], dtype) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 from numba import prange
 
 from npgpt.ops import reference
-from npgpt.ops.compiled.jit import compiled_form_of, parallel_kernel
+from npgpt.ops.compiled.jit import compiled_form_of, kernel, parallel_kernel
 
 CHUNK = 16384  # elements per partial sum of squares; fixed, so threads do not change the result
 
@@ -23,13 +23,19 @@ def _update(
         value[i] = weight - rate * m[i] / (math.sqrt(v[i]) * inverse_root_bias + eps)
 
 
+@kernel()
+def _sum_of_squares(x):
+    # in a function of its own, or the loop would not vectorise
+    total = 0.0
+    for i in range(x.size):
+        total += np.float64(x[i]) * np.float64(x[i])
+    return total
+
+
 @parallel_kernel()
 def _sums_of_squares(x, sums):
     for chunk in prange(sums.size):
-        total = 0.0
-        for i in range(chunk * CHUNK, min((chunk + 1) * CHUNK, x.size)):
-            total += np.float64(x[i]) * np.float64(x[i])
-        sums[chunk] = total
+        sums[chunk] = _sum_of_squares(x[chunk * CHUNK : (chunk + 1) * CHUNK])
 
 
 def _step(value, grad, m, v, step, lr, beta1, beta2, eps, scale, keep, l2):

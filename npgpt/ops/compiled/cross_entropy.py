@@ -9,9 +9,7 @@ from npgpt.ops import reference
 from npgpt.ops.compiled.embedding import flat_ids
 from npgpt.ops.compiled.jit import as_rows, compiled_form_of, exp, kernel, parallel_kernel
 from npgpt.ops.compiled.linear import linear_forward, product
-from npgpt.ops.workspace import empty
-
-CHUNK_NUMBERS = 1 << 23  # logits that exist at a time in a head_cross_entropy: 32 MB in float32
+from npgpt.ops.workspace import empty, head_chunk_rows
 
 
 @kernel()
@@ -77,8 +75,8 @@ def _backward(scale, logits, targets, lse, ignore_index, dlogits):
 
 
 def _chunks(rows, vocab_size):
-    """Cut rows into chunks whose logits hold about CHUNK_NUMBERS numbers; never all at once."""
-    chunk = max(1, CHUNK_NUMBERS // vocab_size)
+    """Cut rows into chunks, so that not all logits exist at once."""
+    chunk = head_chunk_rows(vocab_size)
     return [slice(begin, min(begin + chunk, rows)) for begin in range(0, rows, chunk)]
 
 
