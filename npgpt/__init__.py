@@ -3,6 +3,7 @@
 from npgpt import data, generation, gradients, layers, models, ops, optim, tokenizers, training
 from npgpt.gradients import gradcheck
 from npgpt.models import GPT, GPTConfig
+from npgpt.ops import get_num_threads, set_num_threads
 from npgpt.training import Trainer
 from npgpt.version import __version__
 
@@ -13,12 +14,14 @@ __all__ = [
     "__version__",
     "data",
     "generation",
+    "get_num_threads",
     "gradcheck",
     "gradients",
     "layers",
     "models",
     "ops",
     "optim",
+    "set_num_threads",
     "tokenizers",
     "training",
 ]

@@ -12,23 +12,74 @@ from rich.table import Table
 from npgpt.cli.app import console, tells_errors
 from npgpt.version import __version__
 
+MEMORY = "With --memory"
+
 
 @tells_errors
 def info_command(
     run_folder: Annotated[
         Path | None, typer.Argument(metavar="[RUN]", help="A run folder of npgpt train.")
     ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CONFIG",
+            help="Predict the memory of a training step of this model: a GPT-2 size (124M, 355M, "
+            "774M, 1558M), a run folder, or a JSON file with the fields of a GPTConfig.",
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1, show_default="the run's, or 4", help="Sequences.", rich_help_panel=MEMORY
+        ),
+    ] = None,
+    time: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            show_default="the context length",
+            help="Tokens of each sequence.",
+            rich_help_panel=MEMORY,
+        ),
+    ] = None,
+    recompute: Annotated[
+        bool | None,
+        typer.Option(
+            help="Compute each block again for backward.",
+            show_default="the run's, or no-recompute",
+            rich_help_panel=MEMORY,
+        ),
+    ] = None,
+    measure: Annotated[
+        bool,
+        typer.Option("--measure", help="Do such a step and compare.", rich_help_panel=MEMORY),
+    ] = False,
 ) -> None:
     """Describe a run: its settings, its model layer by layer, how far it came.
 
     Without a run: the versions and the number of threads in use, for a bug report.
+    With --memory: the memory that a training step takes at its peak.
 
     [bold]Examples[/bold]
 
       npgpt info runs/python-docs-1
 
+      npgpt info --memory 124M --batch-size 4 --time 256
+
       npgpt info
     """
+    if memory is not None:
+        from npgpt.cli.memory import describe_memory
+
+        if run_folder is not None:
+            raise typer.BadParameter("give either a RUN or --memory CONFIG, not both.")
+        describe_memory(memory, batch_size, time, recompute, measure)
+        return
+    if (batch_size, time, recompute, measure) != (None, None, None, False):
+        raise typer.BadParameter(
+            "--batch-size, --time, --recompute and --measure go with --memory CONFIG."
+        )
     if run_folder is None:
         _describe_installation()
     else:
@@ -38,17 +89,26 @@ def info_command(
 def _describe_installation() -> None:
     from importlib.metadata import version
 
-    import numba
+    import numpy as np
 
+    import npgpt
     from npgpt import ops
 
-    table = _two_columns()
+    threads = npgpt.get_num_threads()
+    import numba
+
+    from npgpt.ops.compiled.blas import BLAS
+
+    table = two_columns()
     table.add_row("npgpt", __version__)
     table.add_row("Python", f"{platform.python_version()} on {platform.platform()}")
     for package in ("numpy", "numba", "regex", "safetensors", "matplotlib"):
         table.add_row(package, version(package))
     table.add_row("backend", ops.backend())
-    table.add_row("threads", str(numba.get_num_threads()))
+    table.add_row("threads", str(threads))
+    table.add_row("BLAS", BLAS.name)
+    ops.gelu_tanh_forward(np.ones((2, 2), np.float32))  # starts the threads
+    table.add_row("threading layer", numba.threading_layer())
     console.print(table)
 
 
@@ -58,7 +118,7 @@ def _describe_run(run_folder: Path) -> None:
     from npgpt.training.run import CHECKPOINTS
 
     run = Run.open(run_folder)
-    settings = _two_columns()
+    settings = two_columns()
     for key, value in run.config.to_dict().items():
         settings.add_row(key, f"{value:g}" if isinstance(value, float) else str(value))
     console.print(f"[bold]Run {run.folder}[/bold]", soft_wrap=True)
@@ -90,7 +150,8 @@ def _describe_run(run_folder: Path) -> None:
     console.print(table)
 
 
-def _two_columns() -> Table:
+def two_columns() -> Table:
+    """Make a table of names and values, without lines."""
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim")
     table.add_column(overflow="fold")

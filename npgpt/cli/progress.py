@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -19,11 +20,13 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from npgpt.data import DataLoader, TokenWindows
 from npgpt.models import GPT, GPTConfig
-from npgpt.optim import AdamW, clip_grad_norm
 from npgpt.tokenizers import Tokenizer
 from npgpt.training.callbacks import Callback, EvaluationMetrics, StepMetrics
+from npgpt.training.trainer import Trainer
 
+CACHED_LOAD = 2.0  # seconds
 SMOOTHING = 0.9  # of the tokens a second that the bar shows
 
 
@@ -45,16 +48,23 @@ def progress_bar(console: Console, label: str) -> Iterator[Callable[[int, int], 
         yield update
 
 
-def compile_kernels(console: Console, dropout: float = 0.0) -> None:
+def compile_kernels(console: Console, dropout: float = 0.0, bias: bool = True) -> None:
     """Compile what a training step needs, or load it from the cache of an earlier run."""
-    with console.status("Compiling kernels: this takes about half a minute, the first time only."):
-        config = GPTConfig(4, 2, n_layers=1, n_heads=1, d_model=4, dropout=dropout)
-        model = GPT(config)
-        ids = np.zeros((1, 2), np.int64)
-        model.loss(ids, ids)
-        model.backward()
-        clip_grad_norm(model.parameters(), 1.0)
-        AdamW(model.parameters()).step()
+    with console.status("Loading kernels") as status:
+        # from the cache they are there by then
+        timer = threading.Timer(
+            CACHED_LOAD,
+            status.update,
+            ["Compiling kernels: this takes about 20 seconds, the first time only."],
+        )
+        timer.daemon = True
+        timer.start()
+        config = GPTConfig(4, 2, n_layers=1, n_heads=1, d_model=4, dropout=dropout, bias=bias)
+        loader = DataLoader(TokenWindows(np.zeros(5, np.uint16), 2), batch_size=1)
+        try:
+            Trainer(GPT(config), loader, loader, steps=1).fit()
+        finally:
+            timer.cancel()
 
 
 class TrainingProgress(Callback):

@@ -71,6 +71,14 @@ def train_command(
     grad_accumulation: Annotated[
         int, typer.Option(help="Batches a step.", min=1, rich_help_panel=OPTIMISATION)
     ] = 1,
+    recompute: Annotated[
+        bool,
+        typer.Option(
+            "--recompute",
+            help="Compute each block again for backward: less memory, about a third more work.",
+            rich_help_panel=OPTIMISATION,
+        ),
+    ] = False,
     lr: Annotated[
         float, typer.Option(help="Highest learning rate.", min=0, rich_help_panel=OPTIMISATION)
     ] = 3e-3,
@@ -170,7 +178,7 @@ def _train(run, resuming: bool) -> None:
     from npgpt.cli.progress import Stopwatch, TrainingProgress, compile_kernels, sample_text
 
     watch = Stopwatch()
-    compile_kernels(console, run.config.dropout)
+    compile_kernels(console, run.config.dropout, run.config.bias)
     seed = run.config.seed
     progress = TrainingProgress(console, lambda model: sample_text(model, run.tokenizer, seed))
     trainer = run.trainer([progress])

@@ -15,6 +15,7 @@ from npgpt.layers.gelu import GELU
 from npgpt.layers.layer_norm import LayerNorm
 from npgpt.layers.linear import Linear
 from npgpt.layers.output_head import OutputHead
+from npgpt.layers.recompute import RecomputingBlock
 from npgpt.layers.transformer_block import TransformerBlock
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "OutputHead",
     "Parameter",
     "PositionEmbedding",
+    "RecomputingBlock",
     "TransformerBlock",
     "flat_of",
 ]

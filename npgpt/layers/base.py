@@ -210,9 +210,13 @@ class Layer:
         """Convert every parameter to a dtype; returns the layer."""
         for parameter in self.parameters():
             parameter.astype(dtype)
+        self.forget()
+        return self
+
+    def forget(self) -> None:
+        """Let go of what forward saved, here and in all layers inside."""
         for layer in self.layers():
             layer.saved = None
-        return self
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Map each parameter's dotted name to its array (not a copy)."""

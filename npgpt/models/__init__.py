@@ -2,5 +2,6 @@
 
 from npgpt.models.config import GPTConfig
 from npgpt.models.gpt import GPT
+from npgpt.models.memory import MemoryPlan
 
-__all__ = ["GPT", "GPTConfig"]
+__all__ = ["GPT", "GPTConfig", "MemoryPlan"]

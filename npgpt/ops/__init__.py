@@ -13,9 +13,19 @@ from typing import Any
 
 from npgpt.ops import reference
 from npgpt.ops.reference import DropoutKey
+from npgpt.ops.threads import get_num_threads, obey_environment, set_num_threads
 from npgpt.ops.workspace import Workspace, empty
 
-__all__ = ["BACKENDS", "DropoutKey", "Workspace", "backend", "empty", "use"]
+__all__ = [
+    "BACKENDS",
+    "DropoutKey",
+    "Workspace",
+    "backend",
+    "empty",
+    "get_num_threads",
+    "set_num_threads",
+    "use",
+]
 
 BACKENDS = ("compiled", "reference")
 _chosen: str | None = None
@@ -66,6 +76,8 @@ def backend() -> str:
 def _bind(name: str) -> None:
     """Put every operation of the backend into this module's namespace."""
     global _chosen
+    if name == "compiled":
+        obey_environment()
     module = importlib.import_module(f"npgpt.ops.{name}")
     for op in reference.__all__:
         globals()[op] = getattr(module, op, getattr(reference, op))

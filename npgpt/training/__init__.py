@@ -4,6 +4,7 @@ from npgpt.training.callbacks import Callback
 from npgpt.training.checkpoints import load_checkpoint, save_checkpoint
 from npgpt.training.config import TrainingConfig
 from npgpt.training.evaluation import Evaluation, evaluate
+from npgpt.training.memory import measure_step, peak_resident_size, resident_size
 from npgpt.training.metrics import MetricsLog, read_metrics
 from npgpt.training.run import Run
 from npgpt.training.trainer import Trainer, TrainingState
@@ -18,6 +19,9 @@ __all__ = [
     "TrainingState",
     "evaluate",
     "load_checkpoint",
+    "measure_step",
+    "peak_resident_size",
     "read_metrics",
+    "resident_size",
     "save_checkpoint",
 ]

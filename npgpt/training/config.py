@@ -35,6 +35,8 @@ class TrainingConfig:
         Windows a batch.
     grad_accumulation : int
         Batches a step.
+    recompute : bool
+        As in `GPT`: less memory for more work.
     steps : int
         Optimiser steps.
     lr, min_lr : float
@@ -74,6 +76,7 @@ class TrainingConfig:
     stride: int = None  # type: ignore[assignment]
     batch_size: int = 12
     grad_accumulation: int = 1
+    recompute: bool = False
     steps: int = 1200
     lr: float = 3e-3
     min_lr: float = None  # type: ignore[assignment]

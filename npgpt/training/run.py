@@ -177,7 +177,7 @@ class Run:
 
     def new_model(self) -> GPT:
         """Make the model with its initial weights."""
-        return GPT(self.model_config, seed=self.config.seed)
+        return GPT(self.model_config, seed=self.config.seed, recompute=self.config.recompute)
 
     def load_model(self, checkpoint: str = "best") -> GPT:
         """Make the model with the weights of a checkpoint, ready to generate.

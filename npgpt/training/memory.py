@@ -1,0 +1,92 @@
+"""Memory as the operating system counts it, to compare a plan with."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+
+import numpy as np
+
+from npgpt.models import GPT, GPTConfig
+from npgpt.ops import Workspace
+from npgpt.optim import AdamW, grad_norm
+
+
+def resident_size() -> int:
+    """Return the bytes of memory that this process holds now."""
+    return _from_proc_status("VmRSS") or _largest_resident_size()
+
+
+def peak_resident_size() -> int:
+    """Return the most bytes of memory that this process has held."""
+    # unlike ru_maxrss, VmHWM starts anew with the program: a parent's peak is not inherited
+    return _from_proc_status("VmHWM") or _largest_resident_size()
+
+
+def measure_step(config: GPTConfig, batch: int, time: int, recompute: bool = False) -> int:
+    """Do two training steps on random tokens in a process of its own; return its peak memory.
+
+    Parameters
+    ----------
+    config : GPTConfig
+    batch, time : int
+        Sequences, and tokens in each.
+    recompute : bool
+        As for `npgpt.GPT`.
+
+    Returns
+    -------
+    int
+        Bytes, those of the interpreter and the libraries included.
+
+    Raises
+    ------
+    RuntimeError
+        If the process did not finish; the system may have ended it for want of memory.
+    """
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_steps, args=(sender, config, batch, time, recompute))
+    process.start()
+    sender.close()
+    try:
+        return receiver.recv()
+    except EOFError:
+        raise RuntimeError(
+            "The process that measures a step ended before it was done; is there enough memory?"
+        ) from None
+    finally:
+        process.join()
+
+
+def _steps(sender, config: GPTConfig, batch: int, time: int, recompute: bool) -> None:
+    model = GPT(config, recompute=recompute)
+    optimizer = AdamW(model.parameters())
+    ids = np.random.default_rng(0).integers(0, config.vocab_size, (batch, time + 1))
+    with Workspace():
+        for _ in range(2):
+            optimizer.zero_grad()
+            model.loss_and_backward(ids[:, :-1], ids[:, 1:])
+            grad_norm(optimizer.parameters)
+            optimizer.step()
+    sender.send(peak_resident_size())
+
+
+def _from_proc_status(field: str) -> int:
+    try:
+        with open("/proc/self/status", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith(field):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 0
+
+
+def _largest_resident_size() -> int:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

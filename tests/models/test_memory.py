@@ -1,0 +1,61 @@
+"""The memory plan, against what a step really takes."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from npgpt import ops
+from npgpt.models import GPT, GPTConfig, MemoryPlan
+from npgpt.models.memory import num_parameters
+from npgpt.training import measure_step
+
+
+@given(
+    vocab_size=st.integers(1, 40),
+    context_length=st.integers(1, 9),
+    n_layers=st.integers(1, 3),
+    n_heads=st.integers(1, 3),
+    d_ff=st.one_of(st.none(), st.integers(1, 9)),
+    bias=st.booleans(),
+    tie_embeddings=st.booleans(),
+)
+def test_parameters_are_counted_without_making_them(n_heads, **fields):
+    config = GPTConfig(n_heads=n_heads, d_model=2 * n_heads, **fields)
+    assert num_parameters(config) == GPT(config).num_parameters()
+
+
+@settings(max_examples=8)
+@given(
+    n_layers=st.integers(1, 5),
+    vocab_size=st.sampled_from([70, 500]),
+    d_ff=st.sampled_from([None, 96]),
+    dropout=st.sampled_from([0.0, 0.1]),
+    recompute=st.booleans(),
+)
+def test_the_plan_counts_the_arrays_of_a_step(n_layers, vocab_size, d_ff, dropout, recompute):
+    config = GPTConfig(vocab_size, 64, n_layers, 4, 128, d_ff, dropout)
+    model = GPT(config, recompute=recompute)
+    ids = np.random.default_rng(0).integers(0, vocab_size, (8, 65))
+    with ops.use("compiled"), ops.Workspace() as workspace:
+        for _ in range(3):
+            model.zero_grad()
+            model.loss_and_backward(ids[:, :-1], ids[:, 1:])
+    plan = MemoryPlan.of(config, 8, 64, recompute)
+    assert workspace.bytes_made == pytest.approx(plan.saved + plan.working + plan.logits, rel=0.03)
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_what_a_larger_step_adds_is_predicted_within_a_tenth(recompute):
+    # a difference of two processes, so that the size of the libraries does not matter
+    small, large = (GPTConfig(1000, 128, n_layers, 4, 256) for n_layers in (1, 6))
+    predicted = MemoryPlan.of(large, 32, 128, recompute).total
+    predicted -= MemoryPlan.of(small, 1, 128, recompute).total
+    measured = measure_step(large, 32, 128, recompute) - measure_step(small, 1, 128, recompute)
+    assert predicted == pytest.approx(measured, rel=0.1)
+
+
+def test_memory_grows_in_a_straight_line_with_the_context():
+    config = GPTConfig(100, 4096, 2, 2, 32)
+    sizes = [MemoryPlan.of(config, 1, time).saved for time in (512, 1024, 2048)]
+    assert sizes[2] - sizes[1] == 2 * (sizes[1] - sizes[0])
