@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -23,11 +24,14 @@ class DataLoader:
     seed : int
     drop_last : bool
         Leave out a last batch that is smaller than the others.
+    prefetch : int
+        Batches that a thread of the loader's own reads ahead, for windows that come from a disk.
+        The position does not move before a batch is handed out.
 
     Raises
     ------
     ValueError
-        If ``batch_size`` is below 1, or an epoch would have no batch.
+        If ``batch_size`` is below 1, ``prefetch`` below 0, or an epoch would have no batch.
 
     Notes
     -----
@@ -49,7 +53,10 @@ class DataLoader:
         shuffle: bool = False,
         seed: int = 0,
         drop_last: bool = False,
+        prefetch: int = 0,
     ):
+        if prefetch < 0:
+            raise ValueError(f"DataLoader: prefetch must be at least 0, got {prefetch}.")
         if batch_size < 1:
             raise ValueError(f"DataLoader: batch_size must be at least 1, got {batch_size}.")
         if drop_last and len(dataset) < batch_size:
@@ -59,6 +66,9 @@ class DataLoader:
             )
         self.dataset, self.batch_size = dataset, batch_size
         self.shuffle, self.seed, self.drop_last = shuffle, seed, drop_last
+        self.prefetch = prefetch
+        self._reader: ThreadPoolExecutor | None = None
+        self._ahead: dict[tuple[int, int], Future] = {}  # by position
         self.epoch, self.batch = 0, 0
         self._order = self._order_of(self.epoch)
 
@@ -70,14 +80,13 @@ class DataLoader:
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         epoch = self.epoch
         while self.epoch == epoch:
-            start = self.batch * self.batch_size
-            indices = self._order[start : start + self.batch_size]
+            batch = self._read()
             # move on before handing out, so that a state taken by the receiver names the next batch
             if self.batch + 1 < len(self):
                 self._go_to(self.epoch, self.batch + 1)
             else:
                 self._go_to(self.epoch + 1, 0)
-            yield self.dataset.batch(indices)
+            yield batch
 
     def forever(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield batches without end, epoch after epoch."""
@@ -124,6 +133,25 @@ class DataLoader:
                 "batches, counted from 0."
             )
         self._go_to(epoch, batch)
+
+    def _read(self) -> tuple[np.ndarray, np.ndarray]:
+        """Read the batch at the position; let those after it in the epoch be read meanwhile."""
+        if not self.prefetch:
+            return self.dataset.batch(self._indices(self.batch))
+        if self._reader is None:
+            self._reader = ThreadPoolExecutor(1, thread_name_prefix="npgpt-prefetch")
+        last = min(self.batch + self.prefetch, len(self) - 1)
+        wanted = [(self.epoch, batch) for batch in range(self.batch, last + 1)]
+        self._ahead = {
+            place: self._ahead.get(place)
+            or self._reader.submit(self.dataset.batch, self._indices(place[1]))
+            for place in wanted
+        }
+        return self._ahead.pop(wanted[0]).result()
+
+    def _indices(self, batch: int) -> np.ndarray:
+        start = batch * self.batch_size
+        return self._order[start : start + self.batch_size]
 
     def _identity(self) -> dict[str, Any]:
         return {

@@ -23,14 +23,13 @@ def names(batch):
 
 
 LOADERS = st.builds(
-    lambda rest, batch_size, shuffle, seed, drop_last: (
-        (batch_size + rest, batch_size, {"shuffle": shuffle, "seed": seed, "drop_last": drop_last})
-    ),
+    lambda rest, batch_size, **settings: (batch_size + rest, batch_size, settings),
     st.integers(0, 12),
     st.integers(1, 5),
-    st.booleans(),
-    st.integers(0, 3),
-    st.booleans(),
+    shuffle=st.booleans(),
+    seed=st.integers(0, 3),
+    drop_last=st.booleans(),
+    prefetch=st.integers(0, 3),
 )
 
 
@@ -184,6 +183,26 @@ def test_a_position_with_a_part_missing_is_refused(name):
 def test_a_batch_size_below_one_is_refused(batch_size):
     with pytest.raises(ValueError, match=f"batch_size must be at least 1, got {batch_size}"):
         make(10, batch_size)
+
+
+def test_reading_ahead_hands_out_the_same_batches():
+    plain = make(23, 3, shuffle=True, seed=4)
+    ahead = make(23, 3, shuffle=True, seed=4, prefetch=2)
+    for theirs, ours in itertools.islice(zip(plain.forever(), ahead.forever(), strict=True), 30):
+        assert names(ours) == names(theirs)
+        assert ahead.state_dict() == plain.state_dict()
+
+
+def test_an_error_of_the_reading_thread_reaches_the_caller():
+    loader = make(6, 2, prefetch=1)
+    loader.dataset.batch = None  # what cannot be called
+    with pytest.raises(TypeError, match="not callable"):
+        next(iter(loader))
+
+
+def test_a_negative_prefetch_is_refused():
+    with pytest.raises(ValueError, match="prefetch must be at least 0, got -1"):
+        make(4, 2, prefetch=-1)
 
 
 def test_an_epoch_without_a_batch_is_refused():
