@@ -14,29 +14,51 @@ from numba import prange
 from npgpt.ops import reference
 from npgpt.ops.compiled.blas import BLAS, gemm
 from npgpt.ops.compiled.dropout import fill_mask_row, mask_arguments
-from npgpt.ops.compiled.jit import compiled_form_of, exp, for_any_heads, kernel, parallel_kernel
+from npgpt.ops.compiled.jit import (
+    compiled_form_of,
+    exp,
+    for_any_heads,
+    inline_kernel,
+    kernel,
+    parallel_kernel,
+)
 from npgpt.ops.workspace import empty
 
-BLOCK_ROWS = 32
-BLOCK_NUMBERS = 32768  # scores of one block: at float32 a quarter of a common level-2 cache
+# What goes through a row goes to the next multiple of this many columns, beyond what a position may
+# see: those are set to 0 in the end. A vectorised loop handles 64 numbers at a time and the rest
+# one by one, and the rest would be all of a short row.
+STRIP = 64
+BLOCK_ROWS = 64
+BLOCK_NUMBERS = 65536  # scores of one block: at float32 a quarter of a common level-2 cache
 
 
 def _block_rows(time):
-    return max(1, min(BLOCK_ROWS, time, BLOCK_NUMBERS // time))
+    # short sequences in two blocks at least: half the scores above the diagonal are not computed
+    return max(1, min(BLOCK_ROWS, (time + 1) // 2, BLOCK_NUMBERS // time))
+
+
+@inline_kernel()
+def _padded(columns):
+    """Round up to whole strips."""
+    return (columns + STRIP - 1) // STRIP * STRIP
 
 
 @kernel()
 def _softmax_row(scores, past):
-    """Turn a row of scores to unnormalised weights; 0 in the future. Returns their sum and lse."""
+    """Turn a row of scores to unnormalised weights, of no meaning beyond ``past``.
+
+    Returns their sum, and the log-sum-exp of the scores.
+    """
+    padded = _padded(past)
+    for s in range(past, padded):
+        scores[s] = -np.inf
     largest = scores[0]
-    for s in range(1, past):
+    for s in range(padded):
         largest = max(largest, scores[s])
     total = scores.dtype.type(0.0)
-    for s in range(past):
+    for s in range(padded):
         scores[s] = exp(scores[s] - largest)
         total += scores[s]
-    for s in range(past, scores.size):
-        scores[s] = 0.0
     return total, largest + math.log(total)
 
 
@@ -48,19 +70,23 @@ def _forward_pair(
     zero, one = q.dtype.type(0.0), q.dtype.type(1.0)
     for begin in range(0, time, block):
         end = min(begin + block, time)
-        rows = weights[: (end - begin) * end].reshape(end - begin, end)
+        width = _padded(end)
+        padded = weights[: (end - begin) * width].reshape(end - begin, width)
+        rows = padded[:, :end]
         gemm(scale, False, q[begin:end], True, k[:end], zero, rows)
         for t in range(begin, end):
-            row = rows[t - begin]
-            total, lse[t] = _softmax_row(row, t + 1)
+            past, row = t + 1, padded[t - begin]
+            total, lse[t] = _softmax_row(row, past)
             over_total = one / total
             if dropping:
-                fill_mask_row(mask, t + 1, first_row + t, threshold, mask_scale, key)
-                for s in range(t + 1):
+                fill_mask_row(mask, past, first_row + t, threshold, mask_scale, key)
+                for s in range(_padded(past)):
                     row[s] *= over_total * mask[s]
             else:
-                for s in range(t + 1):
+                for s in range(_padded(past)):
                     row[s] *= over_total
+            for s in range(past, width):
+                row[s] = 0.0
         gemm(one, False, rows, False, v[:end], zero, y[begin:end])
 
 
@@ -74,27 +100,30 @@ def _backward_pair(
     last = (time - 1) // block * block
     for begin in range(last, -1, -block):
         end = min(begin + block, time)
-        w = weights[: (end - begin) * end].reshape(end - begin, end)
-        ds = dscores[: (end - begin) * end].reshape(end - begin, end)
+        width = _padded(end)
+        padded_w = weights[: (end - begin) * width].reshape(end - begin, width)
+        padded_ds = dscores[: (end - begin) * width].reshape(end - begin, width)
+        w, ds = padded_w[:, :end], padded_ds[:, :end]
         gemm(scale, False, q[begin:end], True, k[:end], zero, w)  # the scores
         gemm(one, False, dy[begin:end], True, v[:end], zero, ds)  # dweights so far
         for t in range(begin, end):
             past = t + 1
-            weights_row, dscores_row = w[t - begin], ds[t - begin]
+            weights_row, dscores_row = padded_w[t - begin], padded_ds[t - begin]
             shared = zero
             for d in range(head_size):
                 shared += dy[t, d] * y[t, d]
-            for s in range(past):
-                weights_row[s] = exp(weights_row[s] - lse[t])
+            row_lse = lse[t]
+            for s in range(_padded(past)):
+                weights_row[s] = exp(weights_row[s] - row_lse)
             if dropping:
                 fill_mask_row(mask, past, first_row + t, threshold, mask_scale, key)
-                for s in range(past):
+                for s in range(_padded(past)):
                     dscores_row[s] = weights_row[s] * (mask[s] * dscores_row[s] - shared)
                     weights_row[s] *= mask[s]
             else:
-                for s in range(past):
+                for s in range(_padded(past)):
                     dscores_row[s] = weights_row[s] * (dscores_row[s] - shared)
-            for s in range(past, end):
+            for s in range(past, width):
                 weights_row[s], dscores_row[s] = 0.0, 0.0
         # the first block sees all keys, and writes their gradients; the others add to them
         beta = zero if begin == last else one
@@ -145,11 +174,11 @@ def _heads(x):
 
 
 def _scratch(arrays, shape, dtype):
-    # a block's arrays for each thread; room for a row of the mask, which is rounded up to 4
+    # a block's arrays for each thread; a row of the mask has room in one
     batch, heads, time, _ = shape
     threads = min(numba.get_num_threads(), batch * heads)
     block = _block_rows(time)
-    return block, empty((threads, arrays, block * time + 3), dtype)
+    return block, empty((threads, arrays, block * _padded(time)), dtype)
 
 
 def _like_heads(x):
