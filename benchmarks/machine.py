@@ -22,7 +22,8 @@ class Machine:
     sgemm : float
         Multiplications and additions a second in float32, the best median over a few shapes.
     bandwidth : float
-        Bytes a second that a copy of a large array moves (read and written).
+        Bytes a second that all threads together move in ``a = b + 3 c`` over large arrays, two read
+        and one written (the triad of McCalpin's STREAM).
     """
 
     processor: str
@@ -45,10 +46,19 @@ def measure(quick: bool = False) -> Machine:
         a, b, c = np.ones((m, k), "f"), np.ones((k, n), "f"), np.empty((m, n), "f")
         seconds = _median_seconds(lambda: np.matmul(a, b, out=c), repetitions)  # noqa: B023
         rates.append(2.0 * m * n * k / seconds)
-    source = np.ones(1 << 26, "f")
-    target = np.empty_like(source)
-    copied = 2 * source.nbytes / _median_seconds(lambda: np.copyto(target, source), repetitions)
-    return Machine(_processor(), os.cpu_count() or 1, max(rates), copied)
+    return Machine(_processor(), os.cpu_count() or 1, max(rates), _bandwidth(repetitions))
+
+
+def _bandwidth(repetitions: int) -> float:
+    from numba import njit, prange  # not above: a process that measures PyTorch needs no Numba
+
+    @njit(parallel=True)
+    def triad(a, b, c):
+        for i in prange(a.size):
+            a[i] = b[i] + np.float32(3.0) * c[i]
+
+    a, b, c = (np.ones(1 << 26, "f") for _ in range(3))
+    return 3 * a.nbytes / _median_seconds(lambda: triad(a, b, c), repetitions)
 
 
 def sgemm_work(m: int = 1024, n: int = 3072, k: int = 768) -> Callable[[], float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 import platform
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import typer
 from rich.console import Console
 from rich.table import Table
 
@@ -17,6 +19,17 @@ from benchmarks.machine import Machine
 
 RESULTS = Path("benchmarks/results")
 console = Console()
+
+
+def needs_torch() -> None:
+    """End the program with a sentence if PyTorch is not installed."""
+    if importlib.util.find_spec("torch") is None:
+        typer.echo(
+            "Error: PyTorch, the other side of this benchmark, is not installed; "
+            "pip install 'npgpt[bench]' brings it.",
+            err=True,
+        )
+        raise typer.Exit(1)
 
 
 def median(values: Sequence[float]) -> float:
@@ -27,6 +40,13 @@ def median(values: Sequence[float]) -> float:
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
     """Say, round by round, how many times as long as ours theirs took."""
     return [their / our for our, their in zip(ours, theirs, strict=True)]
+
+
+def check_equal(what: str, results: Mapping[str, float], tolerance: float = 1e-3) -> None:
+    """Raise RuntimeError if the sides' results differ: they would not have done the same work."""
+    largest, smallest = max(results.values()), min(results.values())
+    if not largest - smallest <= tolerance * max(abs(largest), abs(smallest), 1e-12):
+        raise RuntimeError(f"{what}: the sides do not do the same work, results {dict(results)}.")
 
 
 def with_spread(values: Sequence[float]) -> str:

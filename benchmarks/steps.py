@@ -10,20 +10,26 @@ import numpy as np
 LR, BETAS, WEIGHT_DECAY, CLIP_NORM = 1e-4, (0.9, 0.95), 0.1, 1.0
 
 
-def _model_and_batch(config: dict[str, Any], batch: int, time: int):
+def _model_and_batch(config: dict[str, Any], batch: int, time: int, recompute: bool = False):
     import npgpt
 
-    model = npgpt.GPT(npgpt.GPTConfig(**config), seed=0).train()
-    ids = np.random.default_rng(0).integers(0, model.config.vocab_size, (batch, time + 1))
-    return model, ids[:, :-1], ids[:, 1:]
+    model = npgpt.GPT(npgpt.GPTConfig(**config), seed=0, recompute=recompute).train()
+    return model, *_batch(config, batch, time)
 
 
-def npgpt_step(config: dict[str, Any], batch: int, time: int) -> Callable[[], float]:
+def _batch(config: dict[str, Any], batch: int, time: int):
+    ids = np.random.default_rng(0).integers(0, config["vocab_size"], (batch, time + 1))
+    return ids[:, :-1], ids[:, 1:]
+
+
+def npgpt_step(
+    config: dict[str, Any], batch: int, time: int, recompute: bool = False
+) -> Callable[[], float]:
     """Make npgpt's step, which is that of `npgpt.Trainer`."""
     import npgpt
     from npgpt.optim import AdamW, grad_norm
 
-    model, inputs, targets = _model_and_batch(config, batch, time)
+    model, inputs, targets = _model_and_batch(config, batch, time, recompute)
     optimizer = AdamW(model.parameters(), LR, BETAS, weight_decay=WEIGHT_DECAY)
     npgpt.ops.Workspace().__enter__()  # until the process ends
 
@@ -38,18 +44,32 @@ def npgpt_step(config: dict[str, Any], batch: int, time: int) -> Callable[[], fl
 
 
 def torch_step(
-    config: dict[str, Any], batch: int, time: int, compile: bool = False
+    config: dict[str, Any],
+    batch: int,
+    time: int,
+    compile: bool = False,
+    fused: bool = True,
+    own_weights: bool = False,
 ) -> Callable[[], float]:
-    """Make PyTorch's step, eager or compiled, with the fused AdamW."""
+    """Make PyTorch's step, eager or compiled.
+
+    ``fused`` takes PyTorch's fastest AdamW, otherwise its default. With ``own_weights`` PyTorch
+    draws the weights itself: npgpt's model, from which they are copied else, would count in the
+    memory of the process.
+    """
     import torch
 
-    from benchmarks.torch_gpt import twin_of, twin_optimizer
+    from benchmarks.torch_gpt import TorchGPT, shape_of, twin_of, twin_optimizer
 
-    model, inputs, targets = _model_and_batch(config, batch, time)
-    twin = twin_of(model).train()
+    if own_weights:
+        twin = TorchGPT(shape_of(config)).train()
+        inputs, targets = _batch(config, batch, time)
+    else:
+        model, inputs, targets = _model_and_batch(config, batch, time)
+        twin = twin_of(model).train()
+        del model
     inputs, targets = torch.from_numpy(inputs.copy()), torch.from_numpy(targets.copy())
-    del model
-    optimizer = twin_optimizer(twin, LR, BETAS, WEIGHT_DECAY, fused=True)
+    optimizer = twin_optimizer(twin, LR, BETAS, WEIGHT_DECAY, **({"fused": True} if fused else {}))
     loss_of = torch.compile(twin.loss) if compile else twin.loss
 
     def step() -> float:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from types import SimpleNamespace
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -89,6 +92,31 @@ class TorchGPT(nn.Module):
     def loss(self, token_ids, targets):
         """Mean cross-entropy; -100 is ignored."""
         return F.cross_entropy(self(token_ids).flatten(0, 1), targets.flatten())
+
+
+def shape_of(fields):
+    """Make what `TorchGPT` reads of a GPTConfig from some of its fields, without npgpt."""
+    defaults = {
+        "d_ff": None,
+        "dropout": 0.0,
+        "bias": True,
+        "tie_embeddings": True,
+        "layer_norm_eps": 1e-5,
+    }
+    return SimpleNamespace(**{**defaults, **fields})
+
+
+def start_as_gpt2(twin, generator):
+    """Draw the weights as GPT-2's start: 0.02, and less for what writes to the residual stream."""
+    layers = len(twin.blocks)
+    with torch.no_grad():
+        for name, value in twin.named_parameters():
+            if value.ndim >= 2:
+                writes = name.endswith(("projection.weight", "down.weight"))
+                std = 0.02 / math.sqrt(2 * layers) if writes else 0.02
+                value.normal_(0.0, std, generator=generator)
+            elif name.endswith("bias"):
+                value.zero_()
 
 
 def twin_of(model):

@@ -10,6 +10,8 @@ import typer
 
 from benchmarks import machine as limits
 from benchmarks import report
+from benchmarks.llmc import BATCH, TIME
+from benchmarks.llmc import run as run_llmc
 from benchmarks.steps import step_flops
 from benchmarks.workers import take_turns, workers
 
@@ -70,12 +72,25 @@ def train(
     ] = None,
     compile: Annotated[bool, typer.Option(help="Also measure torch.compile.")] = True,
     rounds: Annotated[int | None, typer.Option(min=1, help="Instead of each case's own.")] = None,
-    quick: Annotated[bool, typer.Option(help="Two small cases, three rounds.")] = False,
+    fused: Annotated[
+        bool, typer.Option(help="PyTorch's fused AdamW, its fastest; else its default one.")
+    ] = True,
+    llmc: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="A train_gpt2 of llm.c for the CPU, with its data: compared at 124M 4x64.",
+        ),
+    ] = None,
+    quick: Annotated[bool, typer.Option(help="One small case, three rounds.")] = False,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = report.RESULTS,
 ) -> None:
     """Time whole training steps: forward, backward, clipping, AdamW."""
-    wanted = only or (["d_model 128"] if quick else [""])
+    report.needs_torch()
+    compile = compile and not quick
+    wanted = only or (["d_model 128 12x64"] if quick else [""])
     cases = [case for case in CASES if any(part in case.name for part in wanted)]
+    cases = cases[:1] if quick else cases
     if not cases:
         raise typer.BadParameter(
             f"no case contains {' or '.join(map(repr, wanted))}; there are: "
@@ -86,7 +101,10 @@ def train(
     results = []
     for case in cases:
         with report.console.status(f"Measuring {case.name}"):
-            results.append(_measure(case, compile, 3 if quick else rounds or case.rounds))
+            results.append(_measure(case, compile, fused, 3 if quick else rounds or case.rounds))
+        if llmc is not None and case.name == f"124M {BATCH}x{TIME}":
+            with report.console.status("Measuring llm.c"):
+                _add_llmc(results[-1], llmc)
         _print(results[-1])
     report.save("train", machine, results, out)
     report.plot_bars(
@@ -97,15 +115,30 @@ def train(
     )
 
 
-def _measure(case: Case, compile: bool, rounds: int) -> dict[str, Any]:
+def _add_llmc(result: dict[str, Any], program: Path) -> None:
+    """Add llm.c's own times; it does not take turns, so its ratio is one of medians."""
+    try:
+        seconds = run_llmc(program)
+    except RuntimeError as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from None
+    result["llm.c"] = {
+        "seconds": seconds,
+        "npgpt_is_faster_by": report.median(seconds) / report.median(result["seconds"]["npgpt"]),
+    }
+
+
+def _measure(case: Case, compile: bool, fused: bool, rounds: int) -> dict[str, Any]:
+    torch_arguments = {"fused": fused}
     arguments = {"config": case.config, "batch": case.batch, "time": case.time}
     sides = {
         "npgpt": ("benchmarks.steps:npgpt_step", arguments),
-        "PyTorch eager": ("benchmarks.steps:torch_step", arguments),
+        "PyTorch eager": ("benchmarks.steps:torch_step", {**arguments, **torch_arguments}),
         "sgemm": ("benchmarks.machine:sgemm_work", {}),
     }
     if compile:
-        sides["torch.compile"] = ("benchmarks.steps:torch_step", {**arguments, "compile": True})
+        compiled = {**arguments, **torch_arguments, "compile": True}
+        sides["torch.compile"] = ("benchmarks.steps:torch_step", compiled)
     with workers(sides) as started:
         losses = {name: w.result() for name, w in started.items() if name != "sgemm"}
         largest_difference = max(abs(loss - losses["npgpt"]) for loss in losses.values())
@@ -120,6 +153,7 @@ def _measure(case: Case, compile: bool, rounds: int) -> dict[str, Any]:
     return {
         "case": case.name,
         "tokens": case.batch * case.time,
+        "torch_adamw": "fused" if fused else "default",
         "first_loss": losses,
         "seconds": seconds,
         "relative_speed": {
@@ -149,4 +183,11 @@ def _print(result: dict[str, Any]) -> None:
             ]
         )
     columns = ["side", "seconds", "tokens/s", "npgpt is faster by", "of sgemm peak", "peak GiB"]
-    report.print_table(f"{result['case']}, {len(ours)} rounds", columns, rows)
+    if "llm.c" in result:
+        seconds = report.median(result["llm.c"]["seconds"])
+        faster = f"{result['llm.c']['npgpt_is_faster_by']:.2f}"
+        rows.append(
+            ["llm.c", f"{seconds:.3f}", f"{result['tokens'] / seconds:,.0f}", faster, "", ""]
+        )
+    title = f"{result['case']}, {len(ours)} rounds, PyTorch's {result['torch_adamw']} AdamW"
+    report.print_table(title, columns, rows)

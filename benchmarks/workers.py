@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import importlib
 import multiprocessing
-import resource
-import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+import numpy as np
 
 PAUSE = 0.05  # seconds between turns, in which the other side's threads go to sleep
 
@@ -25,7 +25,8 @@ class Worker:
     Parameters
     ----------
     factory : str
-        ``"module:function"``; the function returns a callable without arguments, which is the work.
+        ``"module:function"``; the function returns the work, a callable without arguments, or a
+        function from the name of a task to the work.
     arguments : mapping
         Of the function.
     """
@@ -43,14 +44,14 @@ class Worker:
         """Wait until the work has been made."""
         self._answer()
 
-    def run(self, repetitions: int = 1) -> float:
+    def run(self, repetitions: int = 1, task: str | None = None) -> float:
         """Do the work, and return the seconds that one repetition took."""
-        self._connection.send(repetitions)
+        self._connection.send((repetitions, task))
         return self._answer()[0]
 
-    def result(self) -> Any:
-        """Do the work once, and return what it returned."""
-        self._connection.send(1)
+    def result(self, task: str | None = None) -> float:
+        """Do the work once; return the number it returned, or its arrays' mean magnitude."""
+        self._connection.send((1, task))
         return self._answer()[1]
 
     def peak_memory(self) -> int:
@@ -91,46 +92,60 @@ def workers(sides: Mapping[str, tuple[str, Mapping[str, Any]]]) -> Iterator[dict
 
 
 def take_turns(
-    sides: Mapping[str, Worker], rounds: int, repetitions: int = 1, warm_up: int = 2
+    sides: Mapping[str, Worker],
+    rounds: int,
+    repetitions: int = 1,
+    warm_up: int = 2,
+    task: str | None = None,
 ) -> dict[str, list[float]]:
     """Let every side work once a round; return each side's seconds a repetition, by round."""
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(-warm_up, rounds):
         for name, worker in sides.items():
             time.sleep(PAUSE)
-            taken = worker.run(repetitions if number >= 0 else 1)
+            taken = worker.run(repetitions if number >= 0 else 1, task)
             if number >= 0:
                 seconds[name].append(taken)
     return seconds
 
 
-def peak_resident_size() -> int:
-    """Return the largest resident size of this process so far, in bytes."""
-    try:
-        with open("/proc/self/status", encoding="utf-8") as file:
-            for line in file:
-                if line.startswith("VmHWM"):  # unlike ru_maxrss, it starts anew with the program
-                    return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+def repetitions_for(seconds: float, at_least: float = 0.1) -> int:
+    """Say how often to repeat work of this length, so that a turn is not too short to measure."""
+    return max(1, round(at_least / max(seconds, 1e-9)))
+
+
+def _digest(result: Any) -> float:
+    """Make one number of a result, for a comparison of the sides."""
+    if isinstance(result, tuple):
+        return sum(map(_digest, result))
+    if hasattr(result, "detach"):
+        result = result.detach()
+    array = np.asarray(result)
+    return float(array) if array.ndim == 0 else float(np.abs(array).mean(dtype=np.float64))
 
 
 def _serve(connection, factory: str, arguments: dict[str, Any]) -> None:
     try:
         module, function = factory.split(":")
-        work = getattr(importlib.import_module(module), function)(**arguments)
+        made = getattr(importlib.import_module(module), function)(**arguments)
         connection.send(("ready",))
+        work, current = made, None
         while (request := connection.recv()) is not None:
             if request == "memory":
+                # imported now, so that it does not count for a side that needs no npgpt
+                from npgpt.training import peak_resident_size
+
                 connection.send(("memory", 0.0, peak_resident_size()))
                 continue
+            repetitions, task = request
+            if task != current:
+                work = None  # its arrays go before the next task's are made
+                work, current = made(task), task
             began = time.perf_counter()
-            for _ in range(request):
+            for _ in range(repetitions):
                 result = work()
-            seconds = (time.perf_counter() - began) / request
-            connection.send(("done", seconds, result))
+            seconds = (time.perf_counter() - began) / repetitions
+            connection.send(("done", seconds, _digest(result)))
     except (EOFError, KeyboardInterrupt):
         pass
     except Exception:
