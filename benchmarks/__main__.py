@@ -5,20 +5,20 @@ from __future__ import annotations
 import typer
 
 from benchmarks.attention import attention
+from benchmarks.layers import layers
 from benchmarks.memory import memory
+from benchmarks.scaling import scaling
 from benchmarks.shakespeare import shakespeare
 from benchmarks.train import train
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
-app.command("train")(train)
-app.command("attention")(attention)
-app.command("memory")(memory)
-app.command("shakespeare")(shakespeare)
-
-
-@app.callback()
-def _parts() -> None:
-    """Measure npgpt. Each part is a command."""
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Measure npgpt beside PyTorch. Each part is a command.",
+)
+for part in (train, attention, layers, memory, scaling, shakespeare):
+    app.command(part.__name__)(part)
 
 
 if __name__ == "__main__":

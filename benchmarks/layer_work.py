@@ -1,0 +1,162 @@
+"""One operation of each side, at the shapes of a GPT: forward alone, or forward and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+VOCAB, EPS, P = 50257, 1e-5, 0.1
+LINEAR = {"qkv": (1, 3), "up": (1, 4), "down": (4, 1)}  # in and out, in units of d_model
+OPERATIONS = (
+    "embedding",
+    "layer norm",
+    *(f"linear {name}" for name in LINEAR),
+    "bias + GELU",
+    "residual",
+    "residual + dropout",
+    "head + cross-entropy",
+    "gradient norm",
+    "AdamW",
+)
+WITHOUT_FORWARD = ("gradient norm", "AdamW")  # one pass, which is neither
+RANDOM = ("residual + dropout",)  # each side drops elements of its own
+
+
+def _arrays(d: int, shape: tuple[int, int], operation: str) -> dict[str, Any]:
+    rng = np.random.default_rng(0)
+
+    def normal(*size):
+        return 0.5 * rng.standard_normal(size, dtype=np.float32)
+
+    kind = operation.split()[0]
+    if kind == "embedding":
+        ids = rng.integers(0, VOCAB, shape)
+        return {
+            "ids": ids,
+            "w": normal(VOCAB, d),
+            "b": normal(shape[1], d),
+            "dy": normal(*shape, d),
+        }
+    if kind == "head":
+        targets = rng.integers(0, VOCAB, shape)
+        return {"x": normal(*shape, d), "w": 0.02 * normal(VOCAB, d), "ids": targets}
+    if kind in ("gradient", "AdamW"):
+        return {name: np.abs(normal(162 * d * d)) for name in "xwmv"}  # as many as GPT-2 124M
+    wide, narrow = LINEAR.get(operation.partition(" ")[2], (1, 1))
+    d_in, d_out = wide * d, narrow * d
+    if kind == "bias":
+        d_in = d_out = 4 * d
+    return {
+        "x": normal(*shape, d_in),
+        "dy": normal(*shape, d_out),
+        "w": normal(d_out, d_in) if kind == "linear" else normal(d_out),
+        "b": normal(d_out),
+    }
+
+
+def _named(arrays: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(arrays.get(name) for name in ("x", "w", "b", "dy", "ids"))
+
+
+def npgpt_layers(d: int, shape: tuple[int, int]) -> Callable[[str], Callable[[], Any]]:
+    """Make npgpt's side."""
+    from npgpt import ops
+
+    ops.Workspace().__enter__()  # until the process ends, as in training
+
+    def make(task: str) -> Callable[[], Any]:
+        operation, _, part = task.rpartition(", ")
+        a: dict[str, Any] = _arrays(d, shape, operation)
+        x, w, b, dy, ids = _named(a)
+        dw, db = np.zeros_like(w), np.zeros_like(w if b is None else b)
+        key = ops.DropoutKey(0, 0, 0)
+
+        def embedding_both():
+            ops.embedding_forward(ids, w, b)
+            dw.fill(0)
+            ops.embedding_backward(dy, ids, dw)
+            return dw
+
+        def layer_norm_both():
+            _, mean, rstd = ops.layer_norm_forward(x, w, b, EPS)
+            return ops.layer_norm_backward(dy, x, mean, rstd, w, dw, db)
+
+        def linear_both():
+            ops.linear_forward(x, w, b)
+            return ops.linear_backward(dy, x, w, dw, db, overwrite=True)
+
+        def gelu_both():
+            ops.gelu_tanh_forward(x, b)
+            return ops.gelu_tanh_backward(dy, x, b, db)
+
+        def residual_both():
+            ops.dropout_add_forward(x, dy, 0.0, None)
+            return dy  # the gradient of both
+
+        def dropout_both():
+            ops.dropout_add_forward(x, dy, P, key)
+            return ops.dropout_backward(dy, P, key)
+
+        def head_both():
+            return ops.head_cross_entropy_backward(1.0, x, w, ids, dw, overwrite=True)[1]
+
+        def adamw():
+            ops.adamw_update(w, x, a["m"], a["v"], 10, 1e-6, 0.9, 0.95, 1e-8, 0.1)
+            return 0.0
+
+        forward: Callable[[], Any]
+        forward, both = {
+            "embedding": (lambda: ops.embedding_forward(ids, w, b), embedding_both),
+            "layer": (lambda: ops.layer_norm_forward(x, w, b, EPS)[0], layer_norm_both),
+            "linear": (lambda: ops.linear_forward(x, w, b), linear_both),
+            "bias": (lambda: ops.gelu_tanh_forward(x, b), gelu_both),
+            "residual": (lambda: ops.dropout_add_forward(x, dy, 0.0, None), residual_both),
+            "residual +": (lambda: ops.dropout_add_forward(x, dy, P, key), dropout_both),
+            "head": (lambda: ops.head_cross_entropy_forward(x, w, ids), head_both),
+            "gradient": (lambda: ops.sum_of_squares(x) ** 0.5,) * 2,
+            "AdamW": (adamw, adamw),
+        }["residual +" if operation in RANDOM else operation.split()[0]]
+        return both if part == "both" else forward
+
+    return make
+
+
+def torch_layers(d: int, shape: tuple[int, int]) -> Callable[[str], Callable[[], Any]]:
+    """Make PyTorch's side: its functions, and its autograd."""
+    import torch
+    from torch.nn import functional as F
+
+    def make(task: str) -> Callable[[], Any]:
+        operation, _, part = task.rpartition(", ")
+        a: dict[str, Any] = {
+            name: torch.from_numpy(array) for name, array in _arrays(d, shape, operation).items()
+        }
+        kind, both = operation.split()[0], part == "both"
+        x, w, b, dy, ids = _named(a)
+        if kind == "AdamW":
+            w.grad = x
+            optimizer = torch.optim.AdamW([w], lr=1e-6, betas=(0.9, 0.95), fused=True)
+            return lambda: optimizer.step() or 0.0
+        if kind == "gradient":
+            return lambda: torch.nn.utils.get_total_norm([x])
+        if kind == "residual":
+            shortcut, branch = x.requires_grad_(both), dy.clone().requires_grad_(both)
+            p = P if operation in RANDOM else 0.0
+            if not both:
+                return lambda: shortcut + F.dropout(branch, p)
+            return lambda: torch.autograd.grad(shortcut + F.dropout(branch, p), branch, dy)[0]
+        learned = [t.requires_grad_(both) for t in (x, w, b) if t is not None]
+        forward: Callable[[], Any] = {
+            "embedding": lambda: F.embedding(ids, w) + b,
+            "layer": lambda: F.layer_norm(x, w.shape, w, b, EPS),
+            "linear": lambda: F.linear(x, w, b),
+            "bias": lambda: F.gelu(x + b, approximate="tanh"),
+            "head": lambda: F.cross_entropy(F.linear(x, w).flatten(0, 1), ids.flatten()),
+        }[kind]
+        if kind == "bias":
+            learned = [x, b]
+        return (lambda: torch.autograd.grad(forward(), learned, dy)[0]) if both else forward
+
+    return make
