@@ -21,7 +21,32 @@ OPERATIONS = (
     "AdamW",
 )
 WITHOUT_FORWARD = ("gradient norm", "AdamW")  # one pass, which is neither
+NUM_PARAMETERS = 211  # in units of d_model squared: GPT-2 124M's at d_model 768
 RANDOM = ("residual + dropout",)  # each side drops elements of its own
+
+
+def least_work(d: int, shape: tuple[int, int], operation: str) -> tuple[float, float]:
+    """Count what forward and back cannot do without: float operations, and bytes to and fro.
+
+    Each array is read or written once a pass; only matrix products count as operations.
+    """
+    tokens, kind = shape[0] * shape[1], operation.split()[0]
+    if kind == "linear":
+        wide, narrow = LINEAR[operation.split()[1]]
+        return 6.0 * tokens * wide * narrow * d * d, 0.0
+    if kind == "head":
+        return 6.0 * tokens * d * VOCAB, 0.0
+    rows = {  # of d numbers, for each token
+        "embedding": 3.0,
+        "layer": 5.0,  # x, y; dy, x, dx
+        "bias": 5.0 * 4,  # the same, 4 times as wide
+        "residual": 5.0 if operation in RANDOM else 3.0,
+    }
+    numbers = rows.get(kind, 0.0) * tokens * d
+    if kind == "embedding":
+        numbers += VOCAB * d  # the table's gradient
+    numbers += {"gradient": 1.0, "AdamW": 7.0}.get(kind, 0.0) * NUM_PARAMETERS * d * d
+    return 0.0, 4.0 * numbers
 
 
 def _arrays(d: int, shape: tuple[int, int], operation: str) -> dict[str, Any]:
@@ -43,7 +68,7 @@ def _arrays(d: int, shape: tuple[int, int], operation: str) -> dict[str, Any]:
         targets = rng.integers(0, VOCAB, shape)
         return {"x": normal(*shape, d), "w": 0.02 * normal(VOCAB, d), "ids": targets}
     if kind in ("gradient", "AdamW"):
-        return {name: np.abs(normal(162 * d * d)) for name in "xwmv"}  # as many as GPT-2 124M
+        return {name: np.abs(normal(NUM_PARAMETERS * d * d)) for name in "xwmv"}
     wide, narrow = LINEAR.get(operation.partition(" ")[2], (1, 1))
     d_in, d_out = wide * d, narrow * d
     if kind == "bias":

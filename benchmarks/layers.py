@@ -9,7 +9,7 @@ import typer
 
 from benchmarks import machine as limits
 from benchmarks import report
-from benchmarks.layer_work import OPERATIONS, RANDOM, WITHOUT_FORWARD
+from benchmarks.layer_work import OPERATIONS, RANDOM, WITHOUT_FORWARD, least_work
 from benchmarks.workers import repetitions_for, take_turns, workers
 
 
@@ -35,6 +35,10 @@ def layers(
         for operation in OPERATIONS:
             with report.console.status(f"Measuring {operation}"):
                 results.append(_measure(sides, operation, 3 if quick else rounds))
+    for result in results:
+        flops, traffic = least_work(operation=result["operation"], **arguments)
+        least = max(flops / machine.sgemm, traffic / machine.bandwidth)
+        result["of_limit"] = least / report.median(result["both"]["npgpt"])
     _print(results)
     report.save("layers", machine, results, out)
     report.plot_bars(
@@ -74,6 +78,7 @@ def _print(results: list[dict[str, Any]]) -> None:
             ours, theirs = result[part]["npgpt"], result[part]["PyTorch"]
             times = f"{1e3 * report.median(ours):.2f} / {1e3 * report.median(theirs):.2f}"
             row += [times, report.with_spread(report.ratios(ours, theirs))]
+        row.append(f"{result['of_limit']:.2f}")
         rows.append(row)
-    columns = ["operation", "forward ms", "faster by", "and back ms", "faster by"]
+    columns = ["operation", "forward ms", "faster by", "and back ms", "faster by", "of the limit"]
     report.print_table("npgpt / PyTorch", columns, rows)

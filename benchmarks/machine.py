@@ -61,13 +61,17 @@ def _bandwidth(repetitions: int) -> float:
     return 3 * a.nbytes / _median_seconds(lambda: triad(a, b, c), repetitions)
 
 
-def sgemm_work(m: int = 1024, n: int = 3072, k: int = 768) -> Callable[[], float]:
-    """Make the work of one matrix product, to be run in turns with others."""
-    a, b, c = np.ones((m, k), "f"), np.ones((k, n), "f"), np.empty((m, n), "f")
+SGEMM_WORK = 16 * 2.0 * 1024 * 3072 * 768  # operations of `sgemm_work`: about half a second
+
+
+def sgemm_work() -> Callable[[], float]:
+    """Make the work of some matrix products, to be run in turns with others."""
+    a, b, c = np.ones((1024, 768), "f"), np.ones((768, 3072), "f"), np.empty((1024, 3072), "f")
 
     def work() -> float:
-        np.matmul(a, b, out=c)
-        return 2.0 * m * n * k
+        for _ in range(16):
+            np.matmul(a, b, out=c)
+        return SGEMM_WORK
 
     return work
 

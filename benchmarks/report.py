@@ -128,8 +128,9 @@ def plot_lines(
     title: str,
     labels: tuple[str, str],
     lines: Mapping[str, Mapping[float, float]],
+    logarithmic: bool = True,
 ) -> None:
-    """Draw a line for each side on logarithmic axes."""
+    """Draw a line for each side, on logarithmic axes or plain ones."""
     import matplotlib
 
     matplotlib.use("agg")
@@ -138,8 +139,9 @@ def plot_lines(
     figure, axes = pyplot.subplots(figsize=(7, 4.5))
     for side, points in lines.items():
         axes.plot(list(points), list(points.values()), marker="o", label=side)
-    axes.set_xscale("log", base=2)
-    axes.set_yscale("log", base=2)
+    if logarithmic:
+        axes.set_xscale("log", base=2)
+        axes.set_yscale("log", base=2)
     axes.set_xlabel(labels[0])
     axes.set_ylabel(labels[1])
     axes.set_title(title, loc="left")

@@ -82,6 +82,19 @@ def shakespeare(
         if all(reached):
             _compare(f"to a loss of {PUBLISHED_LOSS}", reached, seeds)
     report.save("shakespeare", machine, {"fused": fused, "runs": runs}, out)
+    report.plot_lines(
+        out / "shakespeare.png",
+        "Tiny Shakespeare: held-out loss against time, from the start of the process",
+        ("seconds", "nats a character"),
+        {
+            f"{side.removesuffix('_run')}, seed {seed}": {
+                e["seconds"]: e["loss"] for e in run["evaluations"]
+            }
+            for side in sides
+            for seed, run in enumerate(runs[side])
+        },
+        logarithmic=False,
+    )
 
 
 WHATS = ("seconds", "reached")

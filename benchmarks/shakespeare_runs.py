@@ -31,6 +31,7 @@ def npgpt_run(text: str, setting: dict[str, Any], settings: dict[str, Any], fold
 
 def torch_run(text: str, setting: dict[str, Any], settings: dict[str, Any], fused: bool) -> None:
     """Train the same GPT with PyTorch eager: a plain script, in the shape of nanoGPT's."""
+    import itertools
     import math
 
     import torch
@@ -41,7 +42,7 @@ def torch_run(text: str, setting: dict[str, Any], settings: dict[str, Any], fuse
     characters = Path(text).read_text(encoding="utf-8")
     vocabulary = {character: i for i, character in enumerate(sorted(set(characters)))}
     ids = np.array([vocabulary[character] for character in characters])
-    cut = len(ids) - int(setting["validation_fraction"] * len(ids))
+    cut = int(len(ids) * (1.0 - setting["validation_fraction"]))
     time, batch_size = setting["context_length"], setting["batch_size"]
 
     def batches(part: np.ndarray, order: np.ndarray):
@@ -73,8 +74,9 @@ def torch_run(text: str, setting: dict[str, Any], settings: dict[str, Any], fuse
         least = setting["min_lr"]
         return least + 0.5 * (1.0 + math.cos(math.pi * share)) * (setting["lr"] - least)
 
-    rng, step = np.random.default_rng(settings["seed"]), 0
-    while True:
+    step = 0
+    for epoch in itertools.count():
+        rng = np.random.default_rng([settings["seed"], epoch])  # as npgpt's loader
         for inputs, targets in batches(ids[:cut], rng.permutation((cut - 1) // time)):
             if step % settings["eval_every"] == 0 or step == steps:
                 _tell(step, evaluate())

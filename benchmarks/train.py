@@ -68,7 +68,7 @@ CASES = [
 def train(
     only: Annotated[
         list[str] | None,
-        typer.Option("--case", help="Cases whose name contains this; may be repeated."),
+        typer.Option("--case", help="Cases of this name, or with this in it; may be repeated."),
     ] = None,
     compile: Annotated[bool, typer.Option(help="Also measure torch.compile.")] = True,
     rounds: Annotated[int | None, typer.Option(min=1, help="Instead of each case's own.")] = None,
@@ -89,7 +89,12 @@ def train(
     report.needs_torch()
     compile = compile and not quick
     wanted = only or (["d_model 128 12x64"] if quick else [""])
-    cases = [case for case in CASES if any(part in case.name for part in wanted)]
+    names = {case.name for case in CASES}
+    cases = [
+        case
+        for case in CASES
+        if any(part == case.name or (part in case.name and part not in names) for part in wanted)
+    ]
     cases = cases[:1] if quick else cases
     if not cases:
         raise typer.BadParameter(
@@ -146,8 +151,7 @@ def _measure(case: Case, compile: bool, fused: bool, rounds: int) -> dict[str, A
             raise RuntimeError(f"{case.name}: the sides do not do the same work, losses {losses}.")
         seconds = take_turns(started, rounds, case.repetitions)
         memory = {name: worker.peak_memory() for name, worker in started.items()}
-    sgemm_flops = 2.0 * 1024 * 3072 * 768
-    rates = [sgemm_flops / s for s in seconds.pop("sgemm")]
+    rates = [limits.SGEMM_WORK / s for s in seconds.pop("sgemm")]
     flops = step_flops(case.config, case.batch, case.time)
     eager = seconds["PyTorch eager"]
     return {

@@ -121,7 +121,11 @@ def _digest(result: Any) -> float:
     if hasattr(result, "detach"):
         result = result.detach()
     array = np.asarray(result)
-    return float(array) if array.ndim == 0 else float(np.abs(array).mean(dtype=np.float64))
+    if array.ndim == 0:
+        return float(array)
+    magnitude = np.abs(array).mean(dtype=np.float64)
+    pattern = np.sin(np.arange(array.size)).reshape(array.shape)  # signs and places count too
+    return float(np.abs(array + magnitude * pattern).mean())
 
 
 def _serve(connection, factory: str, arguments: dict[str, Any]) -> None:

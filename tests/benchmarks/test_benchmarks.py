@@ -101,7 +101,10 @@ def test_npgpts_side_of_the_shakespeare_run_alone(tmp_path):
     text.write_text("to be or not to be, that is the question. " * 120)
     arguments = ["shakespeare", str(text), "--no-torch", "--quick", "--out", str(tmp_path / "out")]
     result = subprocess.run(
-        [sys.executable, "-m", "benchmarks", *arguments], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "benchmarks", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert result.returncode == 0, result.stderr
     saved = json.loads((tmp_path / "out" / "shakespeare.json").read_text())

@@ -29,12 +29,11 @@ from npgpt.ops.workspace import empty
 # one by one, and the rest would be all of a short row.
 STRIP = 64
 BLOCK_ROWS = 64
-BLOCK_NUMBERS = 65536  # scores of one block: at float32 a quarter of a common level-2 cache
 
 
 def _block_rows(time):
     # short sequences in two blocks at least: half the scores above the diagonal are not computed
-    return max(1, min(BLOCK_ROWS, (time + 1) // 2, BLOCK_NUMBERS // time))
+    return min(BLOCK_ROWS, (time + 1) // 2)
 
 
 @inline_kernel()
