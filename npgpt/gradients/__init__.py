@@ -1,14 +1,38 @@
 """The gradient laboratory: prove a backward pass, and look inside it."""
 
+from npgpt.gradients.attribution import (
+    direct_logit_attribution,
+    gradient_times_input,
+    integrated_gradients,
+)
+from npgpt.gradients.curvature import (
+    GaussNewton,
+    Hessian,
+    flat_weights,
+    loss_along,
+    set_flat_weights,
+)
 from npgpt.gradients.gradcheck import gradcheck
+from npgpt.gradients.record import Recorded, Tape, record
 from npgpt.gradients.report import ArrayCheck, GradcheckError, GradcheckReport
 from npgpt.gradients.suite import SUITE, check_suite
 
 __all__ = [
     "SUITE",
     "ArrayCheck",
+    "GaussNewton",
     "GradcheckError",
     "GradcheckReport",
+    "Hessian",
+    "Recorded",
+    "Tape",
     "check_suite",
+    "direct_logit_attribution",
+    "flat_weights",
     "gradcheck",
+    "gradient_times_input",
+    "integrated_gradients",
+    "loss_along",
+    "record",
+    "set_flat_weights",
 ]

@@ -175,7 +175,7 @@ class _CheckedLayer:
 
     def __init__(self, layer, inputs):
         self.name = type(layer).__name__
-        self._layer = _unsaved_copy(layer).astype(np.float64)
+        self._layer = unsaved_copy(layer).astype(np.float64)
         self._complex_layer = None
         self._inputs = [_as_float64(x) for x in inputs]
         self._input_names = [
@@ -194,7 +194,7 @@ class _CheckedLayer:
         if not complex_step:
             return self._layer
         if self._complex_layer is None:
-            self._complex_layer = _unsaved_copy(self._layer).astype(np.complex128)
+            self._complex_layer = unsaved_copy(self._layer).astype(np.complex128)
         return self._complex_layer
 
     def forward(self, arrays, complex_step=False):
@@ -231,7 +231,7 @@ def _by_name(names, gradients, what):
     return dict(zip(names, gradients, strict=True))
 
 
-def _unsaved_copy(layer):
+def unsaved_copy(layer):
     """Copy a layer without what its forward passes saved and without listeners."""
     memo: dict[int, Any] = {}
     for inner in layer.layers():

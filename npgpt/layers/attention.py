@@ -41,6 +41,8 @@ class MultiHeadAttention(Layer):
     them: otherwise one fused operation goes from q, k, v to the context.
     """
 
+    TAPS = ("q", "k", "v", "scores", "weights", "context", "output")
+
     def __init__(
         self,
         d_model,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+
+from npgpt.layers.listeners import Change, Edit, Listener
 
 if TYPE_CHECKING:
     from npgpt.layers.flat import FlatParameters
@@ -97,19 +99,6 @@ class Parameter:
         return f"Parameter({self.name!r}, shape={self.shape}, dtype={self.value.dtype})"
 
 
-class Listener(Protocol):
-    """Sees, and may replace, what layers tap. `npgpt.gradients` builds on it."""
-
-    def wants(self, name: str) -> bool:
-        """Tell whether the array of this dotted name is of interest."""
-
-    def forward(self, name: str, array: np.ndarray) -> np.ndarray:
-        """Take an intermediate array on the way forward; return what the layer goes on with."""
-
-    def backward(self, name: str, array: np.ndarray) -> np.ndarray:
-        """Take an intermediate gradient on the way back; return what the layer goes on with."""
-
-
 class Layer:
     """Base of all layers.
 
@@ -122,7 +111,14 @@ class Layer:
     - ``backward`` takes the gradient of the last forward's output, *adds* to each parameter's
       ``.grad``, and returns the gradient of forward's input (None for token ids). It changes
       neither ``dy`` nor what was saved, so it can be called again.
+
+    Attributes
+    ----------
+    TAPS : tuple of str
+        Names of the intermediate arrays that the layer taps, in the order of the forward pass.
     """
+
+    TAPS: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self) -> None:
         self.name = ""  # dotted path inside the model that holds the layer
@@ -260,6 +256,51 @@ class Layer:
         if self.listener is None:
             return array
         return self.listener.backward(self._tap_name(name), array)
+
+    def tap_names(self) -> Iterator[str]:
+        """Yield the dotted name of every tap in this layer and all inside it."""
+        for layer in self.layers():
+            for tap in layer.TAPS:
+                yield layer._tap_name(tap)
+
+    def edit(
+        self, name: str, forward: Change | None = None, backward: Change | None = None
+    ) -> Edit:
+        """Change an activation, or a gradient, inside a ``with`` block.
+
+        Parameters
+        ----------
+        name : str
+            Of a tap, as `tap_names` lists them; ``*`` stands for any characters.
+        forward : function, optional
+            From the activation to what the model goes on with, of the same shape. Backward still
+            differentiates the layers as they are: what reaches the name on the way back is the
+            gradient of the changed activation.
+        backward : function, optional
+            From the gradient of that activation to what goes on back.
+
+        Returns
+        -------
+        Edit
+            A context manager, which undoes itself whatever happens in the block.
+
+        Raises
+        ------
+        ValueError
+            If nothing has that name, or a function changes the shape.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import npgpt
+        >>> model = npgpt.GPT(npgpt.GPTConfig(7, 4, n_layers=2, n_heads=1, d_model=4))
+        >>> ids = np.array([[1, 2, 3]])
+        >>> with model.edit("blocks.1.attention.output", forward=np.zeros_like):
+        ...     ablated = model.forward(ids)
+        >>> np.array_equal(ablated, model.forward(ids))
+        False
+        """
+        return Edit(self, name, forward, backward)
 
     def is_listened_to(self, *names: str) -> bool:
         """Tell whether somebody wants one of these taps, so that a fused op must be taken apart."""

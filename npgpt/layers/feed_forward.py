@@ -30,6 +30,8 @@ class FeedForward(Layer):
     Taps: ``hidden`` (before the GELU), ``activation`` (after it), ``output``.
     """
 
+    TAPS = ("hidden", "activation", "output")
+
     def __init__(
         self,
         d_model,

@@ -24,7 +24,13 @@ class LayerNorm(Layer):
     ----------
     gamma : Parameter, shape (d_model,), starting at 1
     beta : Parameter, shape (d_model,), starting at 0, or None
+
+    Notes
+    -----
+    Tap: ``output``.
     """
+
+    TAPS = ("output",)
 
     def __init__(self, d_model, eps=1e-5, bias=True, dtype=np.float32):
         super().__init__()
@@ -38,7 +44,7 @@ class LayerNorm(Layer):
         beta = self.beta.value if self.beta else None
         y, mean, rstd = ops.layer_norm_forward(x, self.gamma.value, beta, self.eps)
         self.saved = x, mean, rstd
-        return y
+        return self.tap("output", y)
 
     def backward(self, dy, dshortcut=None):
         """Add to the gradients of gamma and beta; return that of ``x``, (..., d_model).
@@ -47,6 +53,7 @@ class LayerNorm(Layer):
         """
         x, mean, rstd = self._recall()
         self._check_dy(dy, x.shape)
+        dy = self.tap_grad("output", dy)
         dbeta = self.beta.grad if self.beta else None
         gamma = self.gamma
         return ops.layer_norm_backward(dy, x, mean, rstd, gamma.value, gamma.grad, dbeta, dshortcut)

@@ -24,6 +24,8 @@ class OutputHead(Layer):
     weight : Parameter, shape (vocab_size, d_model)
     """
 
+    TAPS = ("logits",)
+
     def __init__(self, d_model, vocab_size, tied_to=None, rng=None, dtype=np.float32):
         super().__init__()
         if tied_to is not None and tied_to.shape != (vocab_size, d_model):

@@ -36,6 +36,8 @@ class TransformerBlock(Layer):
     Taps: ``residual_middle`` (between the two halves), ``residual`` (the output).
     """
 
+    TAPS = ("residual_middle", "residual")
+
     def __init__(
         self,
         d_model,

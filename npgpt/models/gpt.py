@@ -60,6 +60,8 @@ class GPT(Layer):
     (11, 4)
     """
 
+    TAPS = ("embeddings",)
+
     def __init__(self, config: GPTConfig, seed: int = 0, dtype=np.float32, recompute: bool = False):
         super().__init__()
         self.config, self.seed, self.dtype = config, seed, np.dtype(dtype)

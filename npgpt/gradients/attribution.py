@@ -1,0 +1,238 @@
+"""Which part of the input, or of the model, a logit comes from."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from npgpt.gradients.record import record
+from npgpt.models import GPT
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenAttribution:
+    """How much each input token contributes to one logit.
+
+    Attributes
+    ----------
+    values : ndarray, shape (time,)
+    logit : float
+        The logit that is explained.
+    baseline_logit : float or None
+        The logit at the baseline, where there is one; ``values`` then sum to the difference.
+    """
+
+    values: np.ndarray
+    logit: float
+    baseline_logit: float | None = None
+
+    @property
+    def gap(self) -> float:
+        """How far the sum is from the difference of logits: the error of the integral."""
+        if self.baseline_logit is None:
+            raise ValueError("TokenAttribution: without a baseline there is no sum to compare.")
+        return float(self.values.sum() - (self.logit - self.baseline_logit))
+
+
+@dataclasses.dataclass(frozen=True)
+class LogitParts:
+    """A logit as a sum of what each part of the model writes to the residual stream.
+
+    Attributes
+    ----------
+    names : list of str
+        ``embeddings``; ``blocks.N.attention.head.M`` and ``blocks.N.attention.bias``;
+        ``blocks.N.feed_forward``; ``final_norm.beta``.
+    values : ndarray, shape (len(names),)
+    logit : float
+        Their sum, to rounding.
+    """
+
+    names: list[str]
+    values: np.ndarray
+    logit: float
+
+    def __str__(self) -> str:
+        width = max(map(len, self.names))
+        order = np.argsort(-np.abs(self.values))
+        lines = [f"{self.names[i]:<{width}}  {self.values[i]:+.4f}" for i in order]
+        return "\n".join([*lines, f"{'logit':<{width}}  {self.logit:+.4f}"])
+
+
+def gradient_times_input(
+    model: GPT, token_ids, position: int = -1, token: int | None = None
+) -> TokenAttribution:
+    """Attribute a logit to tokens by ``sum of embedding * d logit / d embedding``.
+
+    Parameters
+    ----------
+    model : GPT
+        Run in evaluation mode; its gradients are left as they are.
+    token_ids : ndarray of int, shape (time,)
+    position : int
+        Where the prediction is made; negative counts from the end.
+    token : int, optional
+        Whose logit; the likeliest one's by default.
+
+    Returns
+    -------
+    TokenAttribution
+
+    Notes
+    -----
+    First order only (Simonyan, Vedaldi and Zisserman 2014, arXiv 1312.6034, section 3): what a large
+    change of the embedding would do may differ; `integrated_gradients` follows it.
+    """
+    ids = _one_sequence(token_ids)
+    position = _index("position", position, ids.shape[1])
+    with _Untouched(model), record(model, "embeddings") as tape:
+        logits = model.forward(ids)
+        token = _token(logits[0, position], token)
+        _backward_from_logit(model, logits.shape, position, token)
+        embeddings = tape["embeddings"]
+    values = np.sum(embeddings.value * embeddings.grad, axis=-1)[0]
+    return TokenAttribution(values, float(logits[0, position, token]))
+
+
+def integrated_gradients(
+    model: GPT,
+    token_ids,
+    position: int = -1,
+    token: int | None = None,
+    steps: int = 64,
+    baseline: np.ndarray | None = None,
+) -> TokenAttribution:
+    """Attribute a logit to tokens by the gradients on the way from a baseline to the embeddings.
+
+    ``values = sum over features of (x - x0) * integral of d logit / dx (x0 + a (x - x0)) da``, a
+    from 0 to 1 (Sundararajan, Taly and Yan 2017, arXiv 1703.01365, eq. 1). The values sum to the
+    difference of the logits (completeness), up to the error of the integral, which `gap` tells.
+
+    Parameters
+    ----------
+    model, token_ids, position, token
+        As for `gradient_times_input`.
+    steps : int
+        Points of the Gauss-Legendre rule; all are one batch.
+    baseline : ndarray, shape (time, d_model), optional
+        Embeddings to start from; zeros by default.
+
+    Returns
+    -------
+    TokenAttribution
+    """
+    if steps < 1:
+        raise ValueError(f"integrated_gradients: steps must be at least 1, got {steps}.")
+    ids = _one_sequence(token_ids)
+    time = ids.shape[1]
+    position = _index("position", position, time)
+    start = np.zeros((time, model.config.d_model)) if baseline is None else np.asarray(baseline)
+    if start.shape != (time, model.config.d_model):
+        raise ValueError(
+            f"integrated_gradients: baseline must have shape {(time, model.config.d_model)}, "
+            f"got {start.shape}."
+        )
+    nodes, weights = np.polynomial.legendre.leggauss(steps)
+    places = np.concatenate([0.5 * (nodes + 1.0), [0.0, 1.0]])[:, None, None]  # and both ends
+    batch = np.repeat(ids, len(places), axis=0)
+    with _Untouched(model):
+        with record(model, "embeddings") as tape:
+            token = _token(model.forward(ids)[0, position], token)
+            change = tape["embeddings"].value[0] - start
+        with (
+            model.edit("embeddings", forward=lambda x: start + places * change),
+            record(model, "embeddings") as tape,
+        ):
+            logits = model.forward(batch)
+            _backward_from_logit(model, logits.shape, position, token)
+            grads = tape["embeddings"].grad[:steps]
+    mean = np.einsum("s,std->td", 0.5 * weights, grads)
+    begin, end = (float(logit) for logit in logits[-2:, position, token])
+    return TokenAttribution(np.sum(change * mean, axis=-1), end, begin)
+
+
+def direct_logit_attribution(
+    model: GPT, token_ids, position: int = -1, token: int | None = None
+) -> LogitParts:
+    """Split a logit into what the embeddings, every head and every feed-forward layer wrote.
+
+    The residual stream is a sum, and with the final norm's mean and standard deviation held at
+    their values the rest of the way is linear, so the logit is a sum too (Elhage et al. 2021, "A
+    Mathematical Framework for Transformer Circuits").
+
+    Parameters
+    ----------
+    model, token_ids, position, token
+        As for `gradient_times_input`.
+
+    Returns
+    -------
+    LogitParts
+        ``print`` shows the parts, the largest first.
+    """
+    ids = _one_sequence(token_ids)
+    position = _index("position", position, ids.shape[1])
+    with _Untouched(model), record(model) as tape:
+        logits = model.forward(ids)
+        token = _token(logits[0, position], token)
+        _, _, rstd = model.final_norm.saved
+    names, writes = ["embeddings"], [tape["embeddings"].value[0, position]]
+    for i, block in enumerate(model.blocks):
+        name, projection = f"blocks.{i}.attention", block.attention.projection
+        heads = tape[f"{name}.context"].value[0, :, position]  # (heads, head_size)
+        columns = np.split(projection.weight.value, len(heads), axis=1)
+        names += [f"{name}.head.{h}" for h in range(len(heads))]
+        writes += [weight @ head for weight, head in zip(columns, heads, strict=True)]
+        if projection.bias is not None:
+            names.append(f"{name}.bias")
+            writes.append(projection.bias.value)
+        names.append(f"blocks.{i}.feed_forward")
+        writes.append(tape[f"blocks.{i}.feed_forward.output"].value[0, position])
+    centred = np.stack([write - write.mean() for write in writes])
+    row = model.head.weight.value[token]
+    values = centred @ (model.final_norm.gamma.value * row) * rstd[0, position]
+    if model.final_norm.beta is not None:
+        names.append("final_norm.beta")
+        values = np.append(values, model.final_norm.beta.value @ row)
+    return LogitParts(names, values, float(logits[0, position, token]))
+
+
+class _Untouched:
+    """Run a model in evaluation mode, and give it back with the mode and gradients it had."""
+
+    def __init__(self, model: GPT):
+        self._model = model
+
+    def __enter__(self):
+        self._training = self._model.training
+        self._grads = [parameter.grad.copy() for parameter in self._model.parameters()]
+        self._model.eval()
+
+    def __exit__(self, *exc_info):
+        self._model.train(self._training)
+        for parameter, grad in zip(self._model.parameters(), self._grads, strict=True):
+            parameter.grad[...] = grad
+
+
+def _backward_from_logit(model, shape, position, token):
+    dlogits = np.zeros(shape, model.dtype)
+    dlogits[:, position, token] = 1.0
+    model.backward_from_logits(dlogits)
+
+
+def _one_sequence(token_ids) -> np.ndarray:
+    ids = np.asarray(token_ids)
+    if ids.ndim != 1 or not ids.size:
+        raise ValueError(f"attribution: token ids must have shape (time,), got {ids.shape}.")
+    return ids[None]
+
+
+def _index(what: str, index: int, size: int) -> int:
+    if not -size <= index < size:
+        raise ValueError(f"attribution: {what} {index} is outside 0 to {size - 1}.")
+    return index % size
+
+
+def _token(logits: np.ndarray, token: int | None) -> int:
+    return int(np.argmax(logits)) if token is None else _index("token", token, len(logits))

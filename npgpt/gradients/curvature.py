@@ -1,0 +1,201 @@
+"""The second derivative: products with the Hessian and the Gauss-Newton matrix, eigenvalues."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from npgpt import ops
+from npgpt.gradients.gradcheck import COMPLEX_STEP, unsaved_copy
+from npgpt.models import GPT
+from npgpt.ops import reference
+
+
+class _Curvature:
+    """A symmetric matrix of the loss, (num_parameters, num_parameters), known by its products.
+
+    Vectors are flat: the parameters in the order of ``model.parameters()``, one after another.
+    """
+
+    def __init__(self, model: GPT, token_ids, targets):
+        self._model = unsaved_copy(model).eval().astype(np.float64)
+        self._complex = unsaved_copy(self._model).astype(np.complex128)
+        self._token_ids, self._targets = np.asarray(token_ids), np.asarray(targets)
+        size = self._model.num_parameters()
+        self.shape, self.dtype = (size, size), np.dtype(np.float64)
+
+    def __matmul__(self, vector) -> np.ndarray:
+        """Multiply a vector, (num_parameters,), or each column of a matrix."""
+        vector = np.asarray(vector, np.float64)
+        if vector.ndim == 2 and vector.shape[0] == self.shape[0]:
+            return np.stack([self.matvec(column) for column in vector.T], axis=1)
+        return self.matvec(vector)
+
+    def matvec(self, vector) -> np.ndarray:
+        """Multiply a vector, (num_parameters,)."""
+        raise TypeError(f"{type(self).__name__} defines no product.")
+
+    def eigenvalues(self, k: int = 1, which: str = "LA", seed: int = 0) -> np.ndarray:
+        """Find eigenvalues by Lanczos' method, with about 10 to 100 products each.
+
+        Parameters
+        ----------
+        k : int
+            How many.
+        which : {"LA", "SA", "LM"}
+            The largest, the smallest, or those of largest magnitude.
+        seed : int
+            Of the vector that the method starts from.
+
+        Returns
+        -------
+        ndarray, shape (k,)
+            In ascending order.
+
+        Raises
+        ------
+        ModuleNotFoundError
+            If SciPy is not installed.
+        """
+        try:
+            from scipy.sparse.linalg import LinearOperator, eigsh
+        except ModuleNotFoundError:
+            raise ModuleNotFoundError(
+                "eigenvalues needs SciPy: pip install 'npgpt[lab]' brings it."
+            ) from None
+        operator = LinearOperator(self.shape, matvec=self.matvec, dtype=self.dtype)
+        start = np.random.default_rng(seed).standard_normal(self.shape[0])
+        return np.sort(eigsh(operator, k, which=which, v0=start, return_eigenvectors=False))
+
+    def _step_to(self, vector) -> GPT:
+        """Move the complex model's weights by ``i h vector``."""
+        vector = np.asarray(vector, np.float64)
+        if vector.shape != self.shape[:1]:
+            raise ValueError(
+                f"{type(self).__name__}: a vector must have shape {self.shape[:1]}, one number a "
+                f"parameter, got {vector.shape}."
+            )
+        begin = 0
+        pairs = zip(self._complex.parameters(), self._model.parameters(), strict=True)
+        for moved, parameter in pairs:
+            part = vector[begin : begin + parameter.size].reshape(parameter.shape)
+            moved.value[...] = parameter.value + 1j * COMPLEX_STEP * part
+            begin += parameter.size
+        return self._complex
+
+
+class Hessian(_Curvature):
+    """Second derivatives of a model's loss by its parameters, ``H = d^2 L / d theta^2``.
+
+    A product is exact to rounding: backward, which is ordinary code, runs once with the weights at
+    ``theta + i h v``, and ``H v = Im(gradient) / h`` (Squire and Trapp 1998, SIAM Review 40(1),
+    with the gradient in place of the function). It costs about 3 training steps of the reference
+    operations in complex numbers; the matrix never exists.
+
+    Parameters
+    ----------
+    model : GPT
+        Copied, in float64, without dropout.
+    token_ids, targets : ndarray of int, shape (batch, time)
+
+    Attributes
+    ----------
+    shape : (int, int)
+
+    Examples
+    --------
+    >>> import npgpt
+    >>> model = npgpt.GPT(npgpt.GPTConfig(5, 4, n_layers=1, n_heads=1, d_model=4))
+    >>> ids = np.array([[1, 2, 3, 4]])
+    >>> hessian = Hessian(model, ids, ids)
+    >>> v, w = np.random.default_rng(0).standard_normal((2, hessian.shape[0]))
+    >>> bool(np.isclose(w @ (hessian @ v), v @ (hessian @ w)))
+    True
+    """
+
+    def matvec(self, vector) -> np.ndarray:
+        """Multiply a vector, (num_parameters,)."""
+        model = self._step_to(vector)
+        model.zero_grad()
+        with ops.use("reference"):
+            model.loss(self._token_ids, self._targets)
+            model.backward()
+        gradient = np.concatenate([parameter.grad.ravel() for parameter in model.parameters()])
+        return gradient.imag / COMPLEX_STEP
+
+
+class GaussNewton(_Curvature):
+    """The Gauss-Newton matrix ``G = J^T H_L J``: the Hessian without the model's own curvature.
+
+    ``J`` is the derivative of the logits by the parameters, ``H_L = (diag(p) - p p^T) / n`` that of
+    the loss by the logits, with ``p`` the probabilities and ``n`` the targets that count. For
+    cross-entropy it is the Fisher matrix of the model's own predictions, and never has a negative
+    eigenvalue (Martens 2020, JMLR 21(146), section 9).
+
+    Parameters
+    ----------
+    model, token_ids, targets
+        As for `Hessian`.
+    """
+
+    def matvec(self, vector) -> np.ndarray:
+        """Multiply a vector, (num_parameters,)."""
+        model, moved = self._model, self._step_to(vector)
+        with ops.use("reference"):
+            dlogits = moved.forward(self._token_ids).imag / COMPLEX_STEP  # J v
+            p = reference.softmax_forward(model.forward(self._token_ids))
+            counts = self._targets != model.cross_entropy.ignore_index
+            dlogits = p * (dlogits - np.sum(p * dlogits, axis=-1, keepdims=True))
+            dlogits *= counts[..., None] / counts.sum()  # H_L J v
+            model.zero_grad()
+            model.backward_from_logits(dlogits)
+        return np.concatenate([parameter.grad.ravel() for parameter in model.parameters()])
+
+
+def loss_along(
+    model: GPT,
+    token_ids,
+    targets,
+    directions: Sequence[np.ndarray],
+    steps: np.ndarray,
+) -> np.ndarray:
+    """Compute the loss on a line, or in a plane, through the model's weights.
+
+    Parameters
+    ----------
+    model : GPT
+        Left as it is. For the line between two checkpoints, take the first one's model, and the
+        difference of their weights as the direction.
+    token_ids, targets : ndarray of int, shape (batch, time)
+    directions : sequence of 1 or 2 ndarrays, shape (num_parameters,)
+    steps : ndarray, shape (n,)
+        Multiples of each direction.
+
+    Returns
+    -------
+    ndarray, shape (n,) or (n, n)
+    """
+    if len(directions) not in (1, 2):
+        raise ValueError(f"loss_along: give 1 or 2 directions, got {len(directions)}.")
+    moved = unsaved_copy(model).eval()
+    start = flat_weights(model)
+    losses = np.empty((len(steps),) * len(directions))
+    for index in np.ndindex(losses.shape):
+        offset = sum(steps[i] * np.asarray(d) for i, d in zip(index, directions, strict=True))
+        set_flat_weights(moved, start + offset)
+        losses[index] = moved.evaluation_loss(token_ids, targets)
+    return losses
+
+
+def flat_weights(model: GPT) -> np.ndarray:
+    """Return all parameters one after another, (num_parameters,), as float64."""
+    return np.concatenate([p.value.ravel() for p in model.parameters()]).astype(np.float64)
+
+
+def set_flat_weights(model: GPT, weights: np.ndarray) -> None:
+    """Write what `flat_weights` returned into a model."""
+    begin = 0
+    for parameter in model.parameters():
+        parameter.value[...] = weights[begin : begin + parameter.size].reshape(parameter.shape)
+        begin += parameter.size

@@ -1,0 +1,145 @@
+"""Keep every activation and every gradient of a forward and a backward pass."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from npgpt.layers import Layer
+from npgpt.layers.listeners import Listening, matching_names
+
+MAX_BYTES = 1 << 30
+
+
+@dataclasses.dataclass
+class Recorded:
+    """What passed under one name.
+
+    Attributes
+    ----------
+    value : ndarray or None
+        The activation of the last forward pass.
+    grad : ndarray or None
+        The gradient that reached it in the last backward pass.
+    """
+
+    value: np.ndarray | None = None
+    grad: np.ndarray | None = None
+
+
+class Tape(Listening, Mapping[str, Recorded]):
+    """Activations and gradients by dotted name, in the order of the forward pass.
+
+    ``tape["blocks.0.attention.weights"].grad``; of several passes the last one stays. The arrays
+    are read-only: they are the model's own, not copies.
+
+    Attributes
+    ----------
+    num_bytes : int
+        Memory that the arrays take.
+    """
+
+    def __init__(self, model: Layer, names: str = "*", max_bytes: int = MAX_BYTES):
+        super().__init__(model)
+        self._wanted = set(matching_names(model, names, "record"))
+        self._recorded: dict[str, Recorded] = {}
+        self._max_bytes = max_bytes
+        self.num_bytes = 0
+
+    # --- as a listener ------------------------------------------------------------------------
+
+    def wants(self, name: str) -> bool:
+        """Tell whether this name is recorded."""
+        return name in self._wanted
+
+    def forward(self, name: str, array: np.ndarray) -> np.ndarray:
+        """Keep an activation."""
+        recorded = self._recorded.setdefault(name, Recorded())
+        recorded.value = self._keep(array, recorded.value)
+        recorded.grad = self._keep(None, recorded.grad)  # of an earlier pass
+        return array
+
+    def backward(self, name: str, array: np.ndarray) -> np.ndarray:
+        """Keep a gradient."""
+        recorded = self._recorded.setdefault(name, Recorded())
+        recorded.grad = self._keep(array, recorded.grad)
+        return array
+
+    def _keep(self, array: np.ndarray | None, before: np.ndarray | None) -> np.ndarray | None:
+        added = (0 if array is None else array.nbytes) - (0 if before is None else before.nbytes)
+        if self.num_bytes + added > self._max_bytes:
+            raise ValueError(
+                f"record: more than {self._max_bytes / 1e6:,.0f} MB of arrays would be kept; "
+                "record fewer names, a smaller batch, or raise max_bytes."
+            )
+        self.num_bytes += added
+        if array is None:
+            return None
+        view = array.view()
+        view.flags.writeable = False
+        return view
+
+    # --- as a mapping -------------------------------------------------------------------------
+
+    def __getitem__(self, name: str) -> Recorded:
+        try:
+            return self._recorded[name]
+        except KeyError:
+            known = ", ".join(list(self._recorded)[:8]) or "nothing yet"
+            raise KeyError(f"nothing was recorded under {name!r}; there is {known}") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._recorded)
+
+    def __len__(self) -> int:
+        return len(self._recorded)
+
+    def __repr__(self) -> str:
+        return f"<Tape of {len(self)} names, {self.num_bytes / 1e6:,.1f} MB>"
+
+
+def record(model: Layer, names: str = "*", max_bytes: int = MAX_BYTES) -> Tape:
+    """Record a model's activations, and the gradients that reach them, inside a ``with`` block.
+
+    Parameters
+    ----------
+    model : Layer
+    names : str
+        A name or a pattern with ``*``, such as ``"blocks.*.attention.weights"``;
+        ``model.tap_names()`` lists all.
+    max_bytes : int
+        Most memory that the recorded arrays may take.
+
+    Returns
+    -------
+    Tape
+        A mapping from names to `Recorded`, which stays readable after the block.
+
+    Raises
+    ------
+    ValueError
+        If nothing matches ``names``, or ``max_bytes`` would be exceeded.
+
+    Notes
+    -----
+    Attention's scores and weights exist only while somebody wants them: the layer then takes the
+    reference's steps, and the results agree with the fused operation's to rounding. So does the
+    feed-forward layer for ``hidden``, and the loss for ``logits``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import npgpt
+    >>> model = npgpt.GPT(npgpt.GPTConfig(7, 4, n_layers=1, n_heads=1, d_model=4))
+    >>> ids = np.array([[1, 2, 3]])
+    >>> with npgpt.gradients.record(model, "blocks.0.attention.*") as tape:
+    ...     loss = model.loss(ids, ids)
+    ...     model.backward()
+    >>> list(tape)[:4]
+    ['blocks.0.attention.q', 'blocks.0.attention.k', 'blocks.0.attention.v', 'blocks.0.attention.scores']
+    >>> tape["blocks.0.attention.weights"].grad.shape
+    (1, 1, 3, 3)
+    """  # noqa: E501
+    return Tape(model, names, max_bytes)

@@ -1,0 +1,173 @@
+"""Recording and editing what happens inside a model."""
+
+import numpy as np
+import pytest
+
+import npgpt
+from npgpt.gradients import record
+from tests.models.tiny import CONFIGS, batch_for, shaken_model
+
+
+@pytest.fixture
+def model():
+    return shaken_model(CONFIGS["tied"])
+
+
+def step(model):
+    """One forward and backward pass; the loss and the gradients."""
+    model.zero_grad()
+    loss = model.loss(*batch_for(model.config))
+    model.backward()
+    return loss, [parameter.grad.copy() for parameter in model.parameters()]
+
+
+def test_every_name_that_is_declared_passes_both_ways_and_no_other(model):
+    with record(model) as tape:
+        step(model)
+    assert set(tape) == set(model.tap_names())
+    assert all(recorded.value.shape == recorded.grad.shape for recorded in tape.values())
+
+
+def test_a_pattern_chooses_what_is_recorded(model):
+    with record(model, "blocks.*.attention.weights") as tape:
+        step(model)
+    assert list(tape) == ["blocks.0.attention.weights", "blocks.1.attention.weights"]
+
+
+def test_recording_changes_results_by_rounding_only_and_ends_with_the_block(model, backend):
+    before = step(model)
+    with record(model):
+        during = step(model)
+    after = step(model)
+    assert during[0] == pytest.approx(before[0], rel=1e-12)
+    for a, b in zip(during[1], before[1], strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-12)
+    assert after[0] == before[0]
+    assert all(layer.listener is None for layer in model.layers())
+
+
+def test_what_was_recorded_stays_and_cannot_be_written(model):
+    with record(model) as tape:
+        step(model)
+    kept = tape["blocks.0.residual"].value.copy()
+    step(model)
+    np.testing.assert_array_equal(tape["blocks.0.residual"].value, kept)
+    with pytest.raises(ValueError, match="read-only"):
+        tape["blocks.0.residual"].value[...] = 0
+
+
+def test_a_gradient_of_an_earlier_pass_does_not_stand_beside_a_new_activation(model):
+    with record(model) as tape:
+        step(model)
+        model.loss(*batch_for(model.config))
+    assert tape["head.logits"].grad is None
+
+
+def test_more_memory_than_allowed_is_refused(model):
+    with pytest.raises(ValueError, match="record fewer names"), record(model, max_bytes=5000):
+        step(model)
+    assert model.listener is None
+
+
+def test_an_unknown_name_is_refused_with_those_that_are_near(model):
+    with pytest.raises(ValueError, match=r"'blocks\.7\.attention\.q'.*blocks\.0\.attention\.q"):
+        record(model, "blocks.7.attention.q")
+    with record(model, "head.logits") as tape:
+        step(model)
+    with pytest.raises(KeyError, match=r"nothing was recorded under 'x'; there is head\.logits"):
+        tape["x"]
+
+
+# --- edits -----------------------------------------------------------------------------------
+
+
+def test_an_ablated_branch_is_the_model_without_it(model):
+    inputs, _ = batch_for(model.config)
+    with model.edit("blocks.1.feed_forward.output", forward=np.zeros_like):
+        ablated = model.forward(inputs)
+    for parameter in model.blocks[1].feed_forward.down.parameters():
+        parameter.value[...] = 0
+    np.testing.assert_array_equal(ablated, model.forward(inputs))
+
+
+def test_an_activation_is_patched_from_another_run(model):
+    inputs, _ = batch_for(model.config, seed=0)
+    others, _ = batch_for(model.config, seed=1)
+    with record(model, "blocks.1.residual") as tape:
+        expected = model.forward(others)
+    with model.edit("blocks.1.residual", forward=lambda x: tape["blocks.1.residual"].value):
+        patched = model.forward(inputs)
+    np.testing.assert_array_equal(patched, expected)
+
+
+def test_a_gradient_that_is_stopped_reaches_nothing_below(model):
+    with model.edit("blocks.0.residual", backward=np.zeros_like):
+        step(model)
+        assert all(not p.grad.any() for p in model.blocks[0].parameters())
+        assert all(p.grad.any() for p in model.blocks[1].attention.projection.parameters())
+
+
+def test_a_gradient_that_is_reversed_is_reversed_below(model):
+    _, plain = step(model)
+    with model.edit("blocks.0.residual", backward=np.negative):
+        _, reversed_ = step(model)
+    for parameter, a, b in zip(model.parameters(), plain, reversed_, strict=True):
+        if parameter.name.startswith("blocks.0.attention.qkv"):
+            np.testing.assert_allclose(a, -b, atol=1e-14)
+
+
+def test_edits_follow_one_another_and_a_recording_sees_what_came_before_it(model):
+    name = "blocks.0.attention.output"
+    with (
+        model.edit(name, forward=np.ones_like),
+        model.edit(name, forward=lambda x: 3.0 * x),
+        record(model, name) as tape,
+    ):
+        step(model)
+    assert np.all(tape[name].value == 3.0)
+
+
+def test_an_edit_is_undone_after_an_exception(model):
+    before = step(model)
+
+    def fail(x):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), model.edit("embeddings", forward=fail):
+        step(model)
+    after = step(model)
+    assert after[0] == before[0]
+    assert model.listener is None
+
+
+def test_an_edit_that_ends_before_another_leaves_it_in_place(model):
+    first = model.edit("embeddings", forward=np.zeros_like)
+    second = model.edit("embeddings", forward=np.ones_like)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__()
+    with record(model, "embeddings") as tape:
+        step(model)
+    second.__exit__()
+    assert np.all(tape["embeddings"].value == 1.0)
+    assert model.listener is None
+
+
+def test_an_edit_that_changes_the_shape_is_refused(model):
+    with (
+        pytest.raises(ValueError, match=r"forward of 'embeddings' must return .* got \(3, 8\)"),
+        model.edit("embeddings", forward=lambda x: x[..., 0]),
+    ):
+        step(model)
+
+
+def test_a_recomputing_model_is_recorded_and_edited_alike():
+    config = npgpt.GPTConfig(13, 8, n_layers=2, n_heads=2, d_model=8)
+    results = []
+    for recompute in (False, True):
+        model = npgpt.GPT(config, dtype=np.float64, recompute=recompute)
+        with model.edit("blocks.*.attention.weights", forward=lambda x: 0.5 * x):
+            results.append(step(model))
+    assert results[0][0] == results[1][0]
+    for a, b in zip(results[0][1], results[1][1], strict=True):
+        np.testing.assert_array_equal(a, b)
