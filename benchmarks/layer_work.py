@@ -165,7 +165,8 @@ def torch_layers(d: int, shape: tuple[int, int]) -> Callable[[str], Callable[[],
             optimizer = torch.optim.AdamW([w], lr=1e-6, betas=(0.9, 0.95), fused=True)
             return lambda: optimizer.step() or 0.0
         if kind == "gradient":
-            return lambda: torch.nn.utils.get_total_norm([x])
+            tensors = x.chunk(148)  # as many as GPT-2 124M has parameters
+            return lambda: torch.nn.utils.get_total_norm(tensors)
         if kind == "residual":
             shortcut, branch = x.requires_grad_(both), dy.clone().requires_grad_(both)
             p = P if operation in RANDOM else 0.0

@@ -11,6 +11,7 @@ import typer
 
 from benchmarks import machine as limits
 from benchmarks import report
+from benchmarks.memory import peak_of_steps
 from benchmarks.train import MIDDLE
 from benchmarks.workers import take_turns, workers
 
@@ -29,6 +30,8 @@ def scaling(
     machine = limits.measure(quick)
     report.console.print(str(machine))
     contexts, sizes = (CONTEXTS[:2], SIZES[:2]) if quick else (CONTEXTS, SIZES)
+    # kernels are compiled now if they have to be: that takes memory too
+    peak_of_steps("benchmarks.steps:npgpt_step", {"config": MIDDLE, "batch": 1, "time": 64}, 1)
     by_context, by_size = {}, {}
     for context in contexts:
         config = {**MIDDLE, "context_length": context}

@@ -81,8 +81,8 @@ def gradient_times_input(
 
     Notes
     -----
-    First order only (Simonyan, Vedaldi and Zisserman 2014, arXiv 1312.6034, section 3): what a large
-    change of the embedding would do may differ; `integrated_gradients` follows it.
+    First order only (Simonyan, Vedaldi and Zisserman 2014, arXiv 1312.6034, section 3): what a
+    large change of the embedding would do may differ; `integrated_gradients` follows it.
     """
     ids = _one_sequence(token_ids)
     position = _index("position", position, ids.shape[1])
@@ -116,7 +116,9 @@ def integrated_gradients(
     steps : int
         Points of the Gauss-Legendre rule; all are one batch.
     baseline : ndarray, shape (time, d_model), optional
-        Embeddings to start from; zeros by default.
+        Embeddings to start from; by default the mean of all tokens' at every position. Zeros are a
+        poor choice where layer norms have no biases: the model hardly depends on the length of its
+        embeddings then, jumps at 0, and the integral misses the jump.
 
     Returns
     -------
@@ -127,7 +129,10 @@ def integrated_gradients(
     ids = _one_sequence(token_ids)
     time = ids.shape[1]
     position = _index("position", position, time)
-    start = np.zeros((time, model.config.d_model)) if baseline is None else np.asarray(baseline)
+    if baseline is None:
+        mean_token = model.token_embedding.weight.value.mean(axis=0)
+        baseline = mean_token + model.position_embedding.weight.value[:time]
+    start = np.asarray(baseline)
     if start.shape != (time, model.config.d_model):
         raise ValueError(
             f"integrated_gradients: baseline must have shape {(time, model.config.d_model)}, "

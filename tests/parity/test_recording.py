@@ -34,7 +34,9 @@ def torch_tape(twin, token_ids, targets):
         q, k, v = (part.reshape(heads).transpose(1, 2) for part in block.qkv(normed).chunk(3, -1))
         q, k, v = (keep(f"{name}.attention.{n}", t) for n, t in zip("qkv", (q, k, v), strict=True))
         scores = (q @ k.mT / math.sqrt(heads[-1])).masked_fill(future, -math.inf)
-        weights = keep(f"{name}.attention.weights", keep(f"{name}.attention.scores", scores).softmax(-1))
+        weights = keep(
+            f"{name}.attention.weights", keep(f"{name}.attention.scores", scores).softmax(-1)
+        )
         context = keep(f"{name}.attention.context", weights @ v)
         joined = context.transpose(1, 2).reshape(batch, time, d)
         x = x + keep(f"{name}.attention.output", block.projection(joined))
@@ -42,7 +44,9 @@ def torch_tape(twin, token_ids, targets):
         normed = keep(f"{name}.feed_forward_norm.output", block.norm2(x))
         hidden = keep(f"{name}.feed_forward.hidden", block.up(normed))
         activation = keep(f"{name}.feed_forward.activation", F.gelu(hidden, approximate="tanh"))
-        x = keep(f"{name}.residual", x + keep(f"{name}.feed_forward.output", block.down(activation)))
+        x = keep(
+            f"{name}.residual", x + keep(f"{name}.feed_forward.output", block.down(activation))
+        )
     logits = keep("head.logits", twin.head(keep("final_norm.output", twin.norm(x))))
     F.cross_entropy(logits.flatten(0, 1), targets.flatten()).backward()
     return tape
