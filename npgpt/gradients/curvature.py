@@ -121,8 +121,7 @@ class Hessian(_Curvature):
         with ops.use("reference"):
             model.loss(self._token_ids, self._targets)
             model.backward()
-        gradient = np.concatenate([parameter.grad.ravel() for parameter in model.parameters()])
-        return gradient.imag / COMPLEX_STEP
+        return _flat_grad(model).imag / COMPLEX_STEP
 
 
 class GaussNewton(_Curvature):
@@ -150,7 +149,7 @@ class GaussNewton(_Curvature):
             dlogits *= counts[..., None] / counts.sum()  # H_L J v
             model.zero_grad()
             model.backward_from_logits(dlogits)
-        return np.concatenate([parameter.grad.ravel() for parameter in model.parameters()])
+        return _flat_grad(model)
 
 
 def loss_along(
@@ -186,6 +185,10 @@ def loss_along(
         set_flat_weights(moved, start + offset)
         losses[index] = moved.evaluation_loss(token_ids, targets)
     return losses
+
+
+def _flat_grad(model: GPT) -> np.ndarray:
+    return np.concatenate([parameter.grad.ravel() for parameter in model.parameters()])
 
 
 def flat_weights(model: GPT) -> np.ndarray:
