@@ -9,6 +9,7 @@ from npgpt.cli.evaluate import evaluate_command
 from npgpt.cli.generate import generate_command
 from npgpt.cli.gradcheck import gradcheck_command
 from npgpt.cli.info import info_command
+from npgpt.cli.trace import trace_command
 from npgpt.cli.train import train_command
 
 COMMANDS = {
@@ -17,6 +18,7 @@ COMMANDS = {
     "eval": evaluate_command,
     "info": info_command,
     "gradcheck": gradcheck_command,
+    "trace": trace_command,
 }
 for name, command in COMMANDS.items():
     app.command(name)(command)

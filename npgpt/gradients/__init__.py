@@ -16,6 +16,7 @@ from npgpt.gradients.gradcheck import gradcheck
 from npgpt.gradients.record import Recorded, Tape, record
 from npgpt.gradients.report import ArrayCheck, GradcheckError, GradcheckReport
 from npgpt.gradients.suite import SUITE, check_suite
+from npgpt.gradients.tap_shapes import tap_shapes
 
 __all__ = [
     "SUITE",
@@ -35,4 +36,5 @@ __all__ = [
     "loss_along",
     "record",
     "set_flat_weights",
+    "tap_shapes",
 ]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -91,6 +92,15 @@ def test_gradcheck_prints_a_row_a_layer(folder):
     assert result.returncode == 0
     assert result.stdout.count("passed") == 2
     assert "LayerNorm" in result.stdout
+
+
+def test_trace_lists_names_with_shapes(folder):
+    small, of_run = (npgpt("trace", "--names", *more, cwd=folder) for more in ([], ["--model=run"]))
+    assert re.search(
+        r"^blocks\.1\.attention\.weights +\(batch, 4, time, time\)$", small.stdout, re.M
+    )
+    assert re.search(r"^blocks\.0\.attention\.q +\(batch, 2, time, 8\)$", of_run.stdout, re.M)
+    assert "blocks.1" not in of_run.stdout
 
 
 def test_resuming_a_finished_run_changes_no_weight(folder):
@@ -214,7 +224,7 @@ def test_bad_input_is_one_sentence_and_loses_nothing(folder, case):
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["train"], ["generate"], ["eval"], ["info"], ["gradcheck"]]
+    "command", [[], ["train"], ["generate"], ["eval"], ["info"], ["gradcheck"], ["trace"]]
 )
 def test_help_has_an_example(folder, command):
     result = npgpt(*command, "--help", cwd=folder)
