@@ -6,6 +6,7 @@ at once.
 
 from npgpt.cli.app import app, main
 from npgpt.cli.evaluate import evaluate_command
+from npgpt.cli.flow import flow_command
 from npgpt.cli.generate import generate_command
 from npgpt.cli.gradcheck import gradcheck_command
 from npgpt.cli.info import info_command
@@ -19,6 +20,7 @@ COMMANDS = {
     "info": info_command,
     "gradcheck": gradcheck_command,
     "trace": trace_command,
+    "flow": flow_command,
 }
 for name, command in COMMANDS.items():
     app.command(name)(command)

@@ -116,6 +116,16 @@ def train_command(
             help="Batches of an evaluation; 0 is all.", min=0, rich_help_panel=OPTIMISATION
         ),
     ] = 0,
+    gradient_flow: Annotated[
+        int,
+        typer.Option(
+            help="Measure every N steps how gradients flow, for RUN/gradient_flow.jsonl and .png; "
+            "0 does not.",
+            min=0,
+            metavar="N",
+            rich_help_panel=OPTIMISATION,
+        ),
+    ] = 0,
     seed: Annotated[int, typer.Option(min=0, rich_help_panel=OPTIMISATION)] = 0,
 ) -> None:
     """Train a GPT on a text, from scratch.
@@ -218,12 +228,15 @@ def _introduce(run, trainer) -> None:
 
 
 def _draw(run) -> None:
+    from npgpt.gradients.flow_plot import plot_flow_history
     from npgpt.training.plot import plot_loss
-    from npgpt.training.run import PLOT
+    from npgpt.training.run import FLOW_PLOT, PLOT
 
-    metrics = run.metrics
+    metrics, flows = run.metrics, run.flows
     if metrics:
         plot_loss(metrics, run.folder / PLOT, f"npgpt: {run.folder.name}")
+    if flows:
+        plot_flow_history(flows, run.folder / FLOW_PLOT, f"npgpt: {run.folder.name}")
 
 
 def _conclude(run, state, watch) -> None:

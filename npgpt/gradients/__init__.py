@@ -12,6 +12,7 @@ from npgpt.gradients.curvature import (
     loss_along,
     set_flat_weights,
 )
+from npgpt.gradients.flow import ActivationFlow, Flow, FlowMeter, ParameterFlow, gradient_flow
 from npgpt.gradients.gradcheck import gradcheck
 from npgpt.gradients.record import Recorded, Tape, record
 from npgpt.gradients.report import ArrayCheck, GradcheckError, GradcheckReport
@@ -20,17 +21,22 @@ from npgpt.gradients.tap_shapes import tap_shapes
 
 __all__ = [
     "SUITE",
+    "ActivationFlow",
     "ArrayCheck",
+    "Flow",
+    "FlowMeter",
     "GaussNewton",
     "GradcheckError",
     "GradcheckReport",
     "Hessian",
+    "ParameterFlow",
     "Recorded",
     "Tape",
     "check_suite",
     "direct_logit_attribution",
     "flat_weights",
     "gradcheck",
+    "gradient_flow",
     "gradient_times_input",
     "integrated_gradients",
     "loss_along",

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from npgpt.gradients.record import record
+from npgpt.gradients.untouched import untouched
 from npgpt.models import GPT
 
 
@@ -86,7 +87,7 @@ def gradient_times_input(
     """
     ids = _one_sequence(token_ids)
     position = _index("position", position, ids.shape[1])
-    with _Untouched(model), record(model, "embeddings") as tape:
+    with untouched(model, training=False), record(model, "embeddings") as tape:
         logits = model.forward(ids)
         token = _token(logits[0, position], token)
         _backward_from_logit(model, logits.shape, position, token)
@@ -141,7 +142,7 @@ def integrated_gradients(
     nodes, weights = np.polynomial.legendre.leggauss(steps)
     places = np.concatenate([0.5 * (nodes + 1.0), [0.0, 1.0]])[:, None, None]  # and both ends
     batch = np.repeat(ids, len(places), axis=0)
-    with _Untouched(model):
+    with untouched(model, training=False):
         with record(model, "embeddings") as tape:
             token = _token(model.forward(ids)[0, position], token)
             change = tape["embeddings"].value[0] - start
@@ -178,7 +179,7 @@ def direct_logit_attribution(
     """
     ids = _one_sequence(token_ids)
     position = _index("position", position, ids.shape[1])
-    with _Untouched(model), record(model) as tape:
+    with untouched(model, training=False), record(model) as tape:
         logits = model.forward(ids)
         token = _token(logits[0, position], token)
         _, _, rstd = model.final_norm.saved
@@ -201,23 +202,6 @@ def direct_logit_attribution(
         names.append("final_norm.beta")
         values = np.append(values, model.final_norm.beta.value @ row)
     return LogitParts(names, values, float(logits[0, position, token]))
-
-
-class _Untouched:
-    """Run a model in evaluation mode, and give it back with the mode and gradients it had."""
-
-    def __init__(self, model: GPT):
-        self._model = model
-
-    def __enter__(self):
-        self._training = self._model.training
-        self._grads = [parameter.grad.copy() for parameter in self._model.parameters()]
-        self._model.eval()
-
-    def __exit__(self, *exc_info):
-        self._model.train(self._training)
-        for parameter, grad in zip(self._model.parameters(), self._grads, strict=True):
-            parameter.grad[...] = grad
 
 
 def _backward_from_logit(model, shape, position, token):

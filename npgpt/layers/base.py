@@ -76,6 +76,16 @@ class Parameter:
         """Tell whether the gradient is kept in this very array."""
         return self._grad is array
 
+    def set_grad_aside(self) -> tuple[FlatParameters | None, np.ndarray | None, bool]:
+        """Begin another gradient, in its own array; `restore_grad` takes what this returns."""
+        kept = self.flat, self._grad, self._nothing_added
+        self.flat, self._grad, self._nothing_added = None, None, True
+        return kept
+
+    def restore_grad(self, kept: tuple[FlatParameters | None, np.ndarray | None, bool]) -> None:
+        """Go back to the gradient that `set_grad_aside` left."""
+        self.flat, self._grad, self._nothing_added = kept
+
     def zero_grad(self) -> None:
         """Set the gradient to zero."""
         self._nothing_added = True

@@ -59,6 +59,12 @@ class Callback:
     def on_start(self, trainer: Trainer) -> None:
         """Run before the first step."""
 
+    def on_step_start(self, trainer: Trainer) -> None:
+        """Run before the first forward pass of each optimiser step."""
+
+    def on_gradients(self, trainer: Trainer) -> None:
+        """Run when a step's gradients are whole, before they are clipped and used."""
+
     def on_step(self, trainer: Trainer, metrics: StepMetrics) -> None:
         """Run after each optimiser step."""
 

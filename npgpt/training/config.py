@@ -52,6 +52,8 @@ class TrainingConfig:
         steps by default.
     eval_batches : int
         Most batches an evaluation looks at, spread evenly over the held-out text; 0 means all.
+    gradient_flow : int
+        Steps between measurements of the gradient flow, which change nothing else; 0 means none.
     seed : int
         Of the weights, the order of the batches, dropout, and the samples.
 
@@ -87,6 +89,7 @@ class TrainingConfig:
     clip_norm: float = 1.0
     eval_every: int = None  # type: ignore[assignment]
     eval_batches: int = 0
+    gradient_flow: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -110,7 +113,8 @@ class TrainingConfig:
         for name in ("stride", "batch_size", "grad_accumulation", "steps", "eval_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
-        for name in ("eval_batches", "warmup_steps", "weight_decay", "clip_norm", "seed"):
+        not_negative = ("eval_batches", "warmup_steps", "weight_decay", "clip_norm")
+        for name in (*not_negative, "gradient_flow", "seed"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}.")
         if not 0.0 <= self.min_lr <= self.lr:

@@ -10,9 +10,11 @@ from typing import IO, Any
 from npgpt.files import write_atomically
 from npgpt.training.callbacks import Callback, EvaluationMetrics, StepMetrics
 
+EVALUATION = "evaluation"
 
-class MetricsLog(Callback):
-    """Append every step and evaluation to a file.
+
+class StepLog(Callback):
+    """Append lines of JSON to a file; each has a ``step``.
 
     A run that resumes drops the lines written after the checkpoint it resumes from, so that the
     file tells one story.
@@ -32,18 +34,13 @@ class MetricsLog(Callback):
         kept = [
             line
             for line in read_metrics(self.path)
-            if line["step"] <= (state.step if line["kind"] == "step" else state.evaluated_step)
+            if line["step"] <= (state.evaluated_step if _is_evaluation(line) else state.step)
         ]
         write_atomically(self.path, "".join(json.dumps(line) + "\n" for line in kept).encode())
         self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115  (closed by on_end)
 
-    def on_step(self, trainer, metrics: StepMetrics) -> None:
-        """Write a line."""
-        self._write("step", metrics)
-
     def on_evaluation(self, trainer, metrics: EvaluationMetrics) -> None:
-        """Write a line, and hand all lines to the system before the checkpoint is written."""
-        self._write("evaluation", metrics)
+        """Hand all lines to the system before the checkpoint is written."""
         if self._file:
             self._file.flush()
 
@@ -52,9 +49,27 @@ class MetricsLog(Callback):
         if self._file:
             self._file.close()
 
-    def _write(self, kind: str, metrics: StepMetrics | EvaluationMetrics) -> None:
+    def write(self, line: dict[str, Any]) -> None:
+        """Append one line."""
         assert self._file is not None
-        self._file.write(json.dumps({"kind": kind, **dataclasses.asdict(metrics)}) + "\n")
+        self._file.write(json.dumps(line) + "\n")
+
+
+class MetricsLog(StepLog):
+    """Append every step and evaluation to ``metrics.jsonl``."""
+
+    def on_step(self, trainer, metrics: StepMetrics) -> None:
+        """Write a line."""
+        self.write({"kind": "step", **dataclasses.asdict(metrics)})
+
+    def on_evaluation(self, trainer, metrics: EvaluationMetrics) -> None:
+        """Write a line, and hand all lines to the system."""
+        self.write({"kind": EVALUATION, **dataclasses.asdict(metrics)})
+        super().on_evaluation(trainer, metrics)
+
+
+def _is_evaluation(line: dict[str, Any]) -> bool:
+    return line.get("kind") == EVALUATION
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -21,17 +21,20 @@ from npgpt.data import (
     split_corpus,
 )
 from npgpt.files import write_atomically
+from npgpt.gradients import Flow
 from npgpt.models import GPT
 from npgpt.optim import AdamW, WarmupCosine
 from npgpt.tokenizers import BPETokenizer, CharTokenizer, Tokenizer
 from npgpt.training.callbacks import Callback
 from npgpt.training.checkpoints import load_checkpoint, without_prefix
 from npgpt.training.config import TrainingConfig
+from npgpt.training.flow_log import GradientFlowLog, read_flows
 from npgpt.training.metrics import MetricsLog, read_metrics
 from npgpt.training.trainer import BEST, LAST, Trainer
 from npgpt.version import __version__
 
 CONFIG, TOKENIZER, METRICS, PLOT = "config.json", "tokenizer.json", "metrics.jsonl", "loss.png"
+FLOW, FLOW_PLOT = "gradient_flow.jsonl", "gradient_flow.png"
 CHECKPOINTS = {"best": BEST, "last": LAST}
 
 Progress = Callable[[int, int], None]
@@ -134,6 +137,11 @@ class Run:
         """The lines of ``metrics.jsonl``."""
         return read_metrics(self.folder / METRICS)
 
+    @property
+    def flows(self) -> list[Flow]:
+        """The measurements in ``gradient_flow.jsonl``, oldest first."""
+        return read_flows(self.folder / FLOW)
+
     @functools.cached_property
     def corpus(self) -> Corpus:
         """The text; read when first asked for."""
@@ -199,6 +207,9 @@ class Run:
         """Make the trainer of this run, at its first step; ``resume()`` takes up a checkpoint."""
         config = self.config
         model = self.new_model()
+        logs: list[Callback] = [MetricsLog(self.folder / METRICS)]
+        if config.gradient_flow:
+            logs.append(GradientFlowLog(self.folder / FLOW, config.gradient_flow))
         return Trainer(
             model,
             self.train_loader(),
@@ -215,7 +226,7 @@ class Run:
             clip_norm=config.clip_norm,
             eval_every=config.eval_every,
             folder=self.folder,
-            callbacks=[MetricsLog(self.folder / METRICS), *callbacks],
+            callbacks=[*logs, *callbacks],
         )
 
 

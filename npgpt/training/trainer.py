@@ -186,6 +186,8 @@ class Trainer:
 
     def _step(self, batches) -> StepMetrics:
         began = time.perf_counter()
+        for callback in self.callbacks:
+            callback.on_step_start(self)
         step = self.state.step
         self.optimizer.lr = self.schedule(step)
         self.optimizer.zero_grad()
@@ -200,6 +202,8 @@ class Trainer:
                 f"Step {step + 1}: the loss is {loss:g} and the gradient norm {norm:g}, so "
                 f"training cannot go on; a learning rate below {self.optimizer.lr:g} may help."
             )
+        for callback in self.callbacks:
+            callback.on_gradients(self)
         # clipping by the norm, without a pass of its own
         scale = self.clip_norm / norm if 0.0 < self.clip_norm < norm else 1.0
         self.optimizer.step(grad_scale=scale)

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from npgpt.cli import COMMANDS
 from tests.training.tiny_run import TEXT
 
 SMALL = [
@@ -77,6 +78,23 @@ def test_eval_prints_loss_perplexity_and_bits_per_byte(folder):
     assert numbers["text"] == "text.txt"
     assert numbers["loss"] > 0
     assert numbers["bits_per_byte"] == pytest.approx(numbers["loss"] / 0.6931471805599453)
+
+
+def test_flow_shows_a_run_now_and_as_training_measured_it(folder):
+    flags = [*SMALL, "--steps=6", "--gradient-flow=3", "--out=flow-run"]
+    assert npgpt("train", "text.txt", *flags, cwd=folder).returncode == 0
+    assert (folder / "flow-run" / "gradient_flow.png").read_bytes().startswith(b"\x89PNG")
+    now = npgpt("flow", "flow-run", "--plot", "flow.png", cwd=folder)
+    assert "blocks.0.residual" in now.stdout
+    assert (folder / "flow.png").is_file()
+    measured = json.loads(npgpt("flow", "flow-run", "--step=6", "--json", cwd=folder).stdout)
+    assert measured["step"] == 6
+    assert measured["parameters"][0]["update_ratio"] > 0
+    missing = npgpt("flow", "flow-run", "--step=5", cwd=folder)
+    assert missing.returncode == 1
+    assert "has no step 5; the nearest measured one is 6" in missing.stderr
+    unmeasured = npgpt("flow", "run", "--step=5", cwd=folder)
+    assert "train with --gradient-flow N" in unmeasured.stderr
 
 
 def test_info_describes_a_run_and_the_installation(folder):
@@ -223,9 +241,7 @@ def test_bad_input_is_one_sentence_and_loses_nothing(folder, case):
     assert not (folder / "runs").exists()
 
 
-@pytest.mark.parametrize(
-    "command", [[], ["train"], ["generate"], ["eval"], ["info"], ["gradcheck"], ["trace"]]
-)
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
 def test_help_has_an_example(folder, command):
     result = npgpt(*command, "--help", cwd=folder)
     assert result.returncode == 0

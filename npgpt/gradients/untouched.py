@@ -1,0 +1,37 @@
+"""Run a model without leaving a trace in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from npgpt.layers import Dropout, Layer
+
+
+@contextmanager
+def untouched(model: Layer, training: bool | None = None) -> Iterator[None]:
+    """Lend a model inside a ``with`` block; afterwards it is in the state it was in before.
+
+    Gradients of the block go to arrays of their own, which start at zero. Mode, gradients, and
+    dropout's place in its random stream are restored; what forward saved is not.
+
+    Parameters
+    ----------
+    model : Layer
+    training : bool, optional
+        Mode inside the block; by default the model's own.
+    """
+    modes = [(layer, layer.training) for layer in model.layers()]
+    steps = [(layer, layer.step) for layer in model.layers() if isinstance(layer, Dropout)]
+    grads = [(parameter, parameter.set_grad_aside()) for parameter in model.parameters()]
+    if training is not None:
+        model.train(training)
+    try:
+        yield
+    finally:
+        for layer, mode in modes:
+            layer.training = mode
+        for dropout, step in steps:
+            dropout.step = step
+        for parameter, kept in grads:
+            parameter.restore_grad(kept)

@@ -1,0 +1,147 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import npgpt
+from npgpt.gradients import Flow, FlowMeter, gradient_flow, record
+from npgpt.gradients.flow import attention_entropy, dead_units
+from npgpt.gradients.flow_plot import plot_flow, plot_flow_history
+from npgpt.ops import reference
+
+
+def make_model(dtype=np.float64, **changes):
+    settings = {"n_layers": 2, "n_heads": 2, "d_model": 12, **changes}
+    return npgpt.GPT(npgpt.GPTConfig(13, 8, **settings), seed=1, dtype=dtype)
+
+
+def make_batch(seed=0):
+    return np.random.default_rng(seed).integers(0, 13, (2, 3, 8))
+
+
+def by_name(rows):
+    return {row.name: row for row in rows}
+
+
+def test_flow_is_what_recording_and_the_gradients_say():
+    model, (ids, targets) = make_model(), make_batch()
+    flow = gradient_flow(model, ids, targets)
+    with record(model) as tape:
+        model.loss(ids, targets)
+        model.backward()
+    for row in flow.activations:
+        recorded = tape[row.name]
+        assert row.rms == pytest.approx(np.sqrt(np.mean(recorded.value**2)), rel=1e-12)
+        assert row.grad_norm == pytest.approx(np.linalg.norm(recorded.grad), rel=1e-10)
+    weights = tape["blocks.1.attention.weights"].value
+    entropy = -np.sum(weights * np.log(np.where(weights > 0, weights, 1)), axis=-1).mean()
+    row = by_name(flow.activations)["blocks.1.attention.output"]
+    assert row.attention_entropy == pytest.approx(entropy, rel=1e-10)
+    feed_forward = by_name(flow.parameters)["blocks.0.feed_forward"]
+    grads = [
+        parameter.grad.ravel()
+        for name, parameter in model.named_parameters()
+        if name.startswith("blocks.0.feed_forward.")
+    ]
+    assert feed_forward.grad_norm == pytest.approx(np.linalg.norm(np.concatenate(grads)), rel=1e-12)
+
+
+def test_every_parameter_belongs_to_one_row():
+    model = make_model()
+    flow = gradient_flow(model, *make_batch())
+    squares = sum(row.weight_norm**2 for row in flow.parameters)
+    assert squares == pytest.approx(sum(np.sum(p.value**2) for p in model.parameters()))
+
+
+def test_measuring_leaves_the_model_as_it_was():
+    model, (ids, targets) = make_model(dropout=0.1).train(), make_batch()
+    model.loss_and_backward(ids, targets)
+    before = [parameter.grad.copy() for parameter in model.parameters()]
+    step = model.dropout_step
+    gradient_flow(model, ids, targets)
+    for parameter, grad in zip(model.parameters(), before, strict=True):
+        np.testing.assert_array_equal(parameter.grad, grad)
+    assert model.listener is None
+    assert model.training
+    assert model.dropout_step == step
+
+
+@given(
+    time=st.integers(1, 9),
+    head_size=st.integers(1, 5),
+    spread=st.floats(0.01, 30.0),
+    seed=st.integers(0, 2**31),
+)
+def test_attention_entropy_is_that_of_the_weights(time, head_size, spread, seed):
+    q, k = spread * np.random.default_rng(seed).standard_normal((2, 2, 3, time, head_size))
+    weights = reference.softmax_forward(reference.causal_scores_forward(q, k, 0.5))
+    logs = np.log(np.where(weights > 0, weights, 1.0))
+    expected = -np.sum(weights * logs, axis=-1)
+    np.testing.assert_allclose(attention_entropy(q, k, 0.5), expected, atol=1e-9)
+
+
+def test_alike_keys_give_the_largest_entropy():
+    q = np.random.default_rng(0).standard_normal((1, 1, 5, 4))
+    entropy = attention_entropy(q, np.ones_like(q), 1.0)
+    np.testing.assert_allclose(entropy[0, 0], np.log(np.arange(1, 6)), atol=1e-12)
+
+
+def test_a_unit_that_never_fires_is_dead():
+    activation = np.random.default_rng(0).standard_normal((4, 6, 10))
+    assert dead_units(activation) == 0.0
+    activation[..., :3] = 0.0
+    assert dead_units(activation) == pytest.approx(0.3)
+    activation[2, 1, 0] = -1.0  # one token wakes it
+    assert dead_units(activation) == pytest.approx(0.2)
+
+
+def test_update_ratio_and_cosine_compare_two_steps():
+    model, batch = make_model(), make_batch()
+    meter = FlowMeter(model)
+    model.loss_and_backward(*batch)
+    meter.remember_gradients()
+    for parameter in model.parameters():
+        parameter.grad[...] *= -3.0
+    meter.read_gradients()
+    meter.remember_weights()
+    for parameter in model.parameters():
+        parameter.value *= 1.25
+    meter.read_updates()
+    for row in meter.flow().parameters:
+        assert row.grad_cosine == pytest.approx(-1.0)
+        assert row.update_ratio == pytest.approx(0.25, rel=1e-6)
+
+
+def test_a_gradient_of_zeros_has_no_cosine():
+    model = make_model()
+    meter = FlowMeter(model)
+    model.zero_grad()
+    meter.remember_gradients()
+    meter.read_gradients()
+    assert all(row.grad_cosine is None for row in meter.flow().parameters)
+
+
+def test_recomputing_blocks_show_the_same_flow():
+    ids, targets = make_batch()
+    usual = make_model(np.float32)
+    recomputing = npgpt.GPT(usual.config, seed=1, recompute=True)
+    assert gradient_flow(recomputing, ids, targets) == gradient_flow(usual, ids, targets)
+
+
+def test_flow_survives_json_and_prints_every_row():
+    flow = gradient_flow(make_model(), *make_batch())
+    assert Flow.from_dict(json.loads(json.dumps(flow.to_dict()))) == flow
+    for row in [*flow.activations, *flow.parameters]:
+        assert f"{row.name} " in str(flow)
+
+
+def test_plots_are_pictures(tmp_path):
+    flow = gradient_flow(make_model(), *make_batch())
+    plot_flow(flow, tmp_path / "flow.png")
+    later = Flow(flow.activations, flow.parameters, step=2)
+    earlier = Flow(flow.activations, flow.parameters, step=1)
+    plot_flow_history([earlier, later], tmp_path / "history.png", "a run")
+    for name in ("flow.png", "history.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
