@@ -11,7 +11,7 @@ import numpy as np
 
 from npgpt import ops
 from npgpt.gradients.untouched import untouched
-from npgpt.layers import Layer, Parameter
+from npgpt.layers import Layer, MultiHeadAttention, Parameter
 from npgpt.layers.listeners import Listening
 from npgpt.models import GPT
 
@@ -245,8 +245,10 @@ class _FlowListener(Listening):
     def __init__(self, model: Layer):
         super().__init__(model)
         names = list(model.tap_names())
-        self._attention = {
-            name: layer for name, layer in model.named_layers() if f"{name}.q" in names
+        self._scales = {
+            name: layer.scale
+            for name, layer in model.named_layers()
+            if isinstance(layer, MultiHeadAttention)
         }
         self._measured = {
             name for name in names if any(f".{name}".endswith(f".{last}") for last in MEASURED)
@@ -272,7 +274,7 @@ class _FlowListener(Listening):
             self._q = array
         else:  # k comes right after q
             assert self._q is not None
-            scale = self._attention[layer].scale
+            scale = self._scales[layer]
             entropy = float(np.mean(attention_entropy(self._q, array, scale)))
             self._set(f"{layer}.output", attention_entropy=entropy)
             self._q = None
@@ -284,7 +286,7 @@ class _FlowListener(Listening):
             self._set(name, grad_norm=_norm([array]))
         return array
 
-    def _set(self, name: str, **numbers: float) -> None:
+    def _set(self, name: str, **numbers: Any) -> None:
         row = self.rows.get(name) or ActivationFlow(name, math.nan, math.nan)
         self.rows[name] = dataclasses.replace(row, **numbers)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -93,13 +94,13 @@ def plot_flow_history(flows: Sequence[Flow], path: str | Path, title: str) -> No
     figure.suptitle(title)
     panels = figure.subplots(2, 3, sharex=True).ravel()
     n_blocks = 1 + max((_depth(row.name) for row in flows[0].activations), default=0)
-    colours = ScalarMappable(Normalize(0, max(1, n_blocks - 1)), colormaps["viridis"])
+    colours: Any = ScalarMappable(Normalize(0, max(1, n_blocks - 1)), colormaps["viridis"])
     for axes, (name, (log, value_of)) in zip(panels, _HISTORY.items(), strict=True):
         axes.set_title(name, fontsize=10)
-        drawn = []
+        drawn: list[float] = []
         for block in range(n_blocks):
-            points = [(flow.step, value_of(flow, block)) for flow in flows]
-            points = [(step, value) for step, value in points if value is not None]
+            values = [(flow.step, value_of(flow, block)) for flow in flows]
+            points = [(step, value) for step, value in values if value is not None]
             if points:
                 drawn += [value for _, value in points]
                 axes.plot(*zip(*points, strict=True), color=colours.to_rgba(block), linewidth=1.2)
@@ -112,7 +113,7 @@ def plot_flow_history(flows: Sequence[Flow], path: str | Path, title: str) -> No
         axes.grid(alpha=0.25)
     for axes in panels[3:]:
         axes.set_xlabel("step")
-    bar = figure.colorbar(colours, ax=panels, shrink=0.6, label="block")
+    bar: Any = figure.colorbar(colours, ax=panels, shrink=0.6, label="block")
     bar.locator.set_params(integer=True)
     bar.update_ticks()
     with atomic_path(Path(path)) as temporary:
