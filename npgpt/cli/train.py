@@ -19,8 +19,9 @@ def train_command(
     corpus: Annotated[
         str,
         typer.Argument(
-            help="python-docs (the help texts that come with Python), or the path of a text file, "
-            "of a folder with .txt and .md files, or a glob in quotes."
+            help="python-docs (the help texts that come with Python), python-source (its standard "
+            "library), or the path of a text file, of a folder with .txt, .md and .jsonl files, or "
+            "a glob in quotes; - reads standard input. Files may be packed (.gz)."
         ),
     ] = "python-docs",
     out: Annotated[
@@ -51,6 +52,16 @@ def train_command(
             rich_help_panel=DATA,
         ),
     ] = None,
+    field: Annotated[
+        str, typer.Option(help="Where the text is in a line of .jsonl.", rich_help_panel=DATA)
+    ] = "text",
+    errors: Annotated[
+        str,
+        typer.Option(
+            help="Bytes that are not UTF-8: strict (an error), replace, or ignore.",
+            rich_help_panel=DATA,
+        ),
+    ] = "strict",
     context_length: Annotated[
         int, typer.Option("--context-length", "--context", min=1, rich_help_panel=MODEL)
     ] = 64,
@@ -139,6 +150,8 @@ def train_command(
 
       npgpt train shakespeare.txt --tokenizer char --steps 2000 --out runs/shakespeare
 
+      zcat texts.gz | npgpt train - --out runs/texts
+
       npgpt train --resume runs/shakespeare
     """
     from npgpt.training import Run, TrainingConfig
@@ -177,7 +190,7 @@ def _refuse_settings(context: typer.Context) -> None:
 
 def _next_free_folder(corpus: str) -> Path:
     """Return runs/NAME-1, or the first number after it that is free."""
-    stem = Path(corpus.replace("*", "")).stem or "text"
+    stem = "stdin" if corpus == "-" else Path(corpus.replace("*", "")).stem or "text"
     number = 1
     while (folder := Path("runs") / f"{stem}-{number}").exists():
         number += 1

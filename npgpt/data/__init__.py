@@ -1,15 +1,17 @@
 """Data: texts, windows of tokens, batches.
 
-`load_corpus` reads a text, `TokenWindows` cuts its ids in inputs and targets, `DataLoader` makes
-shuffled batches whose position can be saved, `HeldOutBatches` the ones to evaluate on.
+`load_corpus` reads a text (`stream_corpus` piece by piece), `TokenWindows` cuts its ids in inputs
+and targets, `DataLoader` makes shuffled batches whose position can be saved, `HeldOutBatches` the
+ones to evaluate on.
 """
 
+from npgpt.data.built_in import BUILT_IN_CORPORA
 from npgpt.data.corpora import (
-    BUILT_IN_CORPORA,
     Corpus,
     encode_documents,
     load_corpus,
     split_corpus,
+    stream_corpus,
 )
 from npgpt.data.held_out import HeldOutBatches
 from npgpt.data.loader import DataLoader
@@ -24,4 +26,5 @@ __all__ = [
     "encode_documents",
     "load_corpus",
     "split_corpus",
+    "stream_corpus",
 ]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import glob
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-TEXT_SUFFIXES = (".md", ".txt")
+from npgpt.data.built_in import BUILT_IN_CORPORA
+from npgpt.data.reading import STANDARD_INPUT, Piece, find_paths, read_pieces
+
 LARGEST_UINT16_VOCABULARY = 2**16
 
 
@@ -72,27 +73,22 @@ def _to_bytes(document: str) -> bytes:
     return document.encode("utf-8", "surrogatepass")  # a document made in Python may hold anything
 
 
-def _python_docs() -> list[str]:
-    """Return the texts behind Python's ``help("topics")``, about 465,000 characters."""
-    from pydoc_data.topics import topics
-
-    return [topics[name] for name in sorted(topics)]
-
-
-BUILT_IN_CORPORA: dict[str, Callable[[], list[str]]] = {"python-docs": _python_docs}
-
-
-def load_corpus(source: str | Path) -> Corpus:
+def load_corpus(source: str | Path, field: str = "text", errors: str = "strict") -> Corpus:
     """Read a corpus.
 
     Parameters
     ----------
     source : str or Path
-        The path of a UTF-8 text file, of a folder (all ``.txt`` and ``.md`` files below it), a
-        glob such as ``texts/**/*.txt``, or the name of a built-in corpus (``python-docs``). A file
-        or folder that exists is read even if it has a built-in name. Each file is a document;
-        files come in the order of their names. A byte-order mark is dropped, line ends stay as
-        they are.
+        The path of a UTF-8 text file, of a folder (all ``.txt``, ``.md`` and ``.jsonl`` files below
+        it), a glob such as ``texts/**/*.txt``, ``-`` for standard input, or the name of a built-in
+        corpus (``python-docs``, ``python-source``). A file or folder that exists is read even if it
+        has a built-in name. Each file is a document, each line of a ``.jsonl`` file is one; files
+        whose name ends in ``.gz`` are unpacked. Files come in the order of their names. A
+        byte-order mark is dropped, line ends stay as they are.
+    field : str
+        Where the text is in an object of a ``.jsonl`` file.
+    errors : {"strict", "replace", "ignore"}
+        What to do with bytes that are not UTF-8, as in `bytes.decode`.
 
     Returns
     -------
@@ -103,41 +99,58 @@ def load_corpus(source: str | Path) -> Corpus:
     FileNotFoundError
         If nothing is there.
     ValueError
-        If a file is empty or is not UTF-8.
+        If a file is empty, damaged, or not UTF-8; the place is named.
     """
-    path = Path(source)
-    if source in BUILT_IN_CORPORA and not path.exists():
-        return Corpus(str(source), BUILT_IN_CORPORA[str(source)]())
-    if path.is_file():
-        paths = [path]
-    elif path.is_dir():
-        paths = sorted(p for p in path.rglob("*") if p.suffix in TEXT_SUFFIXES and p.is_file())
-        if not paths:
-            raise FileNotFoundError(f"There is no .txt or .md file in the folder {path}.")
-    else:
-        found = glob.glob(str(source), recursive=True)
-        paths = sorted(p for p in map(Path, found) if p.is_file())
-        if not paths:
-            raise FileNotFoundError(
-                f"There is no file, folder or match for {source}, and no built-in corpus of that "
-                f"name (there is {', '.join(BUILT_IN_CORPORA)})."
-            )
-    name = path.name or path.resolve().name  # "." has no name of its own
-    return Corpus(name, [_read_text(p) for p in paths])
+    name = corpus_name(source)
+    documents: list[str] = []
+    parts: list[str] = []
+    for piece, ends in stream_corpus(source, field, errors):
+        parts.append(piece)
+        if ends:
+            documents.append("".join(parts))
+            parts = []
+    return Corpus(name, documents)
 
 
-def _read_text(path: Path) -> str:
-    content = path.read_bytes()  # bytes, so that line ends stay as they are
-    try:
-        text = content.decode("utf-8").removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path} is not UTF-8 text: byte 0x{content[error.start]:02x} at offset {error.start} "
-            "cannot be decoded."
-        ) from None
-    if not text:
-        raise ValueError(f"{path} is empty.")
-    return text
+def corpus_name(source: str | Path) -> str:
+    """Return what a corpus is called: the name of its file, folder or pattern."""
+    if source == STANDARD_INPUT:
+        return "stdin"
+    return Path(source).name or Path(source).resolve().name  # "." has no name of its own
+
+
+def is_built_in(source: str | Path) -> bool:
+    """Say whether a source is the name of a built-in corpus, and not of a file."""
+    return str(source) in BUILT_IN_CORPORA and not Path(source).exists()
+
+
+def stream_corpus(
+    source: str | Path, field: str = "text", errors: str = "strict"
+) -> Iterator[Piece]:
+    """Read a corpus piece by piece; takes and raises the same as `load_corpus`.
+
+    Yields
+    ------
+    text : str
+        A document, or a part of one that was cut off before white space.
+    ends : bool
+        Whether the document ends here.
+    """
+    if source == STANDARD_INPUT:
+        yield from read_pieces(STANDARD_INPUT, field, errors)
+        return
+    if is_built_in(source):
+        for document in BUILT_IN_CORPORA[str(source)]():
+            yield document, True
+        return
+    paths = find_paths(source)
+    if not paths:
+        raise FileNotFoundError(
+            f"There is no file, folder or match for {source}, and no built-in corpus of that "
+            f"name (there is {', '.join(BUILT_IN_CORPORA)})."
+        )
+    for path in paths:
+        yield from read_pieces(path, field, errors)
 
 
 def split_corpus(corpus: Corpus, validation_fraction: float = 0.1) -> tuple[list[str], list[str]]:

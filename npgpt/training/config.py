@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from npgpt.data.reading import ERROR_HANDLERS
 from npgpt.models import GPTConfig
 
 TOKENIZERS = ("bpe", "char")
@@ -18,7 +19,12 @@ class TrainingConfig:
     Parameters
     ----------
     corpus : str
-        ``python-docs``, or the path of a text file, a folder, or a glob.
+        ``python-docs``, ``python-source``, or the path of a text file, a folder, or a glob; ``-``
+        is standard input.
+    field : str
+        Where the text is in an object of a ``.jsonl`` file.
+    errors : {"strict", "replace", "ignore"}
+        What to do with bytes that are not UTF-8.
     tokenizer : {"bpe", "char"}
     vocab_size : int
         Tokens of a BPE vocabulary; a character vocabulary has the size it needs.
@@ -91,6 +97,8 @@ class TrainingConfig:
     eval_batches: int = 0
     gradient_flow: int = 0
     seed: int = 0
+    field: str = "text"
+    errors: str = "strict"
 
     def __post_init__(self) -> None:
         defaults = {
@@ -105,6 +113,10 @@ class TrainingConfig:
         if self.tokenizer not in TOKENIZERS:
             raise ValueError(
                 f"tokenizer must be one of {', '.join(TOKENIZERS)}, got {self.tokenizer!r}."
+            )
+        if self.errors not in ERROR_HANDLERS:
+            raise ValueError(
+                f"errors must be one of {', '.join(ERROR_HANDLERS)}, got {self.errors!r}."
             )
         if not 0.0 < self.validation_fraction < 1.0:
             raise ValueError(

@@ -11,7 +11,6 @@ from typing import Any
 
 from npgpt import tokenizers
 from npgpt.data import (
-    BUILT_IN_CORPORA,
     Corpus,
     DataLoader,
     HeldOutBatches,
@@ -20,6 +19,8 @@ from npgpt.data import (
     load_corpus,
     split_corpus,
 )
+from npgpt.data.corpora import is_built_in
+from npgpt.data.reading import STANDARD_INPUT
 from npgpt.files import write_atomically
 from npgpt.gradients import Flow
 from npgpt.models import GPT
@@ -35,6 +36,7 @@ from npgpt.version import __version__
 
 CONFIG, TOKENIZER, METRICS, PLOT = "config.json", "tokenizer.json", "metrics.jsonl", "loss.png"
 FLOW, FLOW_PLOT = "gradient_flow.jsonl", "gradient_flow.png"
+TEXT = "corpus.txt"  # of a run on standard input
 CHECKPOINTS = {"best": BEST, "last": LAST}
 
 Progress = Callable[[int, int], None]
@@ -87,13 +89,17 @@ class Run:
                 f"{folder} exists already; choose another folder with --out, or go on with "
                 f"--resume {folder}."
             )
-        if config.corpus not in BUILT_IN_CORPORA or Path(config.corpus).exists():
+        corpus = load_corpus(config.corpus, config.field, config.errors)
+        if config.corpus == STANDARD_INPUT:  # kept in the run, to be read again
+            config = dataclasses.replace(config, corpus=str((folder / TEXT).absolute()))
+        elif not is_built_in(config.corpus):
             config = dataclasses.replace(config, corpus=str(Path(config.corpus).absolute()))
-        corpus = load_corpus(config.corpus)
         run = cls(folder, config, train_tokenizer(config, corpus, progress), corpus.fingerprint)
         run.corpus = corpus
         run.windows  # noqa: B018  (raises if the text is too short)
         folder.mkdir(parents=True, exist_ok=True)
+        if config.corpus == str((folder / TEXT).absolute()):
+            write_atomically(folder / TEXT, corpus.documents[0].encode("utf-8"))
         run.tokenizer.save(folder / TOKENIZER)
         settings = {
             "npgpt_version": __version__,
@@ -145,7 +151,8 @@ class Run:
     @functools.cached_property
     def corpus(self) -> Corpus:
         """The text; read when first asked for."""
-        corpus = load_corpus(self.config.corpus)
+        config = self.config
+        corpus = load_corpus(config.corpus, config.field, config.errors)
         if corpus.fingerprint != self.corpus_fingerprint:
             raise ValueError(
                 f"The text of {self.config.corpus} is not the one that {self.folder} was trained "

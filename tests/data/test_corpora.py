@@ -104,7 +104,9 @@ def test_a_source_that_is_not_there_is_named_with_the_built_in_ones(tmp_path, mo
 
 def test_a_folder_without_texts_is_named(tmp_path):
     (tmp_path / "code.py").write_text("pass")
-    with pytest.raises(FileNotFoundError, match=rf"no \.txt or \.md file in the folder {tmp_path}"):
+    with pytest.raises(
+        FileNotFoundError, match=rf"no \.txt, \.md or \.jsonl .* in the folder {tmp_path}"
+    ):
         load_corpus(tmp_path)
 
 

@@ -1,5 +1,6 @@
 """Run folders, checkpoints, evaluation and the plot."""
 
+import io
 import json
 import math
 
@@ -170,3 +171,12 @@ def test_metrics_are_json_lines(finished):
 def test_a_config_that_cannot_be_is_refused(change, message):
     with pytest.raises(ValueError, match=message):
         TrainingConfig(**{"steps": 600, **change})
+
+
+def test_a_run_on_standard_input_keeps_its_text(tmp_path, monkeypatch):
+    text = "the cat sat on the mat; naïve\r\n" * 20
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    run = Run.create(tmp_path / "run", tiny_config(tmp_path, corpus="-"))
+    again = Run.open(tmp_path / "run")
+    assert again.corpus.documents == [text]
+    assert again.corpus.fingerprint == run.corpus_fingerprint
