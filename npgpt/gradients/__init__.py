@@ -14,6 +14,13 @@ from npgpt.gradients.curvature import (
 )
 from npgpt.gradients.flow import ActivationFlow, Flow, FlowMeter, ParameterFlow, gradient_flow
 from npgpt.gradients.gradcheck import gradcheck
+from npgpt.gradients.noise import (
+    GradientMoments,
+    GradientNoise,
+    gradient_moments,
+    gradient_noise_scale,
+)
+from npgpt.gradients.per_example import PerExampleNorms, per_example_gradient_norms
 from npgpt.gradients.record import Recorded, Tape, record
 from npgpt.gradients.report import ArrayCheck, GradcheckError, GradcheckReport
 from npgpt.gradients.suite import SUITE, check_suite
@@ -28,8 +35,11 @@ __all__ = [
     "GaussNewton",
     "GradcheckError",
     "GradcheckReport",
+    "GradientMoments",
+    "GradientNoise",
     "Hessian",
     "ParameterFlow",
+    "PerExampleNorms",
     "Recorded",
     "Tape",
     "check_suite",
@@ -37,9 +47,12 @@ __all__ = [
     "flat_weights",
     "gradcheck",
     "gradient_flow",
+    "gradient_moments",
+    "gradient_noise_scale",
     "gradient_times_input",
     "integrated_gradients",
     "loss_along",
+    "per_example_gradient_norms",
     "record",
     "set_flat_weights",
     "tap_shapes",
