@@ -7,7 +7,8 @@ A page asks for code with a comment before a fence::
     ...
     ```
 
-The body of the fence becomes the source of that function, method or class, without its docstring.
+The body of the fence becomes the source of that function, method, class or constant, without its
+docstring.
 With ``--check`` nothing is written; the status is 1 if a page is behind.
 """
 
@@ -36,16 +37,14 @@ def source_of(file: str, name: str) -> str:
     text = (ROOT / file).read_text(encoding="utf-8")
     node: ast.AST = ast.parse(text)
     for part in name.split("."):
-        found = [
-            child
-            for child in ast.iter_child_nodes(node)
-            if isinstance(child, ast.FunctionDef | ast.ClassDef) and child.name == part
-        ]
+        found = [child for child in ast.iter_child_nodes(node) if _name_of(child) == part]
         if not found:
             raise LookupError(f"there is no {name} in {file}")
         node = found[0]
-    assert isinstance(node, ast.FunctionDef | ast.ClassDef)
+    assert isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Assign)
     lines = text.splitlines()
+    if isinstance(node, ast.Assign):
+        return "\n".join(lines[node.lineno - 1 : node.end_lineno]) + "\n"
     first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
     dropped: set[int] = set()
     if ast.get_docstring(node) is not None:
@@ -53,6 +52,14 @@ def source_of(file: str, name: str) -> str:
         dropped = set(range(docstring.lineno, (docstring.end_lineno or docstring.lineno) + 1))
     kept = [lines[i - 1] for i in range(first, (node.end_lineno or first) + 1) if i not in dropped]
     return textwrap.dedent("\n".join(kept)) + "\n"
+
+
+def _name_of(node: ast.AST) -> str | None:
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return node.name
+    if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+        return node.targets[0].id
+    return None
 
 
 def updated(page: Path) -> str:

@@ -8,17 +8,18 @@ from typing import Annotated
 import typer
 
 from npgpt.cli.app import console, tells_errors
-from npgpt.cli.generate import Checkpoint, RunFolder, check_checkpoint
+from npgpt.cli.model_argument import Checkpoint, Model, Revision, open_argument
 
 
 @tells_errors
 def evaluate_command(
-    run_folder: RunFolder,
+    model: Model,
     text: Annotated[
         str | None,
         typer.Argument(help="A text file, folder or glob; by default the run's held-out text."),
     ] = None,
     checkpoint: Checkpoint = "best",
+    revision: Revision = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure how well a model predicts text: loss, perplexity, bits per byte.
@@ -31,23 +32,27 @@ def evaluate_command(
       npgpt eval runs/python-docs-1
 
       npgpt eval runs/python-docs-1 README.md --json
+
+      npgpt eval gpt2 README.md
     """
     from npgpt.cli.progress import compile_kernels, progress_bar
     from npgpt.data import HeldOutBatches, TokenWindows, encode_documents, load_corpus
-    from npgpt.training import Run, evaluate
+    from npgpt.training import evaluate
 
-    check_checkpoint(checkpoint)
-    run = Run.open(run_folder)
-    if text is None:
+    opened = open_argument(model, checkpoint, revision)
+    run, tokenizer = opened.run, opened.tokenizer
+    batch_size = run.config.batch_size if run else 1
+    if text is not None:
+        corpus = load_corpus(text)
+        name = corpus.name
+        ids = encode_documents(corpus.documents, tokenizer)
+        windows = TokenWindows(ids, opened.model.config.context_length)
+        batches = HeldOutBatches(windows, batch_size)
+    elif run is not None:
         name = f"held-out part of {run.corpus.name}"
         batches = run.held_out_batches()
     else:
-        corpus = load_corpus(text)
-        name = corpus.name
-        ids = encode_documents(corpus.documents, run.tokenizer)
-        windows = TokenWindows(ids, run.config.context_length)
-        batches = HeldOutBatches(windows, run.config.batch_size)
-    model = run.load_model(checkpoint)
+        raise typer.BadParameter(f"{model} is not a run with a held-out text: give a TEXT.")
     compile_kernels(console)
     done = 0
     with progress_bar(console, "Evaluating") as progress:
@@ -57,7 +62,7 @@ def evaluate_command(
             done += 1
             progress(done, len(batches))
 
-        result = evaluate(model, batches, run.tokenizer.bytes_per_token(), on_batch=on_batch)
+        result = evaluate(opened.model, batches, tokenizer.bytes_per_token(), on_batch=on_batch)
     numbers = {
         "text": name,
         "checkpoint": checkpoint,

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from npgpt.cli.app import console, tells_errors
-from npgpt.cli.generate import Checkpoint, RunFolder, check_checkpoint
+from npgpt.cli.model_argument import Checkpoint, RunFolder, check_checkpoint
 
 
 @tells_errors

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -12,13 +12,21 @@ from rich.table import Table
 from npgpt.cli.app import console, tells_errors
 from npgpt.version import __version__
 
+if TYPE_CHECKING:
+    from npgpt.models import GPTConfig
+
 MEMORY = "With --memory"
 
 
 @tells_errors
 def info_command(
-    run_folder: Annotated[
-        Path | None, typer.Argument(metavar="[RUN]", help="A run folder of npgpt train.")
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[MODEL]",
+            help="A run folder of npgpt train, a folder in Hugging Face's format, or a name on its "
+            "hub.",
+        ),
     ] = None,
     memory: Annotated[
         str | None,
@@ -56,14 +64,16 @@ def info_command(
         typer.Option("--measure", help="Do such a step and compare.", rich_help_panel=MEMORY),
     ] = False,
 ) -> None:
-    """Describe a run: its settings, its model layer by layer, how far it came.
+    """Describe a model layer by layer; of a run, also its settings and how far it came.
 
-    Without a run: the versions and the number of threads in use, for a bug report.
+    Without a model: the versions and the number of threads in use, for a bug report.
     With --memory: the memory that a training step takes at its peak.
 
     [bold]Examples[/bold]
 
       npgpt info runs/python-docs-1
+
+      npgpt info gpt2
 
       npgpt info --memory 124M --batch-size 4 --time 256
 
@@ -72,18 +82,25 @@ def info_command(
     if memory is not None:
         from npgpt.cli.memory import describe_memory
 
-        if run_folder is not None:
-            raise typer.BadParameter("give either a RUN or --memory CONFIG, not both.")
+        if model is not None:
+            raise typer.BadParameter("give either a MODEL or --memory CONFIG, not both.")
         describe_memory(memory, batch_size, time, recompute, measure)
         return
     if (batch_size, time, recompute, measure) != (None, None, None, False):
         raise typer.BadParameter(
             "--batch-size, --time, --recompute and --measure go with --memory CONFIG."
         )
-    if run_folder is None:
+    if model is None:
         _describe_installation()
+        return
+    from npgpt import hub
+    from npgpt.training.open_model import is_run
+
+    folder = hub.fetch(model)
+    if is_run(folder):
+        _describe_run(folder)
     else:
-        _describe_run(run_folder)
+        _describe_hugging_face(folder)
 
 
 def _describe_installation() -> None:
@@ -113,7 +130,6 @@ def _describe_installation() -> None:
 
 
 def _describe_run(run_folder: Path) -> None:
-    from npgpt.models import GPT
     from npgpt.training import Run
     from npgpt.training.run import CHECKPOINTS
 
@@ -137,7 +153,36 @@ def _describe_run(run_folder: Path) -> None:
         size = f"{path.stat().st_size / 1e6:,.1f} MB" if path.exists() else "not written yet"
         console.print(f"{name} checkpoint: {size}")
 
-    summary = GPT(run.model_config).summary()
+    _print_summary(run.model_config)
+
+
+def _describe_hugging_face(folder: Path) -> None:
+    from npgpt import hub
+    from npgpt.models.pretrained import read_config
+    from npgpt.training.open_model import open_tokenizer
+
+    config = read_config(folder)
+    files = hub.TensorFiles(folder)
+    settings = two_columns()
+    for key, value in config.to_dict().items():
+        settings.add_row(key, f"{value:g}" if isinstance(value, float) else str(value))
+    paths = {tensor.path: tensor.path.stat().st_size for tensor in files.tensors.values()}
+    settings.add_row("weights", f"{sum(paths.values()) / 1e6:,.1f} MB in {len(paths)} files")
+    dtypes = sorted({tensor.dtype for tensor in files.tensors.values()})
+    settings.add_row("dtype of the files", ", ".join(dtypes))
+    tokenizer = open_tokenizer(folder)
+    settings.add_row("tokenizer", f"{type(tokenizer).__name__}, {tokenizer.vocab_size:,} tokens")
+    console.print(f"[bold]Model {folder}[/bold]", soft_wrap=True)
+    console.print(settings)
+    _print_summary(config)
+
+
+def _print_summary(config: GPTConfig) -> None:
+    from npgpt.layers.base import uninitialized
+    from npgpt.models import GPT
+
+    with uninitialized():
+        summary = GPT(config).summary()
     table = Table(title="Model", title_style="bold", title_justify="left", box=None, pad_edge=False)
     for column in ("parameter", "layer", "shape"):
         table.add_column(column)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from npgpt.cli.app import tells_errors
-from npgpt.cli.generate import Checkpoint, check_checkpoint
+from npgpt.cli.model_argument import Checkpoint, check_checkpoint
 
 if TYPE_CHECKING:
     from npgpt.models import GPT

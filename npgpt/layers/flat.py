@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from npgpt.layers.base import Parameter
+from npgpt.layers.base import Parameter, is_uninitialized
 
 
 class FlatParameters:
@@ -37,7 +37,8 @@ class FlatParameters:
         self._value_views = self.views(self.value)
         self._grad_views: list[np.ndarray] = []
         for parameter, view in zip(self.parameters, self._value_views, strict=True):
-            view[...] = parameter.value
+            if not is_uninitialized():
+                view[...] = parameter.value
             parameter.value = view
             parameter.flat = self
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
+from npgpt import hub
 from npgpt.generation import generate_tokens
 from npgpt.layers import (
     CrossEntropy,
@@ -21,7 +23,9 @@ from npgpt.layers import (
     TransformerBlock,
 )
 from npgpt.models.config import GPTConfig
+from npgpt.models.pretrained import load_pretrained, save_pretrained
 from npgpt.models.summary import Summary
+from npgpt.tokenizers import Tokenizer
 
 INITIAL_STD = 0.02  # Radford et al. 2019; released code
 
@@ -96,6 +100,62 @@ class GPT(Layer):
         self.cross_entropy = CrossEntropy()
         self.assign_names()
         FlatParameters(self.parameters())
+
+    @classmethod
+    def from_pretrained(
+        cls, name_or_folder: str | Path, dtype=np.float32, revision: str | None = None
+    ) -> GPT:
+        """Load a GPT-2 in Hugging Face's format, ready to generate.
+
+        Parameters
+        ----------
+        name_or_folder : str or path
+            A folder with ``config.json`` and safetensors files, as transformers or
+            `save_pretrained` write it, or a name on the hub, such as ``"gpt2"``.
+        dtype : dtype
+            Of the parameters, whatever the file's is: float16 and bfloat16 files are read too.
+        revision : str, optional
+            A branch, tag or commit of the hub's repository.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such folder or model, or a file of it is missing.
+        ValueError
+            If a file is damaged, or its arrays do not fit its config.
+        RuntimeError
+            If it must be downloaded and huggingface_hub is not installed.
+        """
+        return load_pretrained(cls, hub.fetch(name_or_folder, revision), dtype)
+
+    def save_pretrained(
+        self,
+        folder: str | Path,
+        tokenizer: Tokenizer | None = None,
+        shard_size: int = hub.SHARD,
+        overwrite: bool = False,
+    ) -> None:
+        """Write the model as transformers' ``AutoModelForCausalLM.from_pretrained`` loads it.
+
+        Parameters
+        ----------
+        folder : path
+            Made if need be.
+        tokenizer : Tokenizer, optional
+            Written beside the weights.
+        shard_size : int
+            Largest size of a file's arrays in bytes, unless one array is larger.
+        overwrite : bool
+            Whether the folder may hold something.
+
+        Raises
+        ------
+        FileExistsError
+            If the folder holds something.
+        ValueError
+            If Hugging Face's GPT-2 has no such model.
+        """
+        save_pretrained(self, folder, tokenizer, shard_size, overwrite)
 
     def astype(self, dtype):
         """Convert every parameter to a dtype; returns the model."""

@@ -6,6 +6,7 @@ from npgpt.training.config import TrainingConfig
 from npgpt.training.evaluation import Evaluation, evaluate
 from npgpt.training.memory import measure_step, peak_resident_size, resident_size
 from npgpt.training.metrics import MetricsLog, read_metrics
+from npgpt.training.open_model import OpenedModel, open_model
 from npgpt.training.run import Run
 from npgpt.training.trainer import Trainer, TrainingState
 
@@ -13,6 +14,7 @@ __all__ = [
     "Callback",
     "Evaluation",
     "MetricsLog",
+    "OpenedModel",
     "Run",
     "Trainer",
     "TrainingConfig",
@@ -20,6 +22,7 @@ __all__ = [
     "evaluate",
     "load_checkpoint",
     "measure_step",
+    "open_model",
     "peak_resident_size",
     "read_metrics",
     "resident_size",

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from npgpt.cli import COMMANDS
+from tests.hub.folders import saved
 from tests.training.tiny_run import TEXT
 
 SMALL = [
@@ -103,6 +104,27 @@ def test_info_describes_a_run_and_the_installation(folder):
     for word in ("d_model", "30 of 30 steps", "attention.qkv.weight", "48 x 16", "total"):
         assert word in run.stdout
     assert "numba" in npgpt("info", cwd=folder).stdout
+
+
+@pytest.fixture(scope="module")
+def hugging_face(folder):
+    """A small model in Hugging Face's format."""
+    saved(folder / "hf")
+    return folder / "hf"
+
+
+def test_a_hugging_face_folder_is_a_model_too(folder, hugging_face):
+    text = npgpt("generate", "hf", "the cat", "--max-new-tokens=5", "--seed=1", cwd=folder)
+    assert text.returncode == 0, text.stderr
+    assert text.stdout.startswith("the cat")
+    numbers = json.loads(npgpt("eval", "hf", "text.txt", "--json", cwd=folder).stdout)
+    assert numbers["loss"] > 0
+    info = npgpt("info", "hf", cwd=folder)
+    for word in ("270", "0.0 MB in 1 files", "F32", "BPETokenizer", "attention.qkv.weight"):
+        assert word in info.stdout
+    without_text = npgpt("eval", "hf", cwd=folder)
+    assert without_text.returncode == 2
+    assert "give a TEXT" in without_text.stderr
 
 
 def test_gradcheck_prints_a_row_a_layer(folder):
@@ -207,7 +229,8 @@ BAD = {
     "settings for a resumed run": (
         ["train", "--resume=run", "--lr=1"], 2, "keeps its settings, so leave out: lr",
     ),
-    "a run that is not there": (["generate", "nowhere"], 1, "nowhere is not a run"),
+    "a run that is not there": (["generate", "./nowhere"], 1, "There is no folder nowhere"),
+    "a folder without a model": (["generate", "."], 1, "there is no config.json in it"),
     "an unknown character in a prompt": (
         ["generate", "run", "the §"], 1, "the character '§' at position 4 is not in the vocabulary",
     ),

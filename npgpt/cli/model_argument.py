@@ -1,0 +1,40 @@
+"""The MODEL argument of commands, and the options that go with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from npgpt.training import OpenedModel
+
+Model = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A run folder of npgpt train, a folder in Hugging Face's format, or a name on its "
+        "hub, such as gpt2.",
+        show_default=False,
+    ),
+]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder of npgpt train.")]
+Checkpoint = Annotated[str, typer.Option(help="Of a run: best or last.")]
+Revision = Annotated[
+    str | None, typer.Option(help="Of a model on the hub: a branch, tag or commit.")
+]
+
+
+def check_checkpoint(name: str) -> None:
+    """Refuse a checkpoint name that is neither best nor last, as a usage error."""
+    if name not in ("best", "last"):
+        raise typer.BadParameter(f"--checkpoint must be best or last, got {name}.")
+
+
+def open_argument(model: str, checkpoint: str = "best", revision: str | None = None) -> OpenedModel:
+    """Load the model of a MODEL argument, with its tokenizer."""
+    from npgpt.training import open_model
+
+    check_checkpoint(checkpoint)
+    return open_model(model, checkpoint, revision=revision)

@@ -1,0 +1,158 @@
+"""GPT-2 as transformers has it: its folders loaded and matched, and ours loaded by it."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the parity tests need the extra 'reference'")
+transformers = pytest.importorskip(
+    "transformers", reason="the parity tests need the extra 'reference'"
+)
+
+import npgpt  # noqa: E402
+from npgpt.hub import NAMES  # noqa: E402
+from npgpt.models.config import GPT2_SIZES  # noqa: E402
+
+SMALL = {"vocab_size": 301, "n_positions": 24, "n_layer": 3, "n_head": 2, "n_embd": 16}
+
+
+def theirs(dtype=torch.float32, seed=0, **changes):
+    """A GPT-2 of transformers, whose gains and biases are away from 1 and 0 too."""
+    torch.manual_seed(seed)
+    config = transformers.GPT2Config(
+        **{"bos_token_id": 0, "eos_token_id": 0, **SMALL, **changes},
+        resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
+    )  # fmt: skip
+    model = transformers.GPT2LMHeadModel(config).to(dtype).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 1:
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    return model
+
+
+def logits_of(model, ids):
+    with torch.no_grad():
+        return model(torch.from_numpy(ids)).logits.numpy()
+
+
+def largest_difference(ours, others):
+    """Relative to the largest of the others, if that is above 1."""
+    return abs(ours - others).max() / max(1.0, abs(others).max())
+
+
+def shape_of(size, n_layers):
+    shape = GPT2_SIZES[size]
+    return {
+        "vocab_size": 50257, "n_positions": 1024, "n_layer": n_layers,
+        "n_head": shape["n_heads"], "n_embd": shape["d_model"],
+    }  # fmt: skip
+
+
+# the two smaller sizes whole, the others with fewer layers
+SHAPES = {
+    "124M": shape_of("124M", 12),
+    "355M": shape_of("355M", 24),
+    "774M, 2 layers": shape_of("774M", 2),
+    "1558M, 1 layer": shape_of("1558M", 1),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_logits_in_float32_at_the_released_shapes(tmp_path, name):
+    other = theirs(**SHAPES[name])
+    other.save_pretrained(tmp_path)
+    ids = np.random.default_rng(0).integers(0, 50257, (1, 12))
+    expected = logits_of(other, ids)
+    del other
+    ours = npgpt.GPT.from_pretrained(tmp_path)
+    assert largest_difference(ours.forward(ids), expected) < 1e-4
+
+
+def gradients_of(model):
+    return {name: p.grad.numpy() for name, p in model.named_parameters()}
+
+
+def compare_gradients(ours, other, tolerance):
+    """Compare every parameter's gradient, by the table's names."""
+    grads = gradients_of(other)
+    compared = 0
+    for line in NAMES:
+        for i in range(ours.config.n_layers if "{}" in line.ours else 1):
+            parameter = dict(ours.named_parameters()).get(line.ours.format(i))
+            if parameter is None:  # a tied head
+                continue
+            name = line.hugging_face.format(i)
+            grad = grads[name if name.startswith("lm_head") else f"transformer.{name}"]
+            grad = grad.T if line.transposed else grad
+            assert largest_difference(parameter.grad, grad) < tolerance, name
+            compared += 1
+    assert compared == len(grads)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"tie_word_embeddings": False},
+        {"n_inner": 40, "activation_function": "gelu_pytorch_tanh", "layer_norm_epsilon": 1e-3},
+        shape_of("124M", 2),
+    ],
+    ids=["tied", "untied", "other choices", "124M, 2 layers"],
+)
+def test_logits_and_every_gradient_in_float64(tmp_path, changes):
+    other = theirs(torch.float64, **changes)
+    other.save_pretrained(tmp_path)
+    ours = npgpt.GPT.from_pretrained(tmp_path, np.float64)
+    ids = np.random.default_rng(0).integers(0, ours.config.vocab_size, (2, 13))
+    assert largest_difference(ours.forward(ids), logits_of(other, ids)) < 1e-10
+    inputs = torch.from_numpy(ids)
+    logits = other(inputs[:, :-1]).logits  # its own loss would be computed in float32
+    loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), inputs[:, 1:].flatten())
+    loss.backward()
+    mine = ours.loss(ids[:, :-1], ids[:, 1:])
+    ours.backward()
+    assert abs(mine - loss.item()) < 1e-10
+    compare_gradients(ours, other, 1e-10)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_files_of_half_the_precision(tmp_path, dtype):
+    other = theirs().to(dtype)
+    other.save_pretrained(tmp_path)
+    ids = np.arange(20)[None]
+    ours = npgpt.GPT.from_pretrained(tmp_path).forward(ids)
+    assert largest_difference(ours, logits_of(other.float(), ids)) < 1e-5
+
+
+def test_shards_of_transformers(tmp_path):
+    other = theirs(torch.float64)
+    other.save_pretrained(tmp_path, max_shard_size=20_000)
+    assert len(list(tmp_path.glob("*.safetensors"))) > 3
+    ids = np.arange(20)[None]
+    ours = npgpt.GPT.from_pretrained(tmp_path, np.float64)
+    assert largest_difference(ours.forward(ids), logits_of(other, ids)) < 1e-10
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shard_size", [20_000, 10**9])
+def test_the_way_back(tmp_path, tied, bias, shard_size):
+    config = npgpt.GPTConfig(
+        301, 24, n_layers=3, n_heads=2, d_model=16, d_ff=40, tie_embeddings=tied, bias=bias
+    )
+    model = npgpt.GPT(config, seed=1, dtype=np.float64).eval()
+    for parameter in model.parameters():
+        parameter.value += 0.02 * np.random.default_rng(0).standard_normal(parameter.shape)
+    model.save_pretrained(tmp_path / "m", shard_size=shard_size)
+    other = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "m", dtype=torch.float64)
+    ids = np.random.default_rng(0).integers(0, 301, (2, 24))
+    assert largest_difference(model.forward(ids), logits_of(other.eval(), ids)) < 1e-10
+
+
+def test_our_tokenizer_loads_in_transformers(tmp_path):
+    from tests.hub.folders import TOKENIZER, small_model
+
+    small_model().save_pretrained(tmp_path / "m", TOKENIZER)
+    other = transformers.AutoTokenizer.from_pretrained(tmp_path / "m")
+    text = "the cat sat on the mat, 12 times.\n"
+    assert other(text)["input_ids"] == TOKENIZER.encode(text).tolist()
