@@ -18,6 +18,15 @@ def evaluate_command(
         str | None,
         typer.Argument(help="A text file, folder or glob; by default the run's held-out text."),
     ] = None,
+    stride: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Tokens that each window predicts, after a past of the context's rest.",
+            show_default="half the context",
+        ),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Windows at a time.")] = 1,
     checkpoint: Checkpoint = "best",
     revision: Revision = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -25,7 +34,8 @@ def evaluate_command(
     """Measure how well a model predicts text: loss, perplexity, bits per byte.
 
     The loss is the mean cross-entropy in nats a token. Bits per byte compares models with
-    different tokenizers.
+    different tokenizers. A TEXT is read in overlapping windows, so that every token is predicted
+    after a long past; the smaller --stride, the longer the past.
 
     [bold]Examples[/bold]
 
@@ -33,26 +43,29 @@ def evaluate_command(
 
       npgpt eval runs/python-docs-1 README.md --json
 
-      npgpt eval gpt2 README.md
+      npgpt eval gpt2 README.md --stride 256
     """
     from npgpt.cli.progress import compile_kernels, progress_bar
-    from npgpt.data import HeldOutBatches, TokenWindows, encode_documents, load_corpus
+    from npgpt.data import HeldOutBatches, StridedWindows, encode_documents, load_corpus
     from npgpt.training import evaluate
 
     opened = open_argument(model, checkpoint, revision)
     run, tokenizer = opened.run, opened.tokenizer
-    batch_size = run.config.batch_size if run else 1
+    batches: StridedWindows | HeldOutBatches
     if text is not None:
         corpus = load_corpus(text)
         name = corpus.name
         ids = encode_documents(corpus.documents, tokenizer)
-        windows = TokenWindows(ids, opened.model.config.context_length)
-        batches = HeldOutBatches(windows, batch_size)
-    elif run is not None:
-        name = f"held-out part of {run.corpus.name}"
-        batches = run.held_out_batches()
-    else:
+        batches = strided(ids, opened.model.config.context_length, stride, batch_size)
+    elif run is None:
         raise typer.BadParameter(f"{model} is not a run with a held-out text: give a TEXT.")
+    else:
+        name = f"held-out part of {run.corpus.name}"
+        if stride is None:
+            batches = run.held_out_batches()
+        else:
+            ids = run.windows[1].ids
+            batches = strided(ids, run.config.context_length, stride, batch_size)
     compile_kernels(console)
     done = 0
     with progress_bar(console, "Evaluating") as progress:
@@ -83,3 +96,12 @@ def evaluate_command(
             else value
         )
         console.print(f"{key.replace('_', ' '):<14} {shown}", markup=False, soft_wrap=True)
+
+
+def strided(ids, context_length: int, stride: int | None, batch_size: int):
+    """Cut a text into overlapping windows; a stride that is too large is a usage error."""
+    from npgpt.data import StridedWindows
+
+    if stride is not None and stride > context_length:
+        raise typer.BadParameter(f"--stride must be at most the context, {context_length}.")
+    return StridedWindows(ids, context_length, stride, batch_size)

@@ -1,8 +1,8 @@
 """Data: texts, windows of tokens, batches.
 
 `load_corpus` reads a text (`stream_corpus` piece by piece), `TokenWindows` cuts its ids in inputs
-and targets, `DataLoader` makes shuffled batches whose position can be saved, `HeldOutBatches` the
-ones to evaluate on.
+and targets, `DataLoader` makes shuffled batches whose position can be saved, `HeldOutBatches` and
+`StridedWindows` the ones to evaluate on.
 """
 
 from npgpt.data.built_in import BUILT_IN_CORPORA
@@ -15,6 +15,7 @@ from npgpt.data.corpora import (
 )
 from npgpt.data.held_out import HeldOutBatches
 from npgpt.data.loader import DataLoader
+from npgpt.data.strided import StridedWindows
 from npgpt.data.windows import TokenWindows
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Corpus",
     "DataLoader",
     "HeldOutBatches",
+    "StridedWindows",
     "TokenWindows",
     "encode_documents",
     "load_corpus",

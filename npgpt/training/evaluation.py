@@ -62,6 +62,7 @@ def evaluate(
     model : GPT
         Left in the mode it was in.
     batches : iterable of (inputs, targets)
+        Targets of -100 do not count.
     bytes_per_token : ndarray of int, shape (vocab_size,), optional
         Each token's length in bytes; gives bits per byte.
     should_stop : function
@@ -76,7 +77,7 @@ def evaluate(
     Raises
     ------
     ValueError
-        If there is no batch.
+        If no target counts.
     """
     was_training = model.training
     model.eval()
@@ -85,13 +86,15 @@ def evaluate(
         for inputs, targets in batches:
             if should_stop():
                 raise Interrupted
-            nats += float(model.evaluation_loss(inputs, targets)) * targets.size
-            tokens += targets.size
+            counted = targets[targets != model.cross_entropy.ignore_index]
+            if counted.size:
+                nats += float(model.evaluation_loss(inputs, targets)) * counted.size
+            tokens += counted.size
             if bytes_per_token is not None:
-                num_bytes += int(bytes_per_token[targets].sum())
+                num_bytes += int(bytes_per_token[counted].sum())
             on_batch()
     finally:
         model.train(was_training)
     if not tokens:
-        raise ValueError("evaluate: there is no batch to evaluate on.")
+        raise ValueError("evaluate: there is no target to evaluate on.")
     return Evaluation(nats / tokens, tokens, num_bytes if bytes_per_token is not None else None)

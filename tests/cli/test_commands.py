@@ -119,6 +119,9 @@ def test_a_hugging_face_folder_is_a_model_too(folder, hugging_face):
     assert text.stdout.startswith("the cat")
     numbers = json.loads(npgpt("eval", "hf", "text.txt", "--json", cwd=folder).stdout)
     assert numbers["loss"] > 0
+    closer = npgpt("eval", "hf", "text.txt", "--json", "--stride=2", cwd=folder)
+    assert json.loads(closer.stdout)["tokens"] == numbers["tokens"]
+    assert json.loads(closer.stdout)["loss"] != numbers["loss"]
     info = npgpt("info", "hf", cwd=folder)
     for word in ("270", "0.0 MB in 1 files", "F32", "BPETokenizer", "attention.qkv.weight"):
         assert word in info.stdout
@@ -237,6 +240,7 @@ BAD = {
     "a negative temperature": (["generate", "run", "--temperature=-1"], 2, "Invalid value for '--temperature'"),
     "a top_p above 1": (["generate", "run", "--top-p=2"], 2, "top_p must be above 0 and at most 1"),
     "an unknown checkpoint": (["eval", "run", "--checkpoint=first"], 2, "must be best or last"),
+    "a stride beyond the context": (["eval", "run", "text.txt", "--stride=9"], 2, "at most the context, 8"),
     "an unknown layer": (["gradcheck", "--layer=nonsense"], 2, "no layer matches"),
     "a checkpoint cut in half": (["train", "--resume=cut"], 1, "last.safetensors is not a whole"),
 }  # fmt: skip

@@ -156,3 +156,27 @@ def test_our_tokenizer_loads_in_transformers(tmp_path):
     other = transformers.AutoTokenizer.from_pretrained(tmp_path / "m")
     text = "the cat sat on the mat, 12 times.\n"
     assert other(text)["input_ids"] == TOKENIZER.encode(text).tolist()
+
+
+def test_strided_perplexity_is_that_of_the_published_recipe(tmp_path):
+    other = theirs(torch.float64)
+    other.save_pretrained(tmp_path)
+    ids = np.random.default_rng(0).integers(0, 301, 100)
+    context, stride = 24, 10
+    nats, tokens, before = 0.0, 0, 0
+    for begin in range(0, len(ids), stride):
+        end = min(begin + context, len(ids))
+        window = torch.from_numpy(ids[None, begin:end].copy())
+        labels = window.clone()
+        labels[:, : -(end - before)] = -100
+        with torch.no_grad():
+            logits = other(window).logits[0, :-1]
+        nats += torch.nn.functional.cross_entropy(logits, labels[0, 1:], reduction="sum").item()
+        tokens += int((labels[0, 1:] != -100).sum())
+        before = end
+        if end == len(ids):
+            break
+    model = npgpt.GPT.from_pretrained(tmp_path, np.float64)
+    result = npgpt.training.evaluate(model, npgpt.data.StridedWindows(ids, context, stride))
+    assert result.tokens == tokens
+    assert abs(result.loss - nats / tokens) < 1e-10

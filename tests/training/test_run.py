@@ -136,7 +136,7 @@ def test_an_evaluation_is_the_mean_over_all_tokens_and_counts_bytes(finished):
     assert whole.num_bytes == 32
     assert abs(whole.bits_per_byte - whole.loss / math.log(2)) < 1e-12
     assert abs(whole.perplexity - math.exp(whole.loss)) < 1e-12
-    with pytest.raises(ValueError, match="no batch"):
+    with pytest.raises(ValueError, match="no target"):
         evaluate(model, [])
 
 
