@@ -68,7 +68,7 @@ def tells_errors(command):
         except MemoryError as error:
             print(f"Error: not enough memory ({error}).", file=sys.stderr)
             raise typer.Exit(1) from None
-        except (ValueError, RuntimeError, OSError) as error:
+        except (ValueError, RuntimeError, OSError, ModuleNotFoundError) as error:
             print(f"Error: {error}", file=sys.stderr)
             raise typer.Exit(1) from None
 

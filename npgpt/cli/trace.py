@@ -2,49 +2,157 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from npgpt.cli.app import tells_errors
-from npgpt.cli.model_argument import Checkpoint, check_checkpoint
+from npgpt.cli.app import console, error_console, tells_errors
+from npgpt.cli.model_argument import Checkpoint, Revision, check_checkpoint, open_argument
 
 if TYPE_CHECKING:
     from npgpt.models import GPT
+    from npgpt.tokenizers import Tokenizer
 
 
 @tells_errors
 def trace_command(
+    text: Annotated[
+        str | None, typer.Argument(help="The text to trace; - reads it from standard input.")
+    ] = None,
     names: Annotated[
         bool,
-        typer.Option("--names", help="List the names of all activations and gradients."),
+        typer.Option("--names", help="Only list the names of all activations, with shapes."),
     ] = False,
     model: Annotated[
         Path | None, typer.Option(metavar="RUN", help="A run folder of npgpt train.")
     ] = None,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The page to write.")] = Path(
+        "trace.html"
+    ),
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the page if it is there.")
+    ] = False,
+    layers: Annotated[
+        str | None,
+        typer.Option(
+            help="Layers that carry heat maps: numbers as in 0,5,11, or all, or none.",
+            show_default="all of up to 6; else the first, the middle, the last",
+        ),
+    ] = None,
+    position: Annotated[
+        int, typer.Option(help="Explain the prediction made here; -1 is the last token.")
+    ] = -1,
+    token: Annotated[
+        str | None,
+        typer.Option(help="Explain the logit of this token.", show_default="the likeliest"),
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Of integrated gradients.")] = 64,
     checkpoint: Checkpoint = "best",
 ) -> None:
-    """List the names under which activations and gradients are recorded and edited.
+    """Send a text through a model and back, and write all of it to one HTML page.
 
-    With the shape of each, of a run's model or of a small one.
+    The page shows the loss of each token, where a prediction comes from, how gradients flow, and
+    the model as a diagram: each box opens to its equation, its code, and its values and gradients.
+    It needs no network. With --names, the names of what can be recorded and edited are listed.
 
     [bold]Examples[/bold]
 
-      npgpt trace --names
+      npgpt trace "The with statement" --model runs/python-docs-1 --out trace.html
+
+      npgpt trace - --model runs/python-docs-1 --layers 0,3 --force < text.txt
 
       npgpt trace --names --model runs/python-docs-1
     """
     check_checkpoint(checkpoint)
-    if not names:
-        raise typer.BadParameter("give --names.")
-    _list_names(model, checkpoint)
+    if names:
+        if text is not None:
+            raise typer.BadParameter("give either a TEXT or --names, not both.")
+        _list_names(model, checkpoint)
+        return
+    if text is None:
+        raise typer.BadParameter("give a TEXT to trace, or --names.")
+    if model is None:
+        raise typer.BadParameter("give a model: --model RUN.")
+    blocks = _blocks(layers)
+    if out.exists() and not force:
+        raise FileExistsError(
+            f"{out} exists already; choose another file with --out, or replace it with --force."
+        )
+    if not out.absolute().parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {out.parent} to write {out.name} in.")
+    _write_page(_read(text), model, checkpoint, out, blocks, position, token, steps)
 
 
-def _list_names(model: Path | None, checkpoint: str) -> None:
+def _write_page(
+    text: str,
+    run: Path,
+    checkpoint: str,
+    out: Path,
+    blocks: list[int] | str | None,
+    position: int,
+    token: str | None,
+    steps: int,
+) -> None:
+    from npgpt.cli.progress import progress_bar
+    from npgpt.gradients import trace
+    from npgpt.gradients.trace_page import check_installed
+
+    check_installed()
+    model, tokenizer = _open(run, checkpoint)
+    if blocks == "all":
+        blocks = list(range(model.config.n_layers))
+    token_id = None if token is None else _token_id(tokenizer, token)
+    with progress_bar(error_console, "Tracing") as on_progress:
+        traced = trace(
+            model,
+            tokenizer,
+            text,
+            layers=blocks if isinstance(blocks, list) else None,
+            position=position,
+            token=token_id,
+            steps=steps,
+            on_progress=on_progress,
+        )
+    traced.save(out)
+    size = out.stat().st_size / 1e6
+    console.print(
+        f"{out}: {len(traced.predictions)} tokens, mean loss {traced.loss:.3f} nats, "
+        f"heat maps of {len(traced.layers)} of {traced.config.n_layers} layers, {size:.1f} MB",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _read(text: str) -> str:
+    return sys.stdin.read() if text == "-" else text
+
+
+def _blocks(layers: str | None) -> list[int] | str | None:
+    if layers is None or layers == "all":
+        return layers
+    if layers == "none":
+        return []
+    try:
+        return [int(layer) for layer in layers.split(",")]
+    except ValueError:
+        raise typer.BadParameter(
+            f"--layers must be numbers such as 0,5,11, or all, or none, got {layers}."
+        ) from None
+
+
+def _token_id(tokenizer: Tokenizer, token: str) -> int:
+    ids = tokenizer.encode(token)
+    if len(ids) != 1:
+        raise ValueError(f"--token {token!r} is {len(ids)} tokens of this model, not one.")
+    return int(ids[0])
+
+
+def _list_names(run: Path | None, checkpoint: str) -> None:
     from npgpt.gradients import tap_shapes
 
-    shapes = tap_shapes(_small_model() if model is None else _open(model, checkpoint))
+    shapes = tap_shapes(_small_model() if run is None else _open(run, checkpoint)[0])
     width = max(map(len, shapes))
     for name, shape in shapes.items():
         print(f"{name:<{width}}  ({', '.join(map(str, shape))})")
@@ -56,7 +164,8 @@ def _small_model() -> GPT:
     return GPT(GPTConfig(256, 64, n_layers=2, n_heads=4, d_model=64))
 
 
-def _open(run: Path, checkpoint: str) -> GPT:
+def _open(run_folder: Path, checkpoint: str) -> tuple[GPT, Tokenizer]:
     from npgpt.training import Run
 
-    return Run.open(run).load_model(checkpoint)
+    run = Run.open(run_folder)
+    return run.load_model(checkpoint), run.tokenizer

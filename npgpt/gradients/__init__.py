@@ -25,6 +25,7 @@ from npgpt.gradients.record import Recorded, Tape, record
 from npgpt.gradients.report import ArrayCheck, GradcheckError, GradcheckReport
 from npgpt.gradients.suite import SUITE, check_suite
 from npgpt.gradients.tap_shapes import tap_shapes
+from npgpt.gradients.trace import Trace, trace
 
 __all__ = [
     "SUITE",
@@ -42,6 +43,7 @@ __all__ = [
     "PerExampleNorms",
     "Recorded",
     "Tape",
+    "Trace",
     "check_suite",
     "direct_logit_attribution",
     "flat_weights",
@@ -56,4 +58,5 @@ __all__ = [
     "record",
     "set_flat_weights",
     "tap_shapes",
+    "trace",
 ]

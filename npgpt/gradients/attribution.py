@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from npgpt.gradients.record import record
 from npgpt.gradients.untouched import untouched
 from npgpt.models import GPT
+
+BATCH_BYTES = 1 << 28  # of logits that integrated gradients makes at a time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,6 +107,7 @@ def integrated_gradients(
     token: int | None = None,
     steps: int = 64,
     baseline: np.ndarray | None = None,
+    on_points: Callable[[int, int], None] | None = None,
 ) -> TokenAttribution:
     """Attribute a logit to tokens by the gradients on the way from a baseline to the embeddings.
 
@@ -115,11 +120,14 @@ def integrated_gradients(
     model, token_ids, position, token
         As for `gradient_times_input`.
     steps : int
-        Points of the Gauss-Legendre rule; all are one batch.
+        Points of the Gauss-Legendre rule. Several are one batch, as many as `BATCH_BYTES` of
+        logits hold.
     baseline : ndarray, shape (time, d_model), optional
         Embeddings to start from; by default the mean of all tokens' at every position. Zeros are a
         poor choice where layer norms have no biases: the model hardly depends on the length of its
         embeddings then, jumps at 0, and the integral misses the jump.
+    on_points : function, optional
+        Called with (points done, points in all) after each batch.
 
     Returns
     -------
@@ -141,20 +149,26 @@ def integrated_gradients(
         )
     nodes, weights = np.polynomial.legendre.leggauss(steps)
     places = np.concatenate([0.5 * (nodes + 1.0), [0.0, 1.0]])[:, None, None]  # and both ends
-    batch = np.repeat(ids, len(places), axis=0)
+    size = max(1, BATCH_BYTES // (time * model.config.vocab_size * model.dtype.itemsize))
+    grads, logits = [], []
     with untouched(model, training=False):
         with record(model, "embeddings") as tape:
             token = _token(model.forward(ids)[0, position], token)
             change = tape["embeddings"].value[0] - start
-        with (
-            model.edit("embeddings", forward=lambda x: start + places * change),
-            record(model, "embeddings") as tape,
-        ):
-            logits = model.forward(batch)
-            _backward_from_logit(model, logits.shape, position, token)
-            grads = tape["embeddings"].grad[:steps]
-    mean = np.einsum("s,std->td", 0.5 * weights, grads)
-    begin, end = (float(logit) for logit in logits[-2:, position, token])
+        for first in range(0, len(places), size):
+            points = start + places[first : first + size] * change
+            with (
+                model.edit("embeddings", forward=partial(_instead, points)),
+                record(model, "embeddings") as tape,
+            ):
+                batch = model.forward(np.repeat(ids, len(points), axis=0))
+                _backward_from_logit(model, batch.shape, position, token)
+            logits += list(batch[:, position, token])
+            grads.append(tape["embeddings"].grad)
+            if on_points:
+                on_points(len(logits), len(places))
+    mean = np.einsum("s,std->td", 0.5 * weights, np.concatenate(grads)[:steps])
+    begin, end = (float(logit) for logit in logits[-2:])
     return TokenAttribution(np.sum(change * mean, axis=-1), end, begin)
 
 
@@ -179,14 +193,19 @@ def direct_logit_attribution(
     """
     ids = _one_sequence(token_ids)
     position = _index("position", position, ids.shape[1])
-    with untouched(model, training=False), record(model) as tape:
+    with (
+        untouched(model, training=False),
+        record(model, "embeddings") as embeddings,
+        record(model, "blocks.*.attention.context") as contexts,
+        record(model, "blocks.*.feed_forward.output") as outputs,
+    ):
         logits = model.forward(ids)
         token = _token(logits[0, position], token)
         _, _, rstd = model.final_norm.saved
-    names, writes = ["embeddings"], [tape["embeddings"].value[0, position]]
+    names, writes = ["embeddings"], [embeddings["embeddings"].value[0, position]]
     for i, block in enumerate(model.blocks):
         name, projection = f"blocks.{i}.attention", block.attention.projection
-        heads = tape[f"{name}.context"].value[0, :, position]  # (heads, head_size)
+        heads = contexts[f"{name}.context"].value[0, :, position]  # (heads, head_size)
         columns = np.split(projection.weight.value, len(heads), axis=1)
         names += [f"{name}.head.{h}" for h in range(len(heads))]
         writes += [weight @ head for weight, head in zip(columns, heads, strict=True)]
@@ -194,7 +213,7 @@ def direct_logit_attribution(
             names.append(f"{name}.bias")
             writes.append(projection.bias.value)
         names.append(f"blocks.{i}.feed_forward")
-        writes.append(tape[f"blocks.{i}.feed_forward.output"].value[0, position])
+        writes.append(outputs[f"blocks.{i}.feed_forward.output"].value[0, position])
     centred = np.stack([write - write.mean() for write in writes])
     row = model.head.weight.value[token]
     values = centred @ (model.final_norm.gamma.value * row) * rstd[0, position]
@@ -202,6 +221,10 @@ def direct_logit_attribution(
         names.append("final_norm.beta")
         values = np.append(values, model.final_norm.beta.value @ row)
     return LogitParts(names, values, float(logits[0, position, token]))
+
+
+def _instead(points: np.ndarray, embeddings: np.ndarray) -> np.ndarray:
+    return points
 
 
 def _backward_from_logit(model, shape, position, token):

@@ -33,7 +33,7 @@ class Summary:
         layers = dict(model.named_layers())
         groups: dict[tuple, list[tuple[int, str, int]]] = {}
         for name, parameter in model.named_parameters():
-            pattern, block = _block_pattern(name)
+            pattern, block = block_pattern(name)
             layer = type(layers[name.rpartition(".")[0]]).__name__
             key = (pattern, layer, parameter.shape)
             groups.setdefault(key, []).append((block, name, parameter.size))
@@ -74,9 +74,9 @@ class Summary:
         return "\n".join([self.title, lines[0], rule, *lines[1:-1], rule, lines[-1]])
 
 
-def _block_pattern(name: str) -> tuple[str, int]:
+def block_pattern(name: str) -> tuple[str, int]:
     """Split ``blocks.3.attention.qkv.weight`` into ``blocks.*.attention.qkv.weight`` and 3."""
-    match = re.match(r"blocks\.(\d+)\.", name)
+    match = re.match(r"blocks\.(\d+)(?=\.|$)", name)
     if not match:
         return name, 0
-    return f"blocks.*.{name[match.end() :]}", int(match.group(1))
+    return f"blocks.*{name[match.end() :]}", int(match.group(1))

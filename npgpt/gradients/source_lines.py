@@ -1,0 +1,140 @@
+"""The lines of code that a layer runs forward and backward."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib.metadata
+import inspect
+import re
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import npgpt
+from npgpt.layers import Layer
+from npgpt.ops import reference
+from npgpt.version import __version__
+
+PACKAGE = Path(npgpt.__file__).resolve().parent
+METHOD_CALL = re.compile(r"\bself\.(\w+)\(")
+PASSES = ("forward", "loss", "backward")
+OPERATION = re.compile(r"\b(?:ops|reference)\.(\w+)\(")
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceLines:
+    """A function as it stands in a file, without its docstring.
+
+    Attributes
+    ----------
+    name : str
+        Such as ``LayerNorm.backward``.
+    path : str
+        Of the file, from the folder that holds the package.
+    lines : tuple of (int, str)
+        Number and text of each line.
+    url : str or None
+        Where to read it, if the package's metadata names a repository.
+    """
+
+    name: str
+    path: str
+    lines: tuple[tuple[int, str], ...]
+    url: str | None = None
+
+    @property
+    def is_pass(self) -> bool:
+        """Whether this is a layer's forward or backward, not a function that they call."""
+        return self.name.rpartition(".")[2] in PASSES and "." in self.name
+
+    @property
+    def first(self) -> int:
+        """Number of the first line."""
+        return self.lines[0][0]
+
+
+def source_of(function: Callable[..., Any], name: str | None = None) -> SourceLines:
+    """Find a function's lines.
+
+    Raises
+    ------
+    OSError
+        If its source is not there.
+    """
+    function = inspect.unwrap(function)
+    lines, first = inspect.getsourcelines(function)
+    text = textwrap.dedent("".join(lines))
+    kept = [(first + i, line) for i, line in enumerate(text.splitlines())]
+    definition = ast.parse(text).body[0]
+    assert isinstance(definition, ast.FunctionDef)
+    if ast.get_docstring(definition) is not None:
+        docstring = definition.body[0]
+        del kept[docstring.lineno - 1 : docstring.end_lineno]
+    path = Path(inspect.getsourcefile(function) or "").resolve()
+    if path.is_relative_to(PACKAGE):
+        shown = path.relative_to(PACKAGE.parent).as_posix()
+        return SourceLines(name or function.__qualname__, shown, tuple(kept), _url(shown, first))
+    return SourceLines(name or function.__qualname__, path.name, tuple(kept))
+
+
+def code_of(layer: Layer) -> list[SourceLines]:
+    """List what a layer runs: forward, backward, the methods and the operations they call.
+
+    Operations are shown in their reference form, which the compiled ones are proved equal to.
+    """
+    kind = type(layer)
+    methods = [name for name in PASSES if name in _own(kind)]
+    for name in methods:  # the list grows with what is found in it
+        methods += [
+            called
+            for called in METHOD_CALL.findall(_text(_own(kind)[name]))
+            if called in _own(kind) and called not in methods
+        ]
+    operations: list[str] = []
+    for name in methods:
+        operations += OPERATION.findall(_text(_own(kind)[name]))
+    operations += [name for name in vars(layer).values() if isinstance(name, str)]
+    known = [name for name in dict.fromkeys(operations) if name in reference.__all__]
+    functions = [_own(kind)[name] for name in methods]
+    functions += [getattr(reference, name) for name in known]
+    return [source_of(function) for function in functions if inspect.isfunction(function)]
+
+
+def _own(kind: type[Layer]) -> dict[str, Callable[..., Any]]:
+    """Methods of a kind of layer that are not every layer's."""
+    found: dict[str, Callable[..., Any]] = {}
+    for parent in _before_layer(kind):
+        for name, attribute in vars(parent).items():
+            if inspect.isfunction(attribute):
+                found.setdefault(name, attribute)
+    return found
+
+
+def _before_layer(kind: type[Layer]) -> Iterator[type]:
+    for parent in kind.__mro__:
+        if parent is Layer:
+            return
+        yield parent
+
+
+def _text(function: Callable[..., Any]) -> str:
+    return inspect.getsource(function)
+
+
+def _url(path: str, line: int) -> str | None:
+    repository = _repository()
+    return f"{repository}/blob/v{__version__}/{path}#L{line}" if repository else None
+
+
+def _repository() -> str | None:
+    try:
+        urls = importlib.metadata.metadata("npgpt").get_all("Project-URL") or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    named = dict(url.split(", ", 1) for url in urls)
+    for name in ("Repository", "Source", "Source Code"):
+        if name in named:
+            return named[name].rstrip("/")
+    return None

@@ -1,0 +1,71 @@
+"""Tokens as a person can read them, whatever bytes they stand for."""
+
+from __future__ import annotations
+
+import dataclasses
+import unicodedata
+
+from npgpt.tokenizers import Tokenizer
+
+SIGNS = {" ": "␣", "\n": "↵", "\t": "⇥", "\x7f": "␡"}
+UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"}  # controls, marks of direction, blanks
+CONTROL_PICTURES = 0x2400  # ␀ and the 31 after it
+DOTTED_CIRCLE = "◌"
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenText:
+    r"""A token's id and text.
+
+    Attributes
+    ----------
+    id : int
+    shown : str
+        Printable characters only: blanks and controls have signs, bytes that are part of a
+        character are written as ``\xf0``.
+    exact : str
+        As a Python literal, of str or bytes.
+    """
+
+    id: int
+    shown: str
+    exact: str
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer, token_id: int) -> TokenText:
+        """Look a token up."""
+        token_id = int(token_id)
+        token_bytes = getattr(tokenizer, "token_bytes", None)
+        if token_bytes is None:
+            text = tokenizer.decode([token_id])
+            return cls(token_id, visible(text), repr(text))
+        raw: bytes = token_bytes(token_id)
+        try:
+            text = raw.decode()
+        except UnicodeDecodeError:
+            return cls(token_id, visible(raw.decode(errors="backslashreplace")), repr(raw))
+        return cls(token_id, visible(text), repr(text))
+
+
+def visible(text: str) -> str:
+    r"""Write a text with printable characters only.
+
+    Examples
+    --------
+    >>> visible("a b\n\0\u202e")
+    'a␣b↵␀U+202E'
+    """
+    shown = "".join(map(_visible, text))
+    if text and unicodedata.category(text[0]).startswith("M"):  # would join what stands before it
+        shown = DOTTED_CIRCLE + shown
+    return shown or "∅"
+
+
+def _visible(character: str) -> str:
+    if character in SIGNS:
+        return SIGNS[character]
+    if ord(character) < 0x20:
+        return chr(CONTROL_PICTURES + ord(character))
+    if unicodedata.category(character) in UNSEEN:
+        return f"U+{ord(character):04X}"
+    return character

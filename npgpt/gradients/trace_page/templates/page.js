@@ -1,0 +1,106 @@
+"use strict";
+(() => {
+  const all = (selector) => [...document.querySelectorAll(selector)];
+  const byId = (id) => document.getElementById(id);
+  const selects = { layer: byId("layer"), head: byId("head"), which: byId("which") };
+
+  // --- selectors: what is not chosen is hidden; without this script everything is there
+
+  const choose = () => {
+    const { layer, head, which } = selects;
+    for (const part of all("[data-layer]"))
+      part.toggleAttribute("hidden", layer.value !== "all" && part.dataset.layer !== layer.value);
+    for (const label of all(".label[data-layer]"))  // these are all at one place
+      label.toggleAttribute("hidden", label.dataset.layer !== (layer.value === "all" ? "0" : layer.value));
+    for (const part of all("[data-head]"))
+      part.toggleAttribute("hidden", head.value !== "all" && part.dataset.head !== head.value);
+    for (const figure of all("figure.heat"))
+      figure.toggleAttribute("hidden", which.value !== "both" && !figure.classList.contains(which.value));
+  };
+  for (const select of Object.values(selects)) select.addEventListener("change", choose);
+
+  const open = (value) => { for (const box of all("details.box")) box.open = value; };
+  byId("open-all").addEventListener("click", () => open(true));
+  byId("close-all").addEventListener("click", () => open(false));
+
+  // --- the diagram opens boxes
+
+  const show = (id) => {
+    const content = byId(id);
+    const box = content && content.closest("details.box");
+    if (!box) return;
+    box.open = true;
+    for (const link of all(".diagram a"))
+      link.classList.toggle("chosen", link.getAttribute("href") === "#" + id);
+    box.scrollIntoView({ block: "start" });
+    content.focus({ preventScroll: true });
+  };
+  for (const link of all(".diagram a"))
+    link.addEventListener("click", (event) => {
+      event.preventDefault();
+      show(link.getAttribute("href").slice(1));
+    });
+  if (location.hash.startsWith("#box-")) show(location.hash.slice(1));
+
+  // --- print: everything that is chosen is open
+
+  let closed = [];
+  addEventListener("beforeprint", () => {
+    closed = all("details:not([open])");
+    for (const details of closed) details.open = true;
+  });
+  addEventListener("afterprint", () => { for (const details of closed) details.open = false; });
+
+  // --- heat maps: the colour under the pointer says the value
+
+  const palette = document.body.dataset.palette;
+  const steps = (palette.length / 6 - 1) / 2;
+  const shareOf = new Map();
+  for (let i = -steps; i <= steps; i++)
+    shareOf.set(parseInt(palette.substr(6 * (i + steps), 6), 16), i / steps);
+  const tokens = all("#tokens .strip bdi").map((token) => token.textContent);
+  const pixels = new Map();
+  const cellsOf = (image, rows, columns) => {
+    if (!pixels.has(image)) {
+      const canvas = document.createElement("canvas");
+      canvas.width = columns;
+      canvas.height = rows;
+      const context = canvas.getContext("2d", { willReadFrequently: true });
+      context.drawImage(image, 0, 0);
+      pixels.set(image, context.getImageData(0, 0, columns, rows).data);
+    }
+    return pixels.get(image);
+  };
+  const range = (cell, cells, size, areTokens) => {
+    const first = Math.floor((cell * size) / cells);
+    const last = Math.floor(((cell + 1) * size) / cells) - 1;
+    if (last > first) return `${first} to ${last}`;
+    return areTokens ? `${first} ${tokens[first]}` : `${first}`;
+  };
+  const readout = document.querySelector(".readout");
+  const output = readout.querySelector("output");
+  const read = (event) => {
+    const image = event.target;
+    if (!(image instanceof HTMLImageElement)) return;
+    const [rows, columns] = image.dataset.cells.split(" ").map(Number);
+    const [height, width] = image.dataset.shape.split(" ").map(Number);
+    const frame = image.getBoundingClientRect();
+    const row = Math.floor(((event.clientY - frame.top - 1) / (frame.height - 2)) * rows);
+    const column = Math.floor(((event.clientX - frame.left - 1) / (frame.width - 2)) * columns);
+    if (row < 0 || column < 0 || row >= rows || column >= columns) return;
+    const [red, green, blue, opaque] = cellsOf(image, rows, columns).slice(4 * (row * columns + column));
+    const share = shareOf.get((red << 16) | (green << 8) | blue);
+    const scale = Number(image.dataset.scale);
+    const value = !opaque || share === undefined ? "no value"
+      : (share === 1 ? "≥ " : share === -1 ? "≤ " : "≈ ") + (share * scale).toPrecision(3);
+    output.textContent =
+      `${image.dataset.caption}: row ${range(row, rows, height, image.dataset.rows)}, ` +
+      `column ${range(column, columns, width, image.dataset.columns)}: ${value}`;
+    readout.hidden = false;
+  };
+  document.addEventListener("pointermove", read);
+  document.addEventListener("pointerdown", read);
+
+  document.querySelector(".controls").hidden = false;
+  choose();
+})();
