@@ -26,7 +26,12 @@ def trace_command(
         typer.Option("--names", help="Only list the names of all activations, with shapes."),
     ] = False,
     model: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="A run folder of npgpt train.")
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="A run folder of npgpt train, a folder in Hugging Face's format, or a name on "
+            "its hub.",
+        ),
     ] = None,
     out: Annotated[Path, typer.Option(metavar="FILE", help="The page to write.")] = Path(
         "trace.html"
@@ -50,6 +55,7 @@ def trace_command(
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Of integrated gradients.")] = 64,
     checkpoint: Checkpoint = "best",
+    revision: Revision = None,
 ) -> None:
     """Send a text through a model and back, and write all of it to one HTML page.
 
@@ -69,26 +75,35 @@ def trace_command(
     if names:
         if text is not None:
             raise typer.BadParameter("give either a TEXT or --names, not both.")
-        _list_names(model, checkpoint)
+        _list_names(model, checkpoint, revision)
         return
     if text is None:
         raise typer.BadParameter("give a TEXT to trace, or --names.")
     if model is None:
-        raise typer.BadParameter("give a model: --model RUN.")
+        raise typer.BadParameter("give a model: --model MODEL.")
     blocks = _blocks(layers)
+    _check_page(out, force)
+    opened = open_argument(model, checkpoint, revision)
+    _write_page(_read(text), opened.model, opened.tokenizer, out, blocks, position, token, steps)
+
+
+def _check_page(out: Path, force: bool) -> None:
+    """Refuse, before anything is computed, a page that could not be made."""
+    from npgpt.gradients.trace_page import check_installed
+
     if out.exists() and not force:
         raise FileExistsError(
             f"{out} exists already; choose another file with --out, or replace it with --force."
         )
     if not out.absolute().parent.is_dir():
         raise FileNotFoundError(f"There is no folder {out.parent} to write {out.name} in.")
-    _write_page(_read(text), model, checkpoint, out, blocks, position, token, steps)
+    check_installed()
 
 
 def _write_page(
     text: str,
-    run: Path,
-    checkpoint: str,
+    model: GPT,
+    tokenizer: Tokenizer,
     out: Path,
     blocks: list[int] | str | None,
     position: int,
@@ -97,10 +112,7 @@ def _write_page(
 ) -> None:
     from npgpt.cli.progress import progress_bar
     from npgpt.gradients import trace
-    from npgpt.gradients.trace_page import check_installed
 
-    check_installed()
-    model, tokenizer = _open(run, checkpoint)
     if blocks == "all":
         blocks = list(range(model.config.n_layers))
     token_id = None if token is None else _token_id(tokenizer, token)
@@ -149,10 +161,11 @@ def _token_id(tokenizer: Tokenizer, token: str) -> int:
     return int(ids[0])
 
 
-def _list_names(run: Path | None, checkpoint: str) -> None:
+def _list_names(model: str | None, checkpoint: str, revision: str | None) -> None:
     from npgpt.gradients import tap_shapes
 
-    shapes = tap_shapes(_small_model() if run is None else _open(run, checkpoint)[0])
+    gpt = _small_model() if model is None else open_argument(model, checkpoint, revision).model
+    shapes = tap_shapes(gpt)
     width = max(map(len, shapes))
     for name, shape in shapes.items():
         print(f"{name:<{width}}  ({', '.join(map(str, shape))})")
@@ -162,10 +175,3 @@ def _small_model() -> GPT:
     from npgpt.models import GPT, GPTConfig
 
     return GPT(GPTConfig(256, 64, n_layers=2, n_heads=4, d_model=64))
-
-
-def _open(run_folder: Path, checkpoint: str) -> tuple[GPT, Tokenizer]:
-    from npgpt.training import Run
-
-    run = Run.open(run_folder)
-    return run.load_model(checkpoint), run.tokenizer

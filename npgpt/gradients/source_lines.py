@@ -19,6 +19,7 @@ from npgpt.version import __version__
 
 PACKAGE = Path(npgpt.__file__).resolve().parent
 METHOD_CALL = re.compile(r"\bself\.(\w+)\(")
+SUPER_CALL = re.compile(r"\bsuper\(\)\.(\w+)\(")
 PASSES = ("forward", "loss", "backward")
 OPERATION = re.compile(r"\b(?:ops|reference)\.(\w+)\(")
 
@@ -84,22 +85,26 @@ def code_of(layer: Layer) -> list[SourceLines]:
 
     Operations are shown in their reference form, which the compiled ones are proved equal to.
     """
-    kind = type(layer)
-    methods = [name for name in PASSES if name in _own(kind)]
-    for name in methods:  # the list grows with what is found in it
-        methods += [
-            called
-            for called in METHOD_CALL.findall(_text(_own(kind)[name]))
-            if called in _own(kind) and called not in methods
-        ]
-    operations: list[str] = []
-    for name in methods:
-        operations += OPERATION.findall(_text(_own(kind)[name]))
+    own = _own(type(layer))
+    methods = [own[name] for name in PASSES if name in own]
+    for method in methods:  # the list grows with what is found in it
+        methods += [called for called in _called(layer, method) if called not in methods]
+    operations = [name for method in methods for name in OPERATION.findall(_text(method))]
     operations += [name for name in vars(layer).values() if isinstance(name, str)]
     known = [name for name in dict.fromkeys(operations) if name in reference.__all__]
-    functions = [_own(kind)[name] for name in methods]
-    functions += [getattr(reference, name) for name in known]
+    functions = [*methods, *(getattr(reference, name) for name in known)]
     return [source_of(function) for function in functions if inspect.isfunction(function)]
+
+
+def _called(layer: Layer, method: Callable[..., Any]) -> list[Callable[..., Any]]:
+    """List the layer's methods that one of them calls, also in the class it is made from."""
+    own, text = _own(type(layer)), _text(method)
+    called = [own[name] for name in METHOD_CALL.findall(text) if name in own]
+    kinds = list(_before_layer(type(layer)))
+    for name in SUPER_CALL.findall(text):
+        found = [vars(kind)[name] for kind in kinds if name in vars(kind)]
+        called += found[found.index(method) + 1 :][:1] if method in found else []
+    return list(dict.fromkeys(called))
 
 
 def _own(kind: type[Layer]) -> dict[str, Callable[..., Any]]:

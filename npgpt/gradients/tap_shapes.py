@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from npgpt.gradients.untouched import untouched
 from npgpt.layers.listeners import Listening
 from npgpt.models import GPT
 
@@ -33,13 +34,9 @@ def tap_shapes(model: GPT) -> dict[str, tuple[str | int, ...]]:
     """
     longer = min(SMALL_TIME + 1, model.config.context_length)
     sizes = [(SMALL_BATCH, SMALL_TIME), (SMALL_BATCH + 1, longer)]
-    training = model.training
-    model.eval()
-    try:
+    with untouched(model, training=False):
         first, second = (_shapes_of_pass(model, size) for size in sizes)
-    finally:
-        model.train(training)
-        model.forget()
+    model.forget()
     batch, time = zip(*sizes, strict=True)
     axes: dict[tuple[int, int], str] = {batch: "batch"}
     if time[0] != time[1]:

@@ -186,7 +186,6 @@ def trace(
     targets = np.append(ids[1:], NO_TARGET)
     views = Views(model, named_blocks(model, layers))
     with untouched(model, training=False):
-        model.zero_grad()
         with views, record(model, "head.logits") as tape:
             loss = float(model.loss(ids[None], targets[None]))
             logits = tape["head.logits"].value[0]  # (time, vocab_size)
@@ -220,9 +219,9 @@ def trace(
 
 
 def _ids(model: GPT, tokenizer: Tokenizer, text: str) -> np.ndarray:
-    if tokenizer.vocab_size != model.config.vocab_size:
+    if tokenizer.vocab_size > model.config.vocab_size:
         raise ValueError(
-            f"trace: the tokenizer has {tokenizer.vocab_size} tokens, but the model "
+            f"trace: the tokenizer has {tokenizer.vocab_size} tokens, more than the model's "
             f"{model.config.vocab_size}."
         )
     if not text:

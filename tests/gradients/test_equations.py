@@ -1,0 +1,99 @@
+"""Every box has its equation and its code."""
+
+import linecache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import npgpt
+from npgpt.gradients import source_lines
+from npgpt.gradients.equations import EQUATIONS, equation_of
+from npgpt.gradients.source_lines import code_of, source_of
+from npgpt.layers import Dropout, Layer, LayerNorm
+from tests.models.tiny import CONFIGS
+
+ROOT = Path(npgpt.__file__).resolve().parents[1]
+MODELS = [
+    npgpt.GPT(config, recompute=again) for config in CONFIGS.values() for again in (False, True)
+]
+KINDS = sorted(
+    {type(layer) for model in MODELS for layer in model.layers()}, key=lambda k: k.__name__
+)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_layer_of_the_model_has_its_equations(kind):
+    entry = kind.__name__ if kind.__name__ in EQUATIONS else kind.__mro__[1].__name__
+    assert equation_of(kind) is EQUATIONS[entry]
+    assert equation_of(kind).forward
+    assert equation_of(kind).backward
+
+
+class Cube(Layer):
+    """The cube.
+
+    ``y = x^3`` (nobody, 2020); then ``dx = 3 x^2 dy``.
+    """
+
+    def forward(self, x):
+        """Cube."""
+        self.saved = x
+        return self._cubed(x)
+
+    def backward(self, dy):
+        """Go back."""
+        return 3.0 * np.square(self.saved) * dy
+
+    def _cubed(self, x):
+        return x**3
+
+
+class Silent(Layer):
+    """A layer of which nobody says what it computes."""
+
+
+def test_a_layer_without_an_entry_has_the_equation_of_its_docstring():
+    assert equation_of(Cube).forward == ("y = x^3",)
+    assert equation_of(Silent).forward == ()
+    assert equation_of(type("Scaled", (LayerNorm,), {})) is EQUATIONS["LayerNorm"]
+
+
+@pytest.mark.parametrize("model", MODELS[:2])
+def test_code_is_shown_with_the_numbers_that_it_has_in_its_file(model):
+    for layer in model.layers():
+        code = code_of(layer)
+        names = [source.name for source in code]
+        assert {"forward", "backward"} <= {name.rpartition(".")[2] for name in names}
+        assert len(set(names)) == len(names)
+        for source in code:
+            for number, line in source.lines:
+                written = linecache.getline(str(ROOT / source.path), number)
+                assert line.strip() == written.strip(), f"{source.path}:{number}"
+            assert f"def {source.name.rpartition('.')[2]}(" in source.lines[0][1]
+            assert not any('"""' in line for _, line in source.lines)
+
+
+def test_what_forward_and_backward_call_is_shown_too():
+    assert [source.name for source in code_of(Cube())] == [
+        "Cube.forward",
+        "Cube.backward",
+        "Cube._cubed",
+    ]
+    attention = [source.name for source in code_of(MODELS[0].blocks[0].attention)]
+    assert attention[:2] == ["MultiHeadAttention.forward", "MultiHeadAttention.backward"]
+    assert {"causal_scores_backward", "softmax_backward", "weighted_sum_forward"} <= set(attention)
+    recomputing = [source.name for source in code_of(MODELS[1].blocks[0])]
+    assert recomputing[:2] == ["RecomputingBlock.forward", "RecomputingBlock.backward"]
+    assert {"TransformerBlock.forward", "TransformerBlock.backward"} <= set(recomputing)
+    assert "dropout_forward" in {source.name for source in code_of(Dropout())}
+    assert "gelu_tanh_backward" in {s.name for s in code_of(MODELS[0].blocks[0].feed_forward.gelu)}
+
+
+def test_lines_link_to_the_repository_only_if_the_metadata_names_one(monkeypatch):
+    assert source_of(LayerNorm.forward).url is None or source_lines._repository()
+    monkeypatch.setattr(source_lines, "_repository", lambda: "https://example.org/npgpt")
+    source = source_of(LayerNorm.forward)
+    assert source.url == (
+        f"https://example.org/npgpt/blob/v{npgpt.__version__}/npgpt/layers/layer_norm.py#L{source.first}"
+    )
