@@ -265,7 +265,7 @@ BAD = {
     ),
     "an empty text": (["trace", "", "--model=run"], 1, "the text is empty"),
     "a character that the model does not know": (["trace", "a§", "--model=run"], 1, "the character '§' at position 1"),
-    "a model that is not there": (["trace", "a", "--model=nowhere"], 1, "nowhere is not a run"),
+    "a model that is not there": (["trace", "a", "--model=nowhere"], 1, "There is no folder nowhere"),
     "a trace without a model": (["trace", "a"], 2, "give a model: --model MODEL"),
     "a trace of nothing": (["trace", "--model=run"], 2, "give a TEXT to trace, or --names"),
     "a layer that is not there": (["trace", "the", "--model=run", "--layers=0,1"], 1, "there is no layer 1"),

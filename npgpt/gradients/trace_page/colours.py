@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-STOPS = ((6, 63, 124), (74, 144, 201), (246, 246, 244), (232, 136, 58), (140, 45, 4))
+STOPS = ((6, 63, 124), (74, 144, 201), (246, 246, 246), (232, 136, 58), (140, 45, 4))
 LEVELS = 127  # on either side of 0
+BLACK_IS_READ_BETTER = 0.179  # from this luminance on; below it, white has the higher contrast
 MASKED = 0  # index in the palette of cells without a value; 1 to 255 are -LEVELS to LEVELS
 
 
@@ -43,9 +44,15 @@ def style(value: float | None, scale: float) -> str:
     if value is None or not np.isfinite(value):
         return ""
     colour = COLOUR_MAP[int(levels(np.asarray(value), scale)) - 1]
-    light = colour @ np.array([0.299, 0.587, 0.114]) > 140
-    red, green, blue = colour
-    return f"background:#{red:02x}{green:02x}{blue:02x};color:{'#111' if light else '#fff'}"
+    ink = "#000" if _luminance(colour) > BLACK_IS_READ_BETTER else "#fff"
+    return f"background:#{bytes(colour).hex()};color:{ink}"
+
+
+def _luminance(colour: np.ndarray) -> float:
+    """Return the relative luminance of an sRGB colour, 0 to 1 (WCAG 2)."""
+    parts = colour / 255
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return float(linear @ np.array([0.2126, 0.7152, 0.0722]))
 
 
 def largest(values) -> float:
