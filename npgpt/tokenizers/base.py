@@ -34,6 +34,10 @@ class Tokenizer(Protocol):
     def decode(self, ids: Iterable[int]) -> str:
         """Turn ids into the text they stand for."""
 
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256, in hexadecimal, of all that decides the ids of a text."""
+
     def bytes_per_token(self) -> np.ndarray:
         """Return each token's length in bytes of UTF-8, (vocab_size,); special tokens have 0."""
 
@@ -78,6 +82,38 @@ def checked_ids(ids: Iterable[int], vocab_size: int, who: str) -> np.ndarray:
     return array.astype(np.int64)
 
 
-def as_documents(text: str | Iterable[str]) -> list[str]:
+def documents_of(text: str | Iterable[str]) -> Iterable[str]:
     """Take one text, or several."""
-    return [text] if isinstance(text, str) else list(text)
+    return [text] if isinstance(text, str) else text
+
+
+def to_utf8(text: str, who: str, errors: str = "strict") -> bytes:
+    """Write a text in UTF-8.
+
+    Parameters
+    ----------
+    text : str
+    who : str
+        The class that asks, for the error.
+    errors : {"strict", "replace", "surrogatepass"}
+        What to do with a lone surrogate: raise; write U+FFFD, and join two halves that stand
+        together; or write the three bytes of its number.
+
+    Raises
+    ------
+    ValueError
+        If the text holds a lone surrogate and ``errors`` is "strict", or ``errors`` is none of
+        these words.
+    """
+    if errors not in ("strict", "replace", "surrogatepass"):
+        raise ValueError(f"{who}: errors must be strict, replace or surrogatepass, got {errors!r}.")
+    try:
+        return text.encode("utf-8", "surrogatepass" if errors == "surrogatepass" else "strict")
+    except UnicodeEncodeError as error:
+        if errors == "replace":
+            joined = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+            return joined.encode("utf-8")
+        raise ValueError(
+            f"{who}: the character {text[error.start]!r} at position {error.start} is half of a "
+            'surrogate pair, which UTF-8 cannot write; errors="replace" puts U+FFFD in its place.'
+        ) from None

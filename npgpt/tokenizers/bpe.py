@@ -2,46 +2,75 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import json
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import regex
 
 from npgpt.files import write_atomically
-from npgpt.tokenizers.base import END_OF_TEXT, as_documents, checked_ids
-from npgpt.tokenizers.bpe_training import Pair, learn_merges
+from npgpt.tokenizers.base import END_OF_TEXT, checked_ids, documents_of, to_utf8
 from npgpt.tokenizers.byte_alphabet import BYTE_TO_CHARACTER
-from npgpt.tokenizers.tokenizer_json import from_json, to_json, vocabulary
+from npgpt.tokenizers.reference import PRE_TOKEN
+from npgpt.tokenizers.special import Names, chosen, parts_of, refuse
+from npgpt.tokenizers.tokenizer_json import from_json, to_json
 
-# GPT-2's pre-tokens (Radford et al. 2019; released code): no merge crosses from one to the next
-PRE_TOKEN = regex.compile(
-    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-)
+if TYPE_CHECKING:
+    from npgpt.tokenizers.compiled.codec import Decoder, Encoder
+
+__all__ = ["PRE_TOKEN", "BPETokenizer", "MergeStep"]
+
 NUM_BYTES = 256
-SMALLEST_VOCABULARY = NUM_BYTES + 1  # the bytes and <|endoftext|>
-CACHE_SIZE = 1 << 16  # pre-tokens whose ids are remembered
-LONGEST_CACHED = 64  # characters; longer pre-tokens hardly come back and would fill the memory
+Pair = tuple[int, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class MergeStep:
+    """One step of training.
+
+    Attributes
+    ----------
+    left, right : bytes or str
+        The two tokens that were the most frequent neighbours.
+    count : int
+        How often they were.
+    token : bytes or str
+        The token they became.
+    tokens_left : int
+        Tokens of the training text afterwards.
+    """
+
+    left: bytes | str
+    right: bytes | str
+    count: int
+    token: bytes | str
+    tokens_left: int
 
 
 class BPETokenizer:
     """Bytes, merged pair by pair to subwords: no text is unknown.
 
-    Ids 0 to 255 are the bytes in GPT-2's order, then one id a merge, then ``<|endoftext|>``
+    Ids 0 to 255 are the bytes in GPT-2's order, then one id a merge, then the special tokens
     (Sennrich, Haddow and Birch 2016, arXiv 1508.07909; Radford et al. 2019, section 2.2).
 
     Parameters
     ----------
     merges : iterable of (int, int)
-        Pairs of ids, in the order in which they were learned.
+        Pairs of tokens, in the order in which they were learned. They are named by their places: 0
+        to 255 for the bytes, then one a merge.
+    special_tokens : sequence of str
+        Names of tokens that stand for themselves.
+    ids : sequence of int, optional
+        The ids of bytes, merges and special tokens, where they are not in that order.
 
     Raises
     ------
     ValueError
-        If a merge uses an id that is not there yet, or makes a token that is there already.
+        If a merge uses a token that is not there yet, or makes one that is there already; if a
+        special token is there twice; if ids are not ``0 .. vocab_size - 1``, each once.
 
     Examples
     --------
@@ -50,27 +79,49 @@ class BPETokenizer:
     [b's', b'low']
     """
 
-    def __init__(self, merges: Iterable[Pair]):
+    def __init__(
+        self,
+        merges: Iterable[Pair],
+        special_tokens: Sequence[str] = (END_OF_TEXT,),
+        ids: Sequence[int] | None = None,
+    ):
+        who = type(self).__name__
         self.merges = [(int(left), int(right)) for left, right in merges]
-        self._bytes = [bytes([byte]) for byte in BYTE_TO_CHARACTER]
-        known = {*self._bytes, END_OF_TEXT.encode()}
+        self.special_tokens = tuple(special_tokens)
+        self.steps: list[MergeStep] | None = None
+        tokens = [bytes([byte]) for byte in BYTE_TO_CHARACTER]
+        names = [name.encode() for name in self.special_tokens]
+        known = {*tokens, *names}
+        if not all(names) or len(known) < NUM_BYTES + len(names):
+            raise ValueError(
+                f"{who}: special tokens must have names of more than one byte, each once, got "
+                f"{', '.join(map(repr, self.special_tokens))}."
+            )
         for left, right in self.merges:
-            if not (0 <= left < len(self._bytes) and 0 <= right < len(self._bytes)):
+            if not (0 <= left < len(tokens) and 0 <= right < len(tokens)):
                 raise ValueError(
-                    f"BPETokenizer: merge {len(self._bytes) - NUM_BYTES} joins {left} and {right}, "
-                    f"but there are only {len(self._bytes)} tokens by then."
+                    f"{who}: merge {len(tokens) - NUM_BYTES} joins {left} and {right}, but there "
+                    f"are only {len(tokens)} tokens by then."
                 )
-            token = self._bytes[left] + self._bytes[right]
+            token = tokens[left] + tokens[right]
             if token in known:  # training never makes one twice, and a file names tokens by bytes
                 raise ValueError(
-                    f"BPETokenizer: merge {len(self._bytes) - NUM_BYTES} makes {token!r}, which is "
-                    "a token already."
+                    f"{who}: merge {len(tokens) - NUM_BYTES} makes {token!r}, which is a token "
+                    "already."
                 )
             known.add(token)
-            self._bytes.append(token)
-        self._byte_ids = {byte: i for i, byte in enumerate(BYTE_TO_CHARACTER)}
-        self._ranks = {pair: NUM_BYTES + i for i, pair in enumerate(self.merges)}
-        self._cache: dict[str, list[int]] = {}
+            tokens.append(token)
+        self._tokens = tokens  # without the special ones, in the order of their places
+        self._ids = _checked_order(ids, len(tokens) + len(names), who)
+        pieces = [*tokens, *names]
+        if self._ids is not None:
+            pieces = [pieces[place] for place in np.argsort(self._ids)]
+        self._pieces = pieces  # in the order of their ids
+        places = range(len(tokens), len(pieces))
+        external = places if self._ids is None else self._ids[places.start :].tolist()
+        self._special_ids = dict(zip(self.special_tokens, external, strict=True))
+        self._encoder: Encoder | None = None
+        self._decoder: Decoder | None = None
 
     @classmethod
     def train(
@@ -78,6 +129,8 @@ class BPETokenizer:
         text: str | Iterable[str],
         vocab_size: int,
         progress: Callable[[int, int], None] | None = None,
+        special_tokens: Sequence[str] = (END_OF_TEXT,),
+        record: bool = False,
     ) -> BPETokenizer:
         """Learn merges from a text, or several.
 
@@ -86,11 +139,16 @@ class BPETokenizer:
         Parameters
         ----------
         text : str or iterable of str
+            An iterable is gone through once, and its texts are not kept: it may be larger than the
+            memory, as `npgpt.data.stream_corpus` reads it.
         vocab_size : int
-            256 bytes, the merges, and ``<|endoftext|>``. The vocabulary stays smaller if no pair
+            256 bytes, the merges, and the special tokens. The vocabulary stays smaller if no pair
             occurs more than once any more.
         progress : function, optional
             Called with (merges done, merges in all); it never changes the result.
+        special_tokens : sequence of str
+        record : bool
+            Keep a table of the merges in the attribute ``steps``, a list of `MergeStep`.
 
         Returns
         -------
@@ -99,52 +157,88 @@ class BPETokenizer:
         Raises
         ------
         ValueError
-            If ``vocab_size`` is below 257, or the text is empty or holds a lone surrogate.
+            If ``vocab_size`` is below 256 and the special tokens, or the text is empty or holds a
+            lone surrogate.
         """
-        if vocab_size < SMALLEST_VOCABULARY:
+        smallest = NUM_BYTES + len(special_tokens)
+        if vocab_size < smallest:
             raise ValueError(
-                f"BPETokenizer: vocab_size must be at least {SMALLEST_VOCABULARY} (256 bytes and "
-                f"{END_OF_TEXT}), got {vocab_size}."
+                f"{cls.__name__}: vocab_size must be at least {smallest} (256 bytes and "
+                f"{' and '.join(special_tokens) or 'no special token'}), got {vocab_size}."
             )
-        pre_tokens: Counter[str] = Counter()
-        for document in as_documents(text):
-            _check_utf8(document)
-            pre_tokens.update(PRE_TOKEN.findall(document))
-        if not pre_tokens:
-            raise ValueError("BPETokenizer: the text to train on is empty.")
-        start = cls([])
-        words = {start._to_byte_ids(word): count for word, count in pre_tokens.items()}
-        merges = learn_merges(words, vocab_size - SMALLEST_VOCABULARY, NUM_BYTES, progress)
-        return cls(merges)
+        from npgpt.tokenizers.compiled.counting import PreTokenCounts
+        from npgpt.tokenizers.compiled.training import learn_merges
+
+        words = PreTokenCounts()
+        for document in documents_of(text):
+            words.update(to_utf8(document, cls.__name__))
+        if not len(words.counts):
+            raise ValueError(f"{cls.__name__}: the text to train on is empty.")
+        ids = np.array(_byte_ids(), np.int64)[words.content]
+        num_merges = vocab_size - smallest
+        merges, table = learn_merges(
+            ids, words.starts, words.counts, num_merges, NUM_BYTES, progress
+        )
+        tokenizer = cls(merges.tolist(), special_tokens)
+        if record:
+            tokenizer.steps = [
+                MergeStep(tokenizer._tokens[left], tokenizer._tokens[right], count, token, tokens)
+                for (left, right), token, (count, tokens) in zip(
+                    merges.tolist(), tokenizer._tokens[NUM_BYTES:], table.tolist(), strict=True
+                )
+            ]
+        return tokenizer
 
     @property
     def vocab_size(self) -> int:
         """Number of tokens."""
-        return len(self._bytes) + 1
+        return len(self._pieces)
 
     @property
-    def end_of_text_id(self) -> int:
-        """Id of ``<|endoftext|>``, the last one."""
-        return len(self._bytes)
+    def end_of_text_id(self) -> int | None:
+        """Id of ``<|endoftext|>``, or None if it is not a special token."""
+        return self._special_ids.get(END_OF_TEXT)
+
+    @property
+    def special_ids(self) -> dict[str, int]:
+        """The special tokens and their ids."""
+        return dict(self._special_ids)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256, in hexadecimal, of all that decides the ids of a text."""
+        digest = hashlib.sha256(b"byte-level BPE")
+        digest.update(np.array(self.merges, "<i8").tobytes())
+        digest.update(json.dumps(self._special_ids).encode())
+        digest.update(b"" if self._ids is None else self._ids.astype("<i8").tobytes())
+        return digest.hexdigest()
 
     def token_bytes(self, token_id: int) -> bytes:
-        """Return the bytes a token stands for; for ``<|endoftext|>``, its name.
+        """Return the bytes a token stands for; for a special token, its name.
 
         Raises
         ------
         ValueError
             If the id is outside the vocabulary.
         """
-        (token_id,) = checked_ids([token_id], self.vocab_size, "BPETokenizer")
-        return END_OF_TEXT.encode() if token_id == self.end_of_text_id else self._bytes[token_id]
+        (token_id,) = checked_ids([token_id], self.vocab_size, type(self).__name__)
+        return self._pieces[token_id]
 
     def bytes_per_token(self) -> np.ndarray:
-        """Return the length of each token in bytes; ``<|endoftext|>`` has 0."""
-        return np.array([*map(len, self._bytes), 0], np.int64)
+        """Return the length of each token in bytes; special tokens have 0."""
+        lengths = np.array([*map(len, self._pieces)], np.int64)
+        lengths[[*self._special_ids.values()]] = 0
+        return lengths
 
     # --- encoding -----------------------------------------------------------------------------
 
-    def encode(self, text: str, allowed_special: Collection[str] | str = ()) -> np.ndarray:
+    def encode(
+        self,
+        text: str,
+        allowed_special: Names = (),
+        disallowed_special: Names = (),
+        errors: str = "strict",
+    ) -> np.ndarray:
         """Turn a text into ids.
 
         Parameters
@@ -153,6 +247,12 @@ class BPETokenizer:
         allowed_special : collection of str, or "all"
             Special tokens that are recognised in the text. By default none is: a text from a
             stranger that holds ``<|endoftext|>`` gets the ids of those thirteen characters.
+        disallowed_special : collection of str, or "all"
+            Special tokens that must not be in the text; "all" means those that are not allowed.
+        errors : {"strict", "replace", "surrogatepass"}
+            What to do with a lone surrogate, which UTF-8 cannot write: raise; put U+FFFD in its
+            place and join two halves that stand together, as tiktoken does; or write its three
+            bytes all the same, which `decode` with the same argument reads again.
 
         Returns
         -------
@@ -161,67 +261,63 @@ class BPETokenizer:
         Raises
         ------
         ValueError
-            If the text holds a lone surrogate, which UTF-8 cannot write, or a special token is
-            unknown.
+            If the text holds a lone surrogate or a special token that is not allowed, or a name is
+            not that of a special token.
         """
-        _check_utf8(text)
-        if isinstance(allowed_special, str) and allowed_special != "all":
-            raise ValueError(
-                f'BPETokenizer: allowed_special must be "all" or a collection of names, got '
-                f"{allowed_special!r}; write [{allowed_special!r}]."
-            )
-        special = {END_OF_TEXT} if allowed_special == "all" else set(allowed_special)
-        if special - {END_OF_TEXT}:
-            raise ValueError(
-                f"BPETokenizer: the only special token is {END_OF_TEXT}, got "
-                f"{', '.join(sorted(special))}."
-            )
-        ids: list[int] = []
-        for i, part in enumerate(text.split(END_OF_TEXT) if special else [text]):
-            if i:
-                ids.append(self.end_of_text_id)
-            for pre_token in PRE_TOKEN.findall(part):
-                ids += self._encode_pre_token(pre_token)
-        return np.array(ids, np.int64)
+        who = type(self).__name__
+        allowed = chosen(allowed_special, self.special_tokens, "allowed_special", who)
+        disallowed = chosen(disallowed_special, self.special_tokens, "disallowed_special", who)
+        if disallowed_special == "all":
+            disallowed -= allowed
+        refuse(text, disallowed, who)
+        if not allowed:
+            return self.encode_bytes(to_utf8(text, who, errors))
+        to_utf8(text, who, errors)  # so that an error names the place in the whole text
+        ids = []
+        for part, special in parts_of(text, allowed):
+            ids.append(self.encode_bytes(to_utf8(part, who, errors)))
+            if special is not None:
+                ids.append(np.array([self._special_ids[special]], np.int64))
+        return np.concatenate(ids)
 
-    def _encode_pre_token(self, pre_token: str) -> list[int]:
-        ids = self._cache.get(pre_token)
-        if ids is None:
-            ids = self._apply_merges(list(self._to_byte_ids(pre_token)))
-            if len(pre_token) <= LONGEST_CACHED:
-                if len(self._cache) >= CACHE_SIZE:
-                    self._cache.clear()
-                self._cache[pre_token] = ids
+    def encode_bytes(self, content: bytes) -> np.ndarray:
+        """Turn bytes into ids; `decode_bytes` gives the same bytes back, whatever they are.
+
+        Bytes that are not UTF-8 count as characters that are neither letters nor digits nor white
+        space.
+        """
+        if self._encoder is None:
+            from npgpt.tokenizers.compiled.codec import Encoder
+
+            self._encoder = Encoder(_byte_ids(), self.merges)
+        ids = self._encoder(content)
+        return ids.astype(np.int64) if self._ids is None else self._ids[ids]
+
+    def encode_batch(
+        self, texts: Iterable[str], progress: Callable[[int, int], None] | None = None, **options
+    ) -> list[np.ndarray]:
+        """Turn texts into ids, each for itself.
+
+        Parameters
+        ----------
+        texts : iterable of str
+        progress : function, optional
+            Called with (texts done, texts in all).
+        **options
+            As for `encode`.
+        """
+        texts = list(texts)
+        ids = []
+        for text in texts:
+            ids.append(self.encode(text, **options))
+            if progress:
+                progress(len(ids), len(texts))
         return ids
-
-    def _apply_merges(self, ids: list[int]) -> list[int]:
-        """Merge the pair that was learned first, until no pair was learned."""
-        unknown = len(self._bytes)
-        while len(ids) > 1:
-            ranks = [self._ranks.get(pair, unknown) for pair in pairwise(ids)]
-            lowest = min(ranks)
-            if lowest == unknown:
-                break
-            merged: list[int] = []
-            i = 0
-            while i < len(ids):
-                # overlapping pairs such as "aaa" are merged from the left
-                if i < len(ranks) and ranks[i] == lowest:
-                    merged.append(lowest)
-                    i += 2
-                else:
-                    merged.append(ids[i])
-                    i += 1
-            ids = merged
-        return ids
-
-    def _to_byte_ids(self, text: str) -> tuple[int, ...]:
-        return tuple(self._byte_ids[byte] for byte in text.encode("utf-8"))
 
     # --- decoding -----------------------------------------------------------------------------
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
-        """Join the bytes of the tokens; ``<|endoftext|>`` is written out.
+        """Join the bytes of the tokens; special tokens are written out.
 
         Parameters
         ----------
@@ -232,9 +328,12 @@ class BPETokenizer:
         ValueError
             If an id is outside the vocabulary.
         """
-        pieces = [*self._bytes, END_OF_TEXT.encode()]
-        checked = checked_ids(ids, self.vocab_size, "BPETokenizer")
-        return b"".join([pieces[i] for i in checked.tolist()])
+        checked = checked_ids(ids, self.vocab_size, type(self).__name__)
+        if self._decoder is None:
+            from npgpt.tokenizers.compiled.codec import Decoder
+
+            self._decoder = Decoder(self._pieces)
+        return self._decoder(checked)
 
     def decode(self, ids: Iterable[int], errors: str = "replace") -> str:
         """Turn ids into text.
@@ -259,7 +358,7 @@ class BPETokenizer:
 
     def save(self, path: str | Path) -> None:
         """Write a ``tokenizer.json`` that Hugging Face's tokenizers library reads as well."""
-        content = to_json(self._bytes, self.merges)
+        content = to_json(self._tokens, self.merges, self._special_ids, self._ids)
         write_atomically(path, (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode())
 
     @classmethod
@@ -271,26 +370,26 @@ class BPETokenizer:
 
     @classmethod
     def from_dict(cls, content: dict) -> BPETokenizer:
-        """Make a tokenizer from the JSON of `save`.
+        """Make a tokenizer from the JSON of `save`, or of a byte-level BPE of Hugging Face.
 
         Raises
         ------
         KeyError, ValueError
-            If it is not a byte-level BPE whose ids are in the order bytes, merges,
-            ``<|endoftext|>``.
+            If it is not a byte-level BPE with GPT-2's pre-tokens, or its tokens are not the bytes,
+            the merges and the added tokens.
         """
-        merges, ids = from_json(content)
-        tokenizer = cls(merges)
-        if ids != vocabulary(tokenizer._bytes):
-            raise ValueError("its ids are not in the order bytes, merges, " + END_OF_TEXT)
-        return tokenizer
+        return cls(*from_json(content))
 
 
-def _check_utf8(text: str) -> None:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise ValueError(
-            f"BPETokenizer: the character {text[error.start]!r} at position {error.start} is half "
-            "of a surrogate pair, which UTF-8 cannot write; replace it or leave it out."
-        ) from None
+def _byte_ids() -> list[int]:
+    ids = {byte: i for i, byte in enumerate(BYTE_TO_CHARACTER)}
+    return [ids[byte] for byte in range(NUM_BYTES)]
+
+
+def _checked_order(ids: Sequence[int] | None, size: int, who: str) -> np.ndarray | None:
+    if ids is None:
+        return None
+    order = np.array(ids, np.int64)
+    if not np.array_equal(np.sort(order), np.arange(size)):
+        raise ValueError(f"{who}: ids must be 0 to {size - 1}, each once.")
+    return None if np.array_equal(order, np.arange(size)) else order

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from npgpt.files import write_atomically
-from npgpt.tokenizers.base import END_OF_TEXT, as_documents, checked_ids
+from npgpt.tokenizers.base import END_OF_TEXT, checked_ids, documents_of
 
 CHAR_FORMAT = "npgpt-char"
 CHAR_FORMAT_VERSION = 1
@@ -69,7 +70,7 @@ class CharTokenizer:
             If the text is empty.
         """
         characters: set[str] = set()
-        for document in as_documents(text):
+        for document in documents_of(text):
             characters.update(document)
         if not characters:
             raise ValueError("CharTokenizer: the text to train on is empty.")
@@ -133,16 +134,23 @@ class CharTokenizer:
         lengths = [len(c.encode("utf-8", "surrogatepass")) for c in self.characters]
         return np.array(lengths + [0] * self._end_of_text, np.int64)
 
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256, in hexadecimal, of all that decides the ids of a text."""
+        return hashlib.sha256(json.dumps(self._to_dict()).encode()).hexdigest()
+
     def save(self, path: str | Path) -> None:
         """Write the vocabulary as JSON."""
-        content = {
+        write_atomically(path, (json.dumps(self._to_dict()) + "\n").encode())
+
+    def _to_dict(self) -> dict:
+        return {
             "format": CHAR_FORMAT,
             "version": CHAR_FORMAT_VERSION,
             # one by one: in one string, JSON would read two halves of a surrogate pair as a whole
             "characters": self.characters,
             "end_of_text": self._end_of_text,
         }
-        write_atomically(path, (json.dumps(content) + "\n").encode())
 
     @classmethod
     def load(cls, path: str | Path) -> CharTokenizer:

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from npgpt.tokenizers.bpe import BPETokenizer
 from npgpt.tokenizers.char import CHAR_FORMAT, CharTokenizer
+from npgpt.tokenizers.gpt2 import as_gpt2
 
 T = TypeVar("T", BPETokenizer, CharTokenizer)
 
@@ -36,7 +37,7 @@ def load(path: str | Path) -> BPETokenizer | CharTokenizer:
             raise ValueError("its JSON is not an object")
         if content.get("format") == CHAR_FORMAT:
             return CharTokenizer.from_dict(content)
-        return BPETokenizer.from_dict(content)
+        return as_gpt2(BPETokenizer.from_dict(content))
     except KeyError as error:
         raise ValueError(f"{path} is not a whole tokenizer file: {error} is missing.") from None
     except (ValueError, TypeError, AttributeError, RecursionError) as error:

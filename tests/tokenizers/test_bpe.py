@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from npgpt.tokenizers import BPETokenizer, bpe
+from npgpt.tokenizers import BPETokenizer
 from npgpt.tokenizers.bpe import PRE_TOKEN
 
 SEA = (
@@ -139,24 +139,6 @@ def test_encoding_does_the_merges_in_the_order_of_learning(text, corpus):
     ids = tokenizer.encode(text)
     assert ids.dtype == np.int64
     assert ids.tolist() == encode_naively(tokenizer, text)
-
-
-@given(st.text("abc", max_size=20).map(lambda text: "x" * 70 + text))
-def test_a_long_pre_token_that_is_not_remembered_is_encoded_the_same(text):
-    tokenizer = BPETokenizer.train("xx xxx abc ab bc " * 3, vocab_size=265)
-    expected = encode_naively(tokenizer, text)
-    assert tokenizer.encode(text).tolist() == expected
-    assert tokenizer.encode(text).tolist() == expected
-    assert not tokenizer._cache
-
-
-def test_the_cache_is_bounded_and_changes_no_ids(monkeypatch):
-    fresh = BPETokenizer.train(SEA, vocab_size=275)
-    small = BPETokenizer(fresh.merges)
-    monkeypatch.setattr(bpe, "CACHE_SIZE", 3)
-    for _ in range(3):
-        assert small.encode(SEA).tolist() == BPETokenizer(fresh.merges).encode(SEA).tolist()
-        assert 0 < len(small._cache) <= 3
 
 
 def test_a_stranger_cannot_smuggle_in_end_of_text(sea):

@@ -1,0 +1,165 @@
+"""GPT-2's own tokenizer, from its files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TypeVar
+
+from npgpt.tokenizers.base import END_OF_TEXT
+from npgpt.tokenizers.bpe import BPETokenizer
+from npgpt.tokenizers.tokenizer_json import from_vocabulary
+
+# the same two files have these names on the hub and in the first release
+FILE_PAIRS = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
+TOKENIZER_JSON = "tokenizer.json"
+VOCAB_SIZE = 50257
+# of the tokenizer that OpenAI released in 2019, computed from its two files
+FINGERPRINT = "a73f08d16e1c1da593d1bf47b9653f8ce61214aa5f6a1728f13a86fe335c8c6f"
+
+T = TypeVar("T", bound=BPETokenizer)
+
+
+class GPT2Tokenizer(BPETokenizer):
+    """The tokenizer of GPT-2: 50,257 tokens, exactly its ids.
+
+    256 bytes, 50,000 merges, and ``<|endoftext|>``, 50256 (Radford et al. 2019). Made by
+    `from_pretrained`; anything else than GPT-2's merges is refused. A vocabulary of the same form
+    with other tokens is read by `bpe_from_files`.
+
+    Parameters
+    ----------
+    merges : iterable of (int, int)
+    special_tokens, ids
+        As in `BPETokenizer`; only GPT-2's are accepted.
+
+    Raises
+    ------
+    ValueError
+        If the merges, special tokens or ids are not GPT-2's.
+    """
+
+    def __init__(self, merges, special_tokens=(END_OF_TEXT,), ids=None):
+        super().__init__(merges, special_tokens, ids)
+        if self.fingerprint != FINGERPRINT:
+            raise ValueError(
+                f"GPT2Tokenizer: these {self.vocab_size:,} tokens are not GPT-2's {VOCAB_SIZE:,}; "
+                "npgpt.tokenizers.load_folder reads tokenizers of the same kind."
+            )
+
+    @classmethod
+    def train(cls, *args, **kwargs):
+        """Refuse: this vocabulary is learned already; `BPETokenizer` learns another."""
+        raise TypeError("GPT2Tokenizer is already trained; BPETokenizer.train makes a new one.")
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> GPT2Tokenizer:
+        """Read GPT-2's vocabulary from a local folder.
+
+        Parameters
+        ----------
+        folder : path
+            With ``vocab.json`` and ``merges.txt``, or ``encoder.json`` and ``vocab.bpe``, or
+            ``tokenizer.json``.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the files are not there.
+        ValueError
+            If one is damaged, or they hold another vocabulary.
+        """
+        return _from_folder(cls, folder)
+
+
+def load_folder(folder: str | Path) -> BPETokenizer:
+    """Read a byte-level BPE tokenizer from a folder of a pretrained model.
+
+    Parameters
+    ----------
+    folder : path
+        With ``vocab.json`` and ``merges.txt``, or ``encoder.json`` and ``vocab.bpe``, or
+        ``tokenizer.json``.
+
+    Returns
+    -------
+    BPETokenizer
+        A `GPT2Tokenizer` if it is GPT-2's vocabulary.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the files are not there.
+    ValueError
+        If one is damaged.
+    """
+    return as_gpt2(_from_folder(BPETokenizer, folder))
+
+
+def as_gpt2(tokenizer: BPETokenizer) -> BPETokenizer:
+    """Return a `GPT2Tokenizer` if the vocabulary is GPT-2's, else the tokenizer itself."""
+    if tokenizer.vocab_size == VOCAB_SIZE and tokenizer.fingerprint == FINGERPRINT:
+        return GPT2Tokenizer(tokenizer.merges)
+    return tokenizer
+
+
+def bpe_from_files(vocab: str | Path, merges: str | Path) -> BPETokenizer:
+    """Read a vocabulary in the two files of GPT-2's release.
+
+    Parameters
+    ----------
+    vocab : path
+        JSON, from printable names to ids.
+    merges : path
+        A merge a line, in the order of learning; a first line that begins with ``#version`` is
+        skipped.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a file is not there.
+    ValueError
+        If a file is damaged, or they do not belong together.
+    """
+    return _from_files(BPETokenizer, Path(vocab), Path(merges))
+
+
+def _from_folder(cls: type[T], folder: str | Path) -> T:
+    folder = Path(folder)
+    for names in FILE_PAIRS:
+        vocab, merges = (folder / name for name in names)
+        if vocab.is_file() and merges.is_file():
+            return _from_files(cls, vocab, merges)
+    if (folder / TOKENIZER_JSON).is_file():
+        loaded = BPETokenizer.load(folder / TOKENIZER_JSON)
+        return loaded if isinstance(loaded, cls) else cls(*_parts(loaded))
+    if not folder.is_dir():
+        raise FileNotFoundError(f"There is no folder {folder}.")
+    pairs = ", or ".join(" and ".join(names) for names in FILE_PAIRS)
+    raise FileNotFoundError(f"In {folder} there is neither {pairs}, nor {TOKENIZER_JSON}.")
+
+
+def _parts(tokenizer: BPETokenizer):
+    return tokenizer.merges, tokenizer.special_tokens, tokenizer._ids
+
+
+def _from_files(cls: type[T], vocab: Path, merges: Path) -> T:
+    try:
+        ids = json.loads(vocab.read_text(encoding="utf-8"))
+        if not isinstance(ids, dict) or not all(type(i) is int for i in ids.values()):
+            raise ValueError("it is not a JSON object of tokens and ids")
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{vocab} is not a whole vocabulary: {error}.") from None
+    try:
+        text = merges.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{merges} is not a whole list of merges: {error}.") from None
+    lines = text.split("\n")
+    if lines[0].startswith("#version"):
+        del lines[0]
+    special = [END_OF_TEXT] if END_OF_TEXT in ids else []
+    try:
+        return cls(*from_vocabulary(ids, (line.rstrip("\r") for line in lines if line), special))
+    except ValueError as error:
+        reason = str(error).removesuffix(".")
+        raise ValueError(f"{vocab} and {merges.name} do not fit: {reason}.") from None
