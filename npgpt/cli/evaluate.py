@@ -66,7 +66,7 @@ def evaluate_command(
         else:
             ids = run.windows[1].ids
             batches = strided(ids, run.config.context_length, stride, batch_size)
-    compile_kernels(console)
+    compile_kernels(console, opened.model.config)
     done = 0
     with progress_bar(console, "Evaluating") as progress:
 

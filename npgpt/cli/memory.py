@@ -29,7 +29,7 @@ def describe_memory(
             f"--time {time} is longer than the context of {config.context_length}."
         )
     plan = MemoryPlan.of(config, batch, time, recompute)
-    libraries = _size_of_libraries()
+    libraries = _size_of_libraries(config)
     rows = [
         ("parameters", plan.parameters),
         ("gradients", plan.gradients),
@@ -84,7 +84,7 @@ def _find(name: str) -> tuple[GPTConfig, int, bool]:
     return GPTConfig.from_dict(fields), 4, False
 
 
-def _size_of_libraries() -> int:
+def _size_of_libraries(config: GPTConfig) -> int:
     """What this process holds with the kernels loaded and no model."""
     import numpy as np
 
@@ -92,7 +92,7 @@ def _size_of_libraries() -> int:
     from npgpt.cli.progress import compile_kernels
     from npgpt.training import resident_size
 
-    compile_kernels(console)
+    compile_kernels(console, config)
     square = np.ones((1024, 1024), np.float32)
     ops.linear_forward(square, square)  # BLAS takes its buffers with the first large product
     del square

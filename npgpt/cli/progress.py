@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -48,8 +50,26 @@ def progress_bar(console: Console, label: str) -> Iterator[Callable[[int, int], 
         yield update
 
 
-def compile_kernels(console: Console, dropout: float = 0.0, bias: bool = True) -> None:
-    """Compile what a training step needs, or load it from the cache of an earlier run."""
+def compile_kernels(console: Console, like: GPTConfig | None = None) -> None:
+    """Compile what a training step needs, or load it from the cache of an earlier run.
+
+    Parameters
+    ----------
+    console : Console
+    like : GPTConfig, optional
+        Whose choices the step is made of; GPT-2's by default.
+    """
+    tiny: dict[str, Any] = {
+        "vocab_size": 4,
+        "context_length": 2,
+        "n_layers": 1,
+        "n_heads": 2,
+        "d_model": 4,
+        "d_ff": 4,
+        "n_kv_heads": None,
+        "window": None,
+    }
+    config = dataclasses.replace(like, **tiny) if like is not None else GPTConfig(**tiny)
     with console.status("Loading kernels") as status:
         # from the cache they are there by then
         timer = threading.Timer(
@@ -59,7 +79,6 @@ def compile_kernels(console: Console, dropout: float = 0.0, bias: bool = True) -
         )
         timer.daemon = True
         timer.start()
-        config = GPTConfig(4, 2, n_layers=1, n_heads=1, d_model=4, dropout=dropout, bias=bias)
         loader = DataLoader(TokenWindows(np.zeros(5, np.uint16), 2), batch_size=1)
         try:
             Trainer(GPT(config), loader, loader, steps=1).fit()

@@ -10,7 +10,8 @@ import typer
 
 from npgpt.cli.app import INTERRUPTED, console, tells_errors
 
-DATA, MODEL, OPTIMISATION = "Text", "Model", "Optimisation"
+DATA, MODEL, ARCHITECTURE = "Text", "Model", "Architecture"
+OPTIMISATION = "Optimisation"
 
 
 @tells_errors
@@ -77,6 +78,71 @@ def train_command(
     tie_embeddings: Annotated[
         bool, typer.Option(help="Share the output head's weight.", rich_help_panel=MODEL)
     ] = True,
+    position: Annotated[
+        str,
+        typer.Option(
+            help="How positions enter: learned, sinusoidal, t5, alibi, rope, none.",
+            rich_help_panel=ARCHITECTURE,
+        ),
+    ] = "learned",
+    norm: Annotated[
+        str, typer.Option(help="layer, rms or none.", rich_help_panel=ARCHITECTURE)
+    ] = "layer",
+    norm_position: Annotated[
+        str,
+        typer.Option(
+            help="pre: before each branch; post: after each shortcut.", rich_help_panel=ARCHITECTURE
+        ),
+    ] = "pre",
+    activation: Annotated[
+        str,
+        typer.Option(help="gelu, gelu_exact, relu or swiglu.", rich_help_panel=ARCHITECTURE),
+    ] = "gelu",
+    d_ff: Annotated[
+        int | None,
+        typer.Option(
+            help="Width of the feed-forward layers.",
+            min=1,
+            show_default="4 d_model; swiglu 8/3 d_model",
+            rich_help_panel=ARCHITECTURE,
+        ),
+    ] = None,
+    shortcut: Annotated[
+        bool,
+        typer.Option(help="Add what a branch reads to its output.", rich_help_panel=ARCHITECTURE),
+    ] = True,
+    n_kv_heads: Annotated[
+        int | None,
+        typer.Option(
+            "--n-kv-heads",
+            "--kv-heads",
+            help="Heads of keys and values, each shared by a group of query heads.",
+            min=1,
+            show_default="the heads",
+            rich_help_panel=ARCHITECTURE,
+        ),
+    ] = None,
+    window: Annotated[
+        int | None,
+        typer.Option(
+            help="Positions that a query sees, itself and those before it.",
+            min=1,
+            show_default="all of the past",
+            rich_help_panel=ARCHITECTURE,
+        ),
+    ] = None,
+    qkv_bias: Annotated[
+        bool | None,
+        typer.Option(
+            help="Biases of queries, keys and values.",
+            show_default="as --bias",
+            rich_help_panel=ARCHITECTURE,
+        ),
+    ] = None,
+    rope_theta: Annotated[
+        float,
+        typer.Option(help="Base of rotary positions' wavelengths.", rich_help_panel=ARCHITECTURE),
+    ] = 10000.0,
     steps: Annotated[int, typer.Option(min=1, rich_help_panel=OPTIMISATION)] = 1200,
     batch_size: Annotated[int, typer.Option(min=1, rich_help_panel=OPTIMISATION)] = 12,
     grad_accumulation: Annotated[
@@ -152,6 +218,8 @@ def train_command(
 
       zcat texts.gz | npgpt train - --out runs/texts
 
+      npgpt train --position rope --norm rms --activation swiglu --n-kv-heads 2 --no-bias
+
       npgpt train --resume runs/shakespeare
     """
     from npgpt.training import Run, TrainingConfig
@@ -201,7 +269,7 @@ def _train(run, resuming: bool) -> None:
     from npgpt.cli.progress import Stopwatch, TrainingProgress, compile_kernels, sample_text
 
     watch = Stopwatch()
-    compile_kernels(console, run.config.dropout, run.config.bias)
+    compile_kernels(console, run.model_config)
     seed = run.config.seed
     progress = TrainingProgress(console, lambda model: sample_text(model, run.tokenizer, seed))
     trainer = run.trainer([progress])
@@ -236,8 +304,21 @@ def _introduce(run, trainer) -> None:
     console.print(
         f"GPT of {trainer.model.num_parameters():,} parameters: {config.n_layers} layers, "
         f"{config.n_heads} heads, d_model {config.d_model}, context {config.context_length}"
+        + _choices(run.model_config)
     )
     console.print(f"Run folder: {run.folder}", soft_wrap=True)
+
+
+def _choices(config) -> str:
+    """Say in what a model differs from GPT-2, if it does."""
+    import dataclasses
+
+    differing = [
+        f"{field.name} {getattr(config, field.name)}"
+        for field in dataclasses.fields(config)
+        if field.default is not dataclasses.MISSING and getattr(config, field.name) != field.default
+    ]
+    return f"; {', '.join(differing)}" if differing else ""
 
 
 def _draw(run) -> None:

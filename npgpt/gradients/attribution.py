@@ -139,8 +139,7 @@ def integrated_gradients(
     time = ids.shape[1]
     position = _index("position", position, time)
     if baseline is None:
-        mean_token = model.token_embedding.weight.value.mean(axis=0)
-        baseline = mean_token + model.position_embedding.weight.value[:time]
+        baseline = _mean_embeddings(model, time)
     start = np.asarray(baseline)
     if start.shape != (time, model.config.d_model):
         raise ValueError(
@@ -190,7 +189,19 @@ def direct_logit_attribution(
     -------
     LogitParts
         ``print`` shows the parts, the largest first.
+
+    Raises
+    ------
+    ValueError
+        If the model has no residual stream that is a sum: without shortcuts, or with norms after
+        them.
     """
+    if not model.config.shortcut or model.config.norm_position != "pre":
+        raise ValueError(
+            "direct_logit_attribution: the residual stream must be a sum of what the parts write, "
+            f"which needs shortcut=True and norm_position='pre'; this model has shortcut="
+            f"{model.config.shortcut} and norm_position={model.config.norm_position!r}."
+        )
     ids = _one_sequence(token_ids)
     position = _index("position", position, ids.shape[1])
     with (
@@ -201,7 +212,6 @@ def direct_logit_attribution(
     ):
         logits = model.forward(ids)
         token = _token(logits[0, position], token)
-        _, _, rstd = model.final_norm.saved
     names, writes = ["embeddings"], [embeddings["embeddings"].value[0, position]]
     for i, block in enumerate(model.blocks):
         name, projection = f"blocks.{i}.attention", block.attention.projection
@@ -214,17 +224,25 @@ def direct_logit_attribution(
             writes.append(projection.bias.value)
         names.append(f"blocks.{i}.feed_forward")
         writes.append(outputs[f"blocks.{i}.feed_forward.output"].value[0, position])
-    centred = np.stack([write - write.mean() for write in writes])
     row = model.head.weight.value[token]
-    values = centred @ (model.final_norm.gamma.value * row) * rstd[0, position]
-    if model.final_norm.beta is not None:
+    values = model.final_norm.linear_part(np.stack(writes), (0, position)) @ row
+    beta = getattr(model.final_norm, "beta", None)
+    if beta is not None:
         names.append("final_norm.beta")
-        values = np.append(values, model.final_norm.beta.value @ row)
+        values = np.append(values, beta.value @ row)
     return LogitParts(names, values, float(logits[0, position, token]))
 
 
 def _instead(points: np.ndarray, embeddings: np.ndarray) -> np.ndarray:
     return points
+
+
+def _mean_embeddings(model, time):
+    # (time, d_model): the mean of all tokens', at each position
+    tokens = np.repeat(model.token_embedding.weight.value.mean(axis=0)[None], time, axis=0)
+    if model.position_embedding is None:
+        return tokens
+    return tokens + model.position_embedding.rows_for(tokens.shape, model.dtype)
 
 
 def _backward_from_logit(model, shape, position, token):

@@ -56,12 +56,24 @@ def _cross_entropy(rng):
     return layers.CrossEntropy(), (3.0 * rng.standard_normal((BATCH, TIME, VOCAB_SIZE)), targets)
 
 
-def _attention(rng, dropout=0.0):
-    return layers.MultiHeadAttention(D_MODEL, N_HEADS, dropout, rng=rng), (_x(rng),)
+def _attention(rng, dropout=0.0, **choices):
+    return layers.MultiHeadAttention(D_MODEL, N_HEADS, dropout, rng=rng, **choices), (_x(rng),)
 
 
-def _block(rng, dropout=0.0):
-    return layers.TransformerBlock(D_MODEL, N_HEADS, dropout=dropout, rng=rng), (_x(rng),)
+def _block(rng, dropout=0.0, **choices):
+    block = layers.TransformerBlock(D_MODEL, N_HEADS, dropout=dropout, rng=rng, **choices)
+    return block, (_x(rng),)
+
+
+def _feed_forward(rng, activation="gelu"):
+    return layers.FeedForward(D_MODEL, activation=activation, rng=rng), (_x(rng),)
+
+
+def _t5_bias(rng):
+    return layers.RelativePositionBias(N_HEADS, num_buckets=4, max_distance=TIME, rng=rng)
+
+
+LLAMA = {"position": "rope", "norm": "rms", "activation": "swiglu", "n_kv_heads": 1, "bias": False}
 
 
 SUITE: dict[str, Example] = {
@@ -72,24 +84,43 @@ SUITE: dict[str, Example] = {
     ),
     "Linear": lambda rng: (layers.Linear(D_MODEL, 7, rng=rng), (_x(rng),)),
     "LayerNorm": lambda rng: (layers.LayerNorm(D_MODEL), (_x(rng),)),
+    "RMSNorm": lambda rng: (layers.RMSNorm(D_MODEL), (_x(rng),)),
+    "NoNorm": lambda rng: (layers.NoNorm(), (_x(rng),)),
+    "SinusoidalEmbedding": lambda rng: (layers.SinusoidalEmbedding(D_MODEL), (_x(rng),)),
+    "RotaryEmbedding": lambda rng: (
+        layers.RotaryEmbedding(4),
+        (rng.standard_normal((BATCH, N_HEADS, TIME, 4)),),
+    ),
     "GELU (tanh)": lambda rng: (layers.GELU("tanh"), (_x(rng),)),
     "GELU (exact)": lambda rng: (layers.GELU("none"), (_x(rng),)),
+    "ReLU": lambda rng: (layers.ReLU(), (_x(rng),)),
+    "SwiGLU": lambda rng: (layers.SwiGLU(), (_x(rng),)),
     "Dropout": lambda rng: (layers.Dropout(0.3, seed=1), (_x(rng),)),
     "MultiHeadAttention": _attention,
     "MultiHeadAttention (dropout)": lambda rng: _attention(rng, 0.3),
-    "FeedForward": lambda rng: (layers.FeedForward(D_MODEL, rng=rng), (_x(rng),)),
-    "FeedForward (exact)": lambda rng: (
-        layers.FeedForward(D_MODEL, approximate="none", rng=rng),
-        (_x(rng),),
-    ),
+    "MultiHeadAttention (grouped, window)": lambda rng: _attention(rng, n_kv_heads=1, window=3),
+    "MultiHeadAttention (RoPE)": lambda rng: _attention(rng, rotary=layers.RotaryEmbedding(4)),
+    "MultiHeadAttention (ALiBi)": lambda rng: _attention(rng, position_bias=layers.ALiBi(N_HEADS)),
+    "MultiHeadAttention (T5)": lambda rng: _attention(rng, position_bias=_t5_bias(rng)),
+    "FeedForward": _feed_forward,
+    "FeedForward (exact)": lambda rng: _feed_forward(rng, "gelu_exact"),
+    "FeedForward (ReLU)": lambda rng: _feed_forward(rng, "relu"),
+    "FeedForward (SwiGLU)": lambda rng: _feed_forward(rng, "swiglu"),
     "TransformerBlock": _block,
     "TransformerBlock (dropout)": lambda rng: _block(rng, 0.3),
+    "TransformerBlock (post-norm)": lambda rng: _block(rng, 0.3, norm_position="post"),
+    "TransformerBlock (no norm)": lambda rng: _block(rng, norm="none"),
+    "TransformerBlock (no shortcut)": lambda rng: _block(rng, shortcut=False),
     "OutputHead": lambda rng: (layers.OutputHead(D_MODEL, VOCAB_SIZE, rng=rng), (_x(rng),)),
     "CrossEntropy": _cross_entropy,
     "GPT (2 layers, tied)": _gpt,
     "GPT (2 layers, untied)": lambda rng: _gpt(rng, tie_embeddings=False),
     "GPT (2 layers, dropout)": lambda rng: _gpt(rng, dropout=0.2),
     "GPT (2 layers, no biases)": lambda rng: _gpt(rng, bias=False),
+    "GPT (2 layers, T5, post-norm)": lambda rng: _gpt(
+        rng, position="t5", relative_attention_num_buckets=4, norm_position="post"
+    ),
+    "GPT (2 layers, Llama-shaped)": lambda rng: _gpt(rng, **LLAMA),
     "GPT (2 layers, training step)": lambda rng: _gpt(rng, TrainingStep),
 }
 

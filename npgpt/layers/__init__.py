@@ -4,6 +4,8 @@ Each file holds one layer, a class with an explicit ``forward`` and ``backward``
 in `npgpt.ops`. Backward mirrors forward line by line, in reverse.
 """
 
+from npgpt.layers.activations import ACTIVATIONS, ReLU, SwiGLU
+from npgpt.layers.alibi import ALiBi
 from npgpt.layers.attention import MultiHeadAttention
 from npgpt.layers.base import Layer, Parameter
 from npgpt.layers.cross_entropy import CrossEntropy
@@ -14,12 +16,22 @@ from npgpt.layers.flat import FlatParameters, flat_of
 from npgpt.layers.gelu import GELU
 from npgpt.layers.layer_norm import LayerNorm
 from npgpt.layers.linear import Linear
+from npgpt.layers.no_norm import NoNorm
+from npgpt.layers.norms import NORMS
 from npgpt.layers.output_head import OutputHead
 from npgpt.layers.recompute import RecomputingBlock
-from npgpt.layers.transformer_block import TransformerBlock
+from npgpt.layers.relative_bias import RelativePositionBias
+from npgpt.layers.rms_norm import RMSNorm
+from npgpt.layers.rotary import RotaryEmbedding
+from npgpt.layers.sinusoidal import SinusoidalEmbedding
+from npgpt.layers.transformer_block import NORM_POSITIONS, TransformerBlock
 
 __all__ = [
+    "ACTIVATIONS",
     "GELU",
+    "NORMS",
+    "NORM_POSITIONS",
+    "ALiBi",
     "CrossEntropy",
     "Dropout",
     "Embedding",
@@ -29,10 +41,17 @@ __all__ = [
     "LayerNorm",
     "Linear",
     "MultiHeadAttention",
+    "NoNorm",
     "OutputHead",
     "Parameter",
     "PositionEmbedding",
+    "RMSNorm",
+    "ReLU",
     "RecomputingBlock",
+    "RelativePositionBias",
+    "RotaryEmbedding",
+    "SinusoidalEmbedding",
+    "SwiGLU",
     "TransformerBlock",
     "flat_of",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -130,7 +130,7 @@ class Layer:
         Names of the intermediate arrays that the layer taps, in the order of the forward pass.
     """
 
-    TAPS: ClassVar[tuple[str, ...]] = ()
+    TAPS: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self.name = ""  # dotted path inside the model that holds the layer

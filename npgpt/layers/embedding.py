@@ -82,8 +82,8 @@ class PositionEmbedding(Layer):
         self.context_length, self.d_model = context_length, d_model
         self.weight = Parameter(normal(rng, (context_length, d_model), std, dtype))
 
-    def forward(self, x):
-        """Add the rows of positions ``0 .. time-1`` to ``x``, (batch, time, d_model).
+    def forward(self, x, offset=0):
+        """Add the rows of positions ``offset ..`` to ``x``, (batch, time, d_model).
 
         Raises
         ------
@@ -91,25 +91,26 @@ class PositionEmbedding(Layer):
             If the sequence is longer than ``context_length``.
         """
         self._check_last_axis(x, self.d_model, "d_model")
-        return x + self.rows_for(x.shape)
+        return x + self.rows_for(x.shape, x.dtype, offset)
 
-    def rows_for(self, shape):
+    def rows_for(self, shape, dtype=None, offset=0):
         """Return the rows that belong to ``x`` of a shape (batch, time, d_model), to be added.
 
-        For when the sum is made elsewhere; `backward` is the same.
+        For when the sum is made elsewhere; `backward` is the same. The rows have the weight's
+        dtype, whatever ``dtype`` is: the argument is that of positions that are not learned.
         """
-        time = shape[-2]
-        if time > self.context_length:
+        last = offset + shape[-2]
+        if last > self.context_length:
             raise ValueError(
-                f"{self._where()}: a sequence of {time} tokens is longer than the context of "
+                f"{self._where()}: a sequence of {last} tokens is longer than the context of "
                 f"{self.context_length}."
             )
-        self.saved = shape
-        return self.weight.value[:time]
+        self.saved = shape, offset
+        return self.weight.value[offset:last]
 
     def backward(self, dy):
         """Add to the rows' gradient, summed over the batch; return the gradient of ``x``."""
-        shape = self._recall()
+        shape, offset = self._recall()
         self._check_dy(dy, shape)
-        self.weight.grad[: shape[-2]] += dy.reshape(-1, *shape[-2:]).sum(axis=0)
+        self.weight.grad[offset : offset + shape[-2]] += dy.reshape(-1, *shape[-2:]).sum(axis=0)
         return dy

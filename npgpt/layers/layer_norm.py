@@ -57,3 +57,19 @@ class LayerNorm(Layer):
         dbeta = self.beta.grad if self.beta else None
         gamma = self.gamma
         return ops.layer_norm_backward(dy, x, mean, rstd, gamma.value, gamma.grad, dbeta, dshortcut)
+
+    def linear_part(self, parts, index):
+        """Apply the last forward pass to parts of one position's input, statistics held.
+
+        With mean and standard deviation held at their values the norm is linear up to ``beta``, so
+        the results of parts that sum to the input sum to ``y - beta``.
+
+        Parameters
+        ----------
+        parts : ndarray, shape (..., d_model)
+        index : tuple of int
+            Which position of the last forward pass.
+        """
+        _, _, rstd = self._recall()
+        centred = parts - parts.mean(axis=-1, keepdims=True)
+        return centred * self.gamma.value * rstd[index]

@@ -1,37 +1,36 @@
-"""GPT-2: embeddings, pre-norm blocks, a final norm, and a head that predicts the next token."""
+"""GPT: embeddings, blocks, a final norm, and a head that predicts the next token."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from npgpt import hub
 from npgpt.generation import generate_tokens
 from npgpt.layers import (
+    NORMS,
     CrossEntropy,
     Dropout,
     Embedding,
     FlatParameters,
     Layer,
-    LayerNorm,
     OutputHead,
-    PositionEmbedding,
     RecomputingBlock,
     TransformerBlock,
 )
 from npgpt.models.config import GPTConfig
+from npgpt.models.positions import INITIAL_STD, POSITIONS
 from npgpt.models.pretrained import load_pretrained, save_pretrained
 from npgpt.models.summary import Summary
 from npgpt.tokenizers import Tokenizer
 
-INITIAL_STD = 0.02  # Radford et al. 2019; released code
-
 
 class GPT(Layer):
-    """A decoder-only Transformer (Radford et al. 2019).
+    """A decoder-only Transformer: GPT-2 (Radford et al. 2019), or what the config chooses.
 
     Parameters
     ----------
@@ -73,28 +72,17 @@ class GPT(Layer):
         self.token_embedding = Embedding(
             config.vocab_size, config.d_model, INITIAL_STD, rng, self.dtype
         )
-        self.position_embedding = PositionEmbedding(
-            config.context_length, config.d_model, INITIAL_STD, rng, self.dtype
-        )
+        position = POSITIONS[config.position]
+        self.position_embedding: Any = None  # for positions that act inside attention
+        if position.embedding is not None:
+            self.position_embedding = position.embedding(config, rng, self.dtype)
         self.embedding_dropout = Dropout(config.dropout, seed, stream=0)
-        block_class = RecomputingBlock if recompute else TransformerBlock
-        self.blocks = [
-            block_class(
-                config.d_model,
-                config.n_heads,
-                config.d_ff,
-                config.dropout,
-                config.bias,
-                config.layer_norm_eps,
-                projection_std=INITIAL_STD / math.sqrt(2 * config.n_layers),
-                seed=seed,
-                first_stream=1 + 3 * i,
-                rng=rng,
-                dtype=self.dtype,
-            )
-            for i in range(config.n_layers)
-        ]
-        self.final_norm = LayerNorm(config.d_model, config.layer_norm_eps, config.bias, self.dtype)
+        self.blocks: list[Any] = []
+        for i in range(config.n_layers):
+            self.blocks.append(self._new_block(i, rng, recompute))
+        self.final_norm: Any = NORMS[config.final_norm](
+            config.d_model, config.layer_norm_eps, config.bias, self.dtype
+        )
         tied_to = self.token_embedding.weight if config.tie_embeddings else None
         self.head = OutputHead(config.d_model, config.vocab_size, tied_to, rng, self.dtype)
         self.cross_entropy = CrossEntropy()
@@ -156,6 +144,33 @@ class GPT(Layer):
             If Hugging Face's GPT-2 has no such model.
         """
         save_pretrained(self, folder, tokenizer, shard_size, overwrite)
+
+    def _new_block(self, i: int, rng: np.random.Generator, recompute: bool) -> TransformerBlock:
+        config = self.config
+        first = self.blocks[0] if self.blocks else None
+        block_class = RecomputingBlock if recompute else TransformerBlock
+        return block_class(
+            config.d_model,
+            config.n_heads,
+            config.d_ff,
+            config.dropout,
+            config.bias,
+            config.layer_norm_eps,
+            projection_std=INITIAL_STD / math.sqrt(2 * config.n_layers),
+            seed=self.seed,
+            first_stream=1 + 3 * i,
+            rng=rng,
+            dtype=self.dtype,
+            norm=config.norm,
+            norm_position=config.norm_position,
+            activation=config.activation,
+            shortcut=config.shortcut,
+            n_kv_heads=config.n_kv_heads,
+            window=config.window,
+            qkv_bias=config.qkv_bias,
+            scale=config.scale_scores,
+            **POSITIONS[config.position].attention_layers(config, first, rng, self.dtype),
+        )
 
     def astype(self, dtype):
         """Convert every parameter to a dtype; returns the model."""
@@ -309,7 +324,8 @@ class GPT(Layer):
             dx = block.backward(dx)
         dx = self.tap_grad("embeddings", dx)
         dx = self.embedding_dropout.backward(dx)
-        dx = self.position_embedding.backward(dx)
+        if self.position_embedding is not None:
+            dx = self.position_embedding.backward(dx)
         self.token_embedding.backward(dx)
 
     def _targets_for(self, x, targets) -> np.ndarray:
@@ -323,7 +339,10 @@ class GPT(Layer):
                 f"GPT: token ids must have shape (batch, time), neither 0, got {token_ids.shape}."
             )
         self.cross_entropy.saved = None  # an earlier loss does not belong to this forward pass
-        positions = self.position_embedding.rows_for((*token_ids.shape, self.config.d_model))
+        positions = None
+        if self.position_embedding is not None:
+            shape = (*token_ids.shape, self.config.d_model)
+            positions = self.position_embedding.rows_for(shape, self.dtype)
         x = self.token_embedding.forward(token_ids, positions)
         x = self.embedding_dropout.forward(x)
         x = self.tap("embeddings", x)

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from npgpt.layers.activations import activation_width
 from npgpt.models.config import GPTConfig
 from npgpt.ops.workspace import head_chunk_rows
 
@@ -64,15 +65,20 @@ class MemoryPlan:
             As for `GPT`.
         dtype : dtype
         """
-        d, d_ff = config.d_model, config.d_ff or 4 * config.d_model
-        statistics = config.n_heads  # one log-sum-exp a head
-        # numbers a token, for each block: both norms' outputs, both sums, the context; q, k, v;
-        # before and after the GELU; mean and 1/std of both norms
-        block = 5 * d + 3 * d + 2 * d_ff + statistics + 4
+        d, d_ff = config.d_model, config.feed_forward_size
+        d_qkv = (config.n_heads + 2 * _n_kv_heads(config)) * config.head_size
+        feed_forward = (activation_width(config.activation) + 1) * d_ff  # before and after it
+        # one log-sum-exp a head; mean and 1/std, or 1/rms, of both norms
+        statistics = config.n_heads + {"layer": 4, "rms": 2, "none": 0}[config.norm]
+        norms = 0 if config.norm == "none" else 2 * d
+        # numbers a token, for each block: both norms' outputs, both sums, the context
+        block = norms + 3 * d + d_qkv + feed_forward + statistics
         if recompute:
-            saved, working = config.n_layers * d, 12 * d + 6 * d + 4 * d_ff + statistics + 6
+            saved = config.n_layers * d
+            working = 10 * d + norms + 2 * d_qkv + 2 * feed_forward + statistics + 2
         else:
-            saved, working = config.n_layers * block, 9 * d + 3 * d + 2 * d_ff + statistics + 4
+            saved = config.n_layers * block
+            working = 7 * d + norms + d_qkv + feed_forward + statistics
         if config.dropout > 0.0:
             working += d  # the embeddings after dropout
         itemsize, tokens = np.dtype(dtype).itemsize, batch * time
@@ -96,9 +102,27 @@ def num_parameters(config: GPTConfig) -> int:
     >>> num_parameters(GPTConfig.gpt2("124M"))
     124439808
     """
-    d, d_ff = config.d_model, config.d_ff or 4 * config.d_model
-    biases = 3 * d + d + d_ff + d if config.bias else 0
-    norm = 2 * d if config.bias else d
-    block = 4 * d * d + 2 * d * d_ff + biases + 2 * norm
-    tables = (config.vocab_size * (2 - config.tie_embeddings) + config.context_length) * d
-    return tables + config.n_layers * block + norm
+    d, d_ff = config.d_model, config.feed_forward_size
+    d_qkv = (config.n_heads + 2 * _n_kv_heads(config)) * config.head_size
+    d_up = activation_width(config.activation) * d_ff
+    block = d * d_qkv + d * d + d * d_up + d_ff * d
+    if config.bias:
+        block += d + d_up + d
+    if config.bias if config.qkv_bias is None else config.qkv_bias:
+        block += d_qkv
+    block += 2 * _norm_parameters(config, config.norm)
+    tables = config.vocab_size * (2 - config.tie_embeddings) * d
+    if config.position == "learned":
+        tables += config.context_length * d
+    if config.position == "t5":  # one table for all blocks
+        tables += config.relative_attention_num_buckets * config.n_heads
+    return tables + config.n_layers * block + _norm_parameters(config, config.final_norm)
+
+
+def _norm_parameters(config: GPTConfig, norm: str) -> int:
+    vectors = {"layer": 1 + config.bias, "rms": 1, "none": 0}[norm]
+    return vectors * config.d_model
+
+
+def _n_kv_heads(config: GPTConfig) -> int:
+    return config.n_kv_heads or config.n_heads

@@ -8,6 +8,7 @@ from typing import Any
 
 from npgpt.data.reading import ERROR_HANDLERS
 from npgpt.models import GPTConfig
+from npgpt.models.config import from_fields
 
 TOKENIZERS = ("bpe", "char")
 
@@ -30,9 +31,14 @@ class TrainingConfig:
         Tokens of a BPE vocabulary; a character vocabulary has the size it needs.
     validation_fraction : float
         Share of the text, at its end, that is held out.
-    context_length, n_layers, n_heads, d_model : int
+    context_length, n_layers, n_heads, d_model, d_ff : int
     dropout : float
     bias, tie_embeddings : bool
+    position, norm, norm_position, activation : str
+    shortcut : bool
+    n_kv_heads, window : int, optional
+    qkv_bias : bool, optional
+    rope_theta : float
         As in `GPTConfig`.
     stride : int
         Distance between the starts of two training windows; by default the context length, so that
@@ -99,6 +105,16 @@ class TrainingConfig:
     seed: int = 0
     field: str = "text"
     errors: str = "strict"
+    d_ff: int | None = None
+    position: str = "learned"
+    norm: str = "layer"
+    norm_position: str = "pre"
+    activation: str = "gelu"
+    shortcut: bool = True
+    n_kv_heads: int | None = None
+    window: int | None = None
+    qkv_bias: bool | None = None
+    rope_theta: float = 10000.0
 
     def __post_init__(self) -> None:
         defaults = {
@@ -147,16 +163,9 @@ class TrainingConfig:
 
     def model_config(self, vocab_size: int) -> GPTConfig:
         """Return the model's shape for a vocabulary of this size."""
-        return GPTConfig(
-            vocab_size=vocab_size,
-            context_length=self.context_length,
-            n_layers=self.n_layers,
-            n_heads=self.n_heads,
-            d_model=self.d_model,
-            dropout=self.dropout,
-            bias=self.bias,
-            tie_embeddings=self.tie_embeddings,
-        )
+        names = [field.name for field in dataclasses.fields(GPTConfig)]
+        shared = {name: getattr(self, name) for name in names if hasattr(self, name)}
+        return GPTConfig(**{**shared, "vocab_size": vocab_size})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields, ready for JSON."""
@@ -165,7 +174,4 @@ class TrainingConfig:
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> TrainingConfig:
         """Make a config from `to_dict`'s fields; an unknown one raises ValueError."""
-        try:
-            return cls(**fields)
-        except TypeError as error:
-            raise ValueError(f"TrainingConfig: {error}.") from None
+        return from_fields(cls, fields)

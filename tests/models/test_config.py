@@ -20,7 +20,32 @@ SHAPE = {"vocab_size": 11, "context_length": 8, "n_layers": 2, "n_heads": 2, "d_
         ({"dropout": 1.0}, "dropout must be at least 0 and below 1, got 1.0"),
         ({"dropout": -0.1}, "dropout must be at least 0"),
         ({"layer_norm_eps": 0.0}, "layer_norm_eps must be positive"),
-        ({"position": "rotary"}, "position must be one of learned, got 'rotary'"),
+        (
+            {"position": "rotary"},
+            "position must be one of learned, sinusoidal, t5, alibi, rope, none, got 'rotary'",
+        ),
+        ({"norm": "group"}, "norm must be one of layer, rms, none, got 'group'"),
+        ({"norm": "batch"}, "a position would see the future"),
+        ({"norm_position": "mid"}, "norm_position must be one of pre, post, got 'mid'"),
+        ({"activation": "silu"}, "activation must be one of gelu, gelu_exact, relu, swiglu, got"),
+        (
+            {"n_kv_heads": 4},
+            "not be more key and value heads than query heads, got n_kv_heads 4 and n_heads 2",
+        ),
+        (
+            {"n_heads": 4, "n_kv_heads": 3},
+            "n_kv_heads must divide n_heads, got n_kv_heads 3 and n_heads 4",
+        ),
+        ({"n_kv_heads": 0}, "n_kv_heads must be a positive integer, got 0"),
+        ({"window": 0}, "window must be a positive integer, got 0"),
+        (
+            {"n_heads": 4, "position": "rope"},
+            "head size must be even, got d_model 4 / n_heads 4 = 1",
+        ),
+        ({"rope_theta": 0.0}, "rope_theta must be positive, got 0.0"),
+        ({"relative_attention_num_buckets": 1}, "must be at least 2, got 1"),
+        ({"relative_attention_max_distance": 16}, "must be above half of .* got 16 and 32"),
+        ({"n_layers": True}, "n_layers must be a positive integer, got True"),
     ],
 )
 def test_what_cannot_be_built_is_refused_with_the_rule(change, message):
@@ -62,5 +87,15 @@ def test_gpt2_takes_changes_and_refuses_unknown_sizes():
 def test_a_config_survives_json():
     config = GPTConfig(**SHAPE, dropout=0.1, tie_embeddings=False)
     assert GPTConfig.from_dict(config.to_dict()) == config
-    with pytest.raises(ValueError, match="unexpected keyword argument 'depth'"):
+    with pytest.raises(ValueError, match=r"^GPTConfig: no field is named 'depth'\.$"):
         GPTConfig.from_dict({**config.to_dict(), "depth": 3})
+    with pytest.raises(ValueError, match=r"^GPTConfig: no value is given for n_layers, d_model\.$"):
+        GPTConfig.from_dict({"vocab_size": 3, "context_length": 4, "n_heads": 1})
+
+
+def test_a_config_written_before_there_were_choices_is_gpt2s():
+    written_then = {
+        **SHAPE, "d_ff": None, "dropout": 0.0, "bias": True, "tie_embeddings": True,
+        "position": "learned", "layer_norm_eps": 1e-05,
+    }  # fmt: skip
+    assert GPTConfig.from_dict(written_then) == GPTConfig(**SHAPE)

@@ -11,13 +11,14 @@ from npgpt.ops import compiled, reference
 from tests.strategies import (
     TOLERANCE,
     assert_close,
+    batches,
     dtypes,
-    head_shapes,
     keys,
     normal,
     probabilities,
     row_shapes,
     seeds,
+    times,
 )
 
 
@@ -61,13 +62,75 @@ def test_layer_norm(shape, dtype, seed, has_beta):
         assert_same("layer_norm_backward", dtype, *arguments, None, in_place=(5,))
 
 
-@given(head_shapes(), dtypes, seeds, probabilities, keys)
-def test_attention(shape, dtype, seed, p, key):
-    q, k, v, dy = normal(seed, (4, *shape), dtype)
-    scale = shape[-1] ** -0.5
-    assert_same("attention_forward", dtype, q, k, v, scale, p, key)
-    y, lse = reference.attention_forward(q, k, v, scale, p, key)
-    assert_same("attention_backward", dtype, dy, q, k, v, y, lse, scale, p, key)
+@st.composite
+def attention_choices(draw):
+    """A long or a short time, keys before it, heads that share keys, a window."""
+    time = draw(st.one_of(st.integers(1, 9), st.integers(60, 140)))
+    past = draw(st.sampled_from([0, 0, 1, 70]))
+    n_kv_heads, group = draw(st.integers(1, 2)), draw(st.integers(1, 3))
+    window = draw(st.one_of(st.none(), st.integers(1, time + past + 1)))
+    return draw(st.integers(1, 2)), n_kv_heads, group, time, past, draw(st.integers(1, 5)), window
+
+
+@given(attention_choices(), st.booleans(), dtypes, seeds, probabilities, keys)
+def test_attention(choices, biased, dtype, seed, p, key):
+    batch, n_kv_heads, group, time, past, head_size, window = choices
+    heads = n_kv_heads * group
+    q, dy = normal(seed, (2, batch, heads, time, head_size), dtype)
+    k, v = normal(seed + 1, (2, batch, n_kv_heads, time + past, head_size), dtype)
+    bias = normal(seed + 2, (heads, time + past), dtype) if biased else None
+    scale = head_size**-0.5
+    masked = (scale, p, key)
+    assert_same("attention_forward", dtype, q, k, v, *masked, window, bias)
+    y, lse = reference.attention_forward(q, k, v, *masked, window, bias)
+    dbias = np.ones_like(bias) if biased else None
+    arguments = (dy, q, k, v, y, lse, *masked, None, window, bias, dbias)
+    assert_same("attention_backward", dtype, *arguments, in_place=(12,) if biased else ())
+
+
+@given(dtypes, seeds)
+def test_queries_after_a_past_are_the_last_rows_of_the_whole(dtype, seed):
+    q, k, v = normal(seed, (3, 2, 2, 9, 4), dtype)
+    bias = normal(seed + 1, (2, 9), dtype)
+    for backend in (compiled, reference):
+        whole, _ = backend.attention_forward(q, k, v, 0.5, window=4, bias=bias)
+        rest, _ = backend.attention_forward(q[:, :, 6:], k, v, 0.5, window=4, bias=bias)
+        assert_close(rest, whole[:, :, 6:], TOLERANCE[np.dtype(dtype)], "the last three rows")
+
+
+@given(row_shapes(), dtypes, seeds)
+def test_rms_norm(shape, dtype, seed):
+    x, dy, shortcut = normal(seed, (3, *shape), dtype)
+    gamma, dgamma = normal(seed + 1, (2, shape[-1]), dtype)
+    assert_same("rms_norm_forward", dtype, x, gamma, 1e-2)
+    _, rstd = reference.rms_norm_forward(x, gamma, 1e-2)
+    assert_same("rms_norm_backward", dtype, dy, x, rstd, gamma, dgamma, in_place=(4,))
+    assert_same("rms_norm_backward", dtype, dy, x, rstd, gamma, dgamma, shortcut, in_place=(4,))
+
+
+@given(row_shapes(), dtypes, seeds, st.sampled_from(["relu", "swiglu"]), st.booleans())
+def test_relu_and_swiglu(shape, dtype, seed, name, has_bias):
+    width = shape[-1] * (2 if name == "swiglu" else 1)
+    x = normal(seed, (*shape[:-1], width), dtype, scale=3.0)
+    dy = normal(seed + 1, shape, dtype)
+    bias, dbias = normal(seed + 2, (2, width), dtype) if has_bias else (None, None)
+    assert_same(f"{name}_forward", dtype, x, bias)
+    in_place = (3,) if has_bias else ()
+    assert_same(f"{name}_backward", dtype, dy, x, bias, dbias, in_place=in_place)
+
+
+@given(batches, st.integers(1, 3), times, st.integers(1, 5), dtypes, seeds)
+def test_rotary(batch, heads, time, half, dtype, seed):
+    x = normal(seed, (batch, time, heads, 2 * half), dtype).transpose(0, 2, 1, 3)
+    angles = reference.rotary_angles(np.arange(3, 3 + time), 2 * half)
+    cos, sin = (table.astype(dtype) for table in angles)
+    for name in ("rotary_forward", "rotary_backward"):
+        assert_same(name, dtype, x, cos, sin)
+        own = x.copy()
+        compiled_result = getattr(compiled, name)(own, cos, sin, own)
+        assert compiled_result is own
+        expected = getattr(reference, name)(x, cos, sin)
+        assert_close(own, expected, TOLERANCE[np.dtype(dtype)], "in place")
 
 
 @given(row_shapes(), dtypes, seeds, st.booleans())

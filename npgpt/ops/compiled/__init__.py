@@ -7,6 +7,12 @@ does not depend on the number of threads. Machine code is cached on disk beside 
 user's cache folder where this one cannot be written.
 """
 
+from npgpt.ops.compiled.activations import (
+    relu_backward,
+    relu_forward,
+    swiglu_backward,
+    swiglu_forward,
+)
 from npgpt.ops.compiled.adam import adam_update, adamw_update, sum_of_squares
 from npgpt.ops.compiled.attention import attention_backward, attention_forward
 from npgpt.ops.compiled.cross_entropy import (
@@ -30,6 +36,8 @@ from npgpt.ops.compiled.gelu import (
 )
 from npgpt.ops.compiled.layer_norm import layer_norm_backward, layer_norm_forward
 from npgpt.ops.compiled.linear import linear_backward, linear_forward
+from npgpt.ops.compiled.rms_norm import rms_norm_backward, rms_norm_forward
+from npgpt.ops.compiled.rotary import rotary_backward, rotary_forward
 
 __all__ = [
     "adam_update",
@@ -54,5 +62,13 @@ __all__ = [
     "layer_norm_forward",
     "linear_backward",
     "linear_forward",
+    "relu_backward",
+    "relu_forward",
+    "rms_norm_backward",
+    "rms_norm_forward",
+    "rotary_backward",
+    "rotary_forward",
     "sum_of_squares",
+    "swiglu_backward",
+    "swiglu_forward",
 ]

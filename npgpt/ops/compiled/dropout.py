@@ -22,13 +22,14 @@ LOW, HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 
 @kernel()
-def fill_mask_row(mask, columns, row, threshold, scale, key):
-    """Write columns ``0 .. columns-1`` of one row of `dropout_mask`; rounds up to a block of 4.
+def fill_mask_row(mask, low, columns, row, threshold, scale, key):
+    """Write ``columns`` columns from ``low`` of one row of `dropout_mask`; rounds up to a block of 4.
 
-    ``mask`` must have room for the rounded number; ``key`` is what `key_words` returned.
-    """
+    ``low`` is a multiple of 4, ``mask`` must have room for the rounded number, and ``key`` is what
+    `key_words` returned.
+    """  # noqa: E501
     for block in range((columns + 3) // 4):
-        c0, c1 = np.uint64(block), np.uint64(row)
+        c0, c1 = np.uint64(low // 4 + block), np.uint64(row)
         c2, c3 = key[2], key[3]
         k0, k1 = key[0], key[1]
         for _ in range(PHILOX_ROUNDS):
@@ -70,7 +71,7 @@ def mask_arguments(p, key, dtype):
 @kernel()
 def _multiply_row(x, row, threshold, scale, key, y):
     mask = np.empty(x.size + 3, x.dtype)
-    fill_mask_row(mask, x.size, row, threshold, scale, key)
+    fill_mask_row(mask, 0, x.size, row, threshold, scale, key)
     for j in range(x.size):
         y[j] = mask[j] * x[j]
 
@@ -98,7 +99,7 @@ def dropout_backward(dy, p, key):  # noqa: D103
 def _add_row(x, branch, row, dropping, threshold, scale, key, y):
     if dropping:
         mask = np.empty(x.size + 3, x.dtype)
-        fill_mask_row(mask, x.size, row, threshold, scale, key)
+        fill_mask_row(mask, 0, x.size, row, threshold, scale, key)
         for j in range(x.size):
             y[j] = x[j] + mask[j] * branch[j]
     else:

@@ -15,6 +15,8 @@ from npgpt.ops.reference.attention import (
     attention_forward,
     causal_scores_backward,
     causal_scores_forward,
+    distance_bias_backward,
+    distance_bias_forward,
     weighted_sum_backward,
     weighted_sum_forward,
 )
@@ -40,18 +42,26 @@ from npgpt.ops.reference.gelu import (
 )
 from npgpt.ops.reference.layer_norm import layer_norm_backward, layer_norm_forward
 from npgpt.ops.reference.linear import linear_backward, linear_forward
+from npgpt.ops.reference.positions import alibi_slopes, relative_buckets, sinusoids
+from npgpt.ops.reference.relu import relu_backward, relu_forward
+from npgpt.ops.reference.rms_norm import rms_norm_backward, rms_norm_forward
+from npgpt.ops.reference.rotary import rotary_angles, rotary_backward, rotary_forward
 from npgpt.ops.reference.softmax import log_sum_exp, softmax_backward, softmax_forward
+from npgpt.ops.reference.swiglu import swiglu_backward, swiglu_forward
 
 __all__ = [
     "DropoutKey",
     "adam_update",
     "adamw_update",
+    "alibi_slopes",
     "attention_backward",
     "attention_forward",
     "causal_scores_backward",
     "causal_scores_forward",
     "cross_entropy_backward",
     "cross_entropy_forward",
+    "distance_bias_backward",
+    "distance_bias_forward",
     "dropout_add_forward",
     "dropout_backward",
     "dropout_forward",
@@ -69,9 +79,20 @@ __all__ = [
     "linear_backward",
     "linear_forward",
     "log_sum_exp",
+    "relative_buckets",
+    "relu_backward",
+    "relu_forward",
+    "rms_norm_backward",
+    "rms_norm_forward",
+    "rotary_angles",
+    "rotary_backward",
+    "rotary_forward",
+    "sinusoids",
     "softmax_backward",
     "softmax_forward",
     "sum_of_squares",
+    "swiglu_backward",
+    "swiglu_forward",
     "weighted_sum_backward",
     "weighted_sum_forward",
 ]

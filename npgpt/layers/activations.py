@@ -1,0 +1,74 @@
+"""ReLU, SwiGLU, and the table of the activations that a feed-forward layer may have."""
+
+from collections.abc import Callable
+
+from npgpt import ops
+from npgpt.layers.base import Layer
+from npgpt.layers.gelu import GELU
+
+
+class ReLU(Layer):
+    """The rectifier, ``y = max(x, 0)`` (Nair and Hinton 2010, ICML, section 2)."""
+
+    def forward(self, x, bias=None):
+        """Apply to each element of ``x``, or of ``x + bias`` with the Parameter of a linear map."""
+        self.saved = x, bias
+        return ops.relu_forward(x, bias.value if bias else None)
+
+    def backward(self, dy):
+        """Return the gradient of ``x``; add to that of ``bias``."""
+        x, bias = self._recall()
+        self._check_dy(dy, x.shape)
+        value, grad = (bias.value, bias.grad) if bias else (None, None)
+        return ops.relu_backward(dy, x, value, grad)
+
+
+class SwiGLU(Layer):
+    """A gated linear unit, ``y = silu(gate) * up`` with ``silu(g) = g sigmoid(g)``.
+
+    The first half of the last axis holds the gates, the second what they let through (Shazeer 2020,
+    arXiv 2002.05202, eq. 5), so the output is half as wide as the input.
+    """
+
+    width = 2  # of the input, as a multiple of the output's
+
+    def forward(self, x, bias=None):
+        """Map (..., 2 d_ff), or ``x + bias`` with the Parameter of a linear map, to (..., d_ff)."""
+        if x.ndim == 0 or x.shape[-1] % 2:
+            raise ValueError(
+                f"{self._where()}: the last axis holds gates and values, so its size must be even, "
+                f"got {x.shape}."
+            )
+        self.saved = x, bias
+        return ops.swiglu_forward(x, bias.value if bias else None)
+
+    def backward(self, dy):
+        """Return the gradient of ``x``, (..., 2 d_ff); add to that of ``bias``."""
+        x, bias = self._recall()
+        self._check_dy(dy, (*x.shape[:-1], x.shape[-1] // 2))
+        value, grad = (bias.value, bias.grad) if bias else (None, None)
+        return ops.swiglu_backward(dy, x, value, grad)
+
+
+ACTIVATIONS: dict[str, Callable[[], Layer]] = {
+    "gelu": lambda: GELU("tanh"),
+    "gelu_exact": lambda: GELU("none"),
+    "relu": ReLU,
+    "swiglu": SwiGLU,
+}
+
+
+def activation_width(activation):
+    """How many times as wide as its output an activation's input is: 2 for a gated one."""
+    return getattr(ACTIVATIONS[activation], "width", 1)
+
+
+def default_d_ff(d_model, activation):
+    """Width of a feed-forward layer unless another is asked for.
+
+    ``4 * d_model`` (Vaswani et al. 2017); for a gated activation two thirds of it, rounded up to a
+    multiple of 8, so that three maps have the parameters of two (Shazeer 2020).
+    """
+    if activation_width(activation) == 1:
+        return 4 * d_model
+    return -(-8 * d_model // 24) * 8

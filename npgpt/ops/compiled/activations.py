@@ -1,0 +1,112 @@
+"""ReLU and SwiGLU in one pass over memory."""
+
+import numpy as np
+from numba import prange
+
+from npgpt.ops import reference
+from npgpt.ops.compiled.jit import (
+    as_rows,
+    compiled_form_of,
+    exp,
+    inline_kernel,
+    kernel,
+    parallel_kernel,
+)
+from npgpt.ops.workspace import empty
+
+CHUNKS = 16  # partial sums of dbias; fixed, so threads do not change the result
+
+
+@inline_kernel()
+def _sigmoid(x):
+    one = type(x)(1.0)
+    return one / (one + exp(-x))
+
+
+@parallel_kernel()
+def _relu_forward(x, bias, y):
+    for i in prange(x.shape[0]):
+        for j in range(x.shape[1]):
+            y[i, j] = max(x[i, j] + bias[j], x.dtype.type(0.0))
+
+
+@kernel()
+def _relu_backward_row(dy, x, bias, dx, dbias):
+    for j in range(x.size):
+        dx[j] = dy[j] if x[j] + bias[j] > 0 else x.dtype.type(0.0)
+    for j in range(x.size):
+        dbias[j] += dx[j]
+
+
+@parallel_kernel()
+def _relu_backward(dy, x, bias, dx, dbias_parts):
+    rows, chunks = x.shape[0], dbias_parts.shape[0]
+    for chunk in prange(chunks):
+        for i in range(chunk * rows // chunks, (chunk + 1) * rows // chunks):
+            _relu_backward_row(dy[i], x[i], bias, dx[i], dbias_parts[chunk])
+
+
+@parallel_kernel()
+def _swiglu_forward(x, bias, y):
+    for i in prange(x.shape[0]):
+        row, out = x[i], y[i]
+        d_ff = out.size
+        for j in range(d_ff):
+            gate = row[j] + bias[j]
+            out[j] = gate * _sigmoid(gate) * (row[d_ff + j] + bias[d_ff + j])
+
+
+@kernel()
+def _swiglu_backward_row(dy, x, bias, dx, dbias):
+    d_ff, one = dy.size, x.dtype.type(1.0)
+    for j in range(d_ff):
+        gate, up = x[j] + bias[j], x[d_ff + j] + bias[d_ff + j]
+        sigmoid = _sigmoid(gate)
+        dx[d_ff + j] = dy[j] * gate * sigmoid
+        dx[j] = dy[j] * up * (sigmoid + gate * sigmoid * (one - sigmoid))
+    for j in range(x.size):
+        dbias[j] += dx[j]
+
+
+@parallel_kernel()
+def _swiglu_backward(dy, x, bias, dx, dbias_parts):
+    rows, chunks = x.shape[0], dbias_parts.shape[0]
+    for chunk in prange(chunks):
+        for i in range(chunk * rows // chunks, (chunk + 1) * rows // chunks):
+            _swiglu_backward_row(dy[i], x[i], bias, dx[i], dbias_parts[chunk])
+
+
+def _forward(run, x, bias, width):
+    y = empty((*x.shape[:-1], width), x.dtype)
+    run(as_rows(x), np.zeros(x.shape[-1], x.dtype) if bias is None else bias, as_rows(y))
+    return y
+
+
+def _backward(run, dy, x, bias, dbias):
+    dx = empty(x.shape, x.dtype)
+    parts = np.zeros((CHUNKS, x.shape[-1]), x.dtype)
+    shift = np.zeros(x.shape[-1], x.dtype) if bias is None else bias
+    run(as_rows(dy), as_rows(x), shift, as_rows(dx), parts)
+    if dbias is not None:
+        dbias += parts.sum(axis=0)
+    return dx
+
+
+@compiled_form_of(reference.relu_forward)
+def relu_forward(x, bias=None):  # noqa: D103
+    return _forward(_relu_forward, x, bias, x.shape[-1])
+
+
+@compiled_form_of(reference.relu_backward)
+def relu_backward(dy, x, bias=None, dbias=None):  # noqa: D103
+    return _backward(_relu_backward, dy, x, bias, dbias)
+
+
+@compiled_form_of(reference.swiglu_forward)
+def swiglu_forward(x, bias=None):  # noqa: D103
+    return _forward(_swiglu_forward, x, bias, x.shape[-1] // 2)
+
+
+@compiled_form_of(reference.swiglu_backward)
+def swiglu_backward(dy, x, bias=None, dbias=None):  # noqa: D103
+    return _backward(_swiglu_backward, dy, x, bias, dbias)

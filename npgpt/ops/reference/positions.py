@@ -1,0 +1,66 @@
+"""Numbers that stand for positions, and for distances between them."""
+
+import numpy as np
+
+
+def sinusoids(positions, d_model):
+    """Compute sinusoids of geometrically spaced wavelengths (Vaswani et al. 2017, section 3.5).
+
+    ``y[t, 2i] = sin(t / 10000^(2i / d_model))``, ``y[t, 2i + 1]`` the cosine of the same angle.
+
+    Parameters
+    ----------
+    positions : ndarray of int, shape (time,)
+    d_model : int
+
+    Returns
+    -------
+    ndarray of float64, shape (time, d_model)
+    """
+    pairs = np.arange(d_model) // 2
+    angles = np.asarray(positions)[:, None] / 10000.0 ** (2.0 * pairs / d_model)
+    even = np.arange(d_model) % 2 == 0
+    return np.where(even, np.sin(angles), np.cos(angles))
+
+
+def alibi_slopes(n_heads):
+    """Compute the slope of each head's penalty on distance (Press et al. 2022, arXiv 2108.12409).
+
+    ``2^(-8h / n_heads)``, h from 1, where ``n_heads`` is a power of two; else those of the power
+    of two below, and every other one of twice as many heads, as in the paper's code.
+
+    Parameters
+    ----------
+    n_heads : int
+
+    Returns
+    -------
+    ndarray of float64, shape (n_heads,)
+    """
+    power = 1 << (n_heads.bit_length() - 1)  # the largest power of two that is not larger
+    slopes = 2.0 ** (-8.0 * np.arange(1, power + 1) / power)
+    between = 2.0 ** (-4.0 * np.arange(1, 2 * power + 1, 2) / power)
+    return np.concatenate([slopes, between[: n_heads - power]])
+
+
+def relative_buckets(distances, num_buckets=32, max_distance=128):
+    """Sort distances into buckets (Raffel et al. 2020, arXiv 1910.10683, section 2.1).
+
+    The first half of the buckets hold one distance each; the others grow in geometric steps up to
+    ``max_distance``, and the last one holds all that is farther.
+
+    Parameters
+    ----------
+    distances : ndarray of int
+        Non-negative: how far back the key is.
+    num_buckets, max_distance : int
+
+    Returns
+    -------
+    ndarray of int64, same shape
+    """
+    distances = np.asarray(distances)
+    exact = num_buckets // 2
+    growth = np.log(np.maximum(distances, 1) / exact) / np.log(max_distance / exact)
+    far = exact + (growth * (num_buckets - exact)).astype(np.int64)
+    return np.where(distances < exact, distances, np.minimum(far, num_buckets - 1))
