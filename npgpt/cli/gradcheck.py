@@ -42,7 +42,8 @@ def gradcheck_command(
         name for name in SUITE if not layer or any(part.lower() in name.lower() for part in layer)
     ]
     if not names:
-        raise typer.BadParameter(f"no layer matches; there are {', '.join(SUITE)}.")
+        kinds = dict.fromkeys(name.partition(" (")[0] for name in SUITE)
+        raise typer.BadParameter(f"no layer matches; there are {', '.join(kinds)}.")
 
     table = Table(title=f"Gradient checks, {backend} backend", title_justify="left")
     table.add_column("layer")
