@@ -87,7 +87,9 @@ def test_what_forward_and_backward_call_is_shown_too():
     assert recomputing[:2] == ["RecomputingBlock.forward", "RecomputingBlock.backward"]
     assert {"TransformerBlock.forward", "TransformerBlock.backward"} <= set(recomputing)
     assert "dropout_forward" in {source.name for source in code_of(Dropout())}
-    assert "gelu_tanh_backward" in {s.name for s in code_of(MODELS[0].blocks[0].feed_forward.activation)}
+    assert "gelu_tanh_backward" in {
+        s.name for s in code_of(MODELS[0].blocks[0].feed_forward.activation)
+    }
 
 
 def test_lines_link_to_the_repository_only_if_the_metadata_names_one(monkeypatch):
