@@ -10,6 +10,7 @@ import numpy as np
 
 from npgpt.gradients.record import record
 from npgpt.gradients.untouched import untouched
+from npgpt.html_table import html_table
 from npgpt.models import GPT
 
 BATCH_BYTES = 1 << 28  # of logits that integrated gradients makes at a time
@@ -39,6 +40,14 @@ class TokenAttribution:
             raise ValueError("TokenAttribution: without a baseline there is no sum to compare.")
         return float(self.values.sum() - (self.logit - self.baseline_logit))
 
+    def _repr_html_(self) -> str:
+        title = f"Attribution of a logit of {self.logit:+.4f} to tokens"
+        if self.baseline_logit is not None:
+            title += f", from {self.baseline_logit:+.4f} at the baseline"
+        rows = [(position, f"{value:+.4f}") for position, value in enumerate(self.values)]
+        total = ("sum", f"{self.values.sum():+.4f}")
+        return html_table(title, ("position", "value"), rows, footer=total, numbers=[0, 1])
+
 
 @dataclasses.dataclass(frozen=True)
 class LogitParts:
@@ -58,10 +67,19 @@ class LogitParts:
     values: np.ndarray
     logit: float
 
+    def sorted(self) -> list[tuple[str, float]]:
+        """List the parts with their values, the largest magnitude first."""
+        order = np.argsort(-np.abs(self.values), kind="stable")
+        return [(self.names[i], float(self.values[i])) for i in order]
+
+    def _repr_html_(self) -> str:
+        rows = [(name, f"{value:+.4f}") for name, value in self.sorted()]
+        total = ("logit", f"{self.logit:+.4f}")
+        return html_table("Parts of a logit", ("part", "value"), rows, footer=total, numbers=[1])
+
     def __str__(self) -> str:
         width = max(map(len, self.names))
-        order = np.argsort(-np.abs(self.values))
-        lines = [f"{self.names[i]:<{width}}  {self.values[i]:+.4f}" for i in order]
+        lines = [f"{name:<{width}}  {value:+.4f}" for name, value in self.sorted()]
         return "\n".join([*lines, f"{'logit':<{width}}  {self.logit:+.4f}"])
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from npgpt import ops
 from npgpt.gradients.untouched import untouched
+from npgpt.html_table import html_table
 from npgpt.layers import Layer, MultiHeadAttention, Parameter
 from npgpt.layers.listeners import Listening
 from npgpt.models import GPT
@@ -132,6 +133,13 @@ class Flow:
 
     def __str__(self) -> str:
         return "\n\n".join(_as_text(head, rows) for head, rows in self.tables())
+
+    def _repr_html_(self) -> str:
+        title = "Gradient flow" if self.step is None else f"Gradient flow at step {self.step}"
+        return "".join(
+            html_table(title, head, rows, numbers=range(1, len(head)))
+            for head, rows in self.tables()
+        )
 
 
 def gradient_flow(model: GPT, token_ids, targets) -> Flow:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from npgpt.html_table import html_table
 from npgpt.layers import Layer
 from npgpt.layers.listeners import Listening, matching_names
 
@@ -98,6 +99,24 @@ class Tape(Listening, Mapping[str, Recorded]):
 
     def __repr__(self) -> str:
         return f"<Tape of {len(self)} names, {self.num_bytes / 1e6:,.1f} MB>"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (name, " × ".join(map(str, (array.shape))), _rms(recorded.value), _rms(recorded.grad))
+            for name, recorded in self.items()
+            if (array := recorded.value if recorded.value is not None else recorded.grad)
+            is not None
+        ]
+        header = ("name", "shape", "rms", "rms of the gradient")
+        title = f"Tape of {len(self)} names, {self.num_bytes / 1e6:,.1f} MB"
+        return html_table(title, header, rows, numbers=[2, 3])
+
+
+def _rms(array: np.ndarray | None) -> str:
+    """Root mean square of what is finite: the scores of the future are minus infinity."""
+    if array is None:
+        return ""
+    return f"{np.sqrt(np.mean(np.square(np.abs(array[np.isfinite(array)])))):.3g}"
 
 
 def record(model: Layer, names: str = "*", max_bytes: int = MAX_BYTES) -> Tape:

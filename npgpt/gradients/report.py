@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from npgpt.html_table import html_table
+
 
 class GradcheckError(AssertionError):
     """A gradient that backward computed is not the derivative of forward."""
@@ -67,12 +69,33 @@ class GradcheckReport:
             names = ", ".join(check.name for check in self.failures)
             raise GradcheckError(f"the gradient of {names} is wrong.\n{self}")
 
-    def __str__(self) -> str:
+    @property
+    def title(self) -> str:
+        """What was checked, how, and with what result."""
         verdict = "passed" if self.passed else "FAILED"
-        lines = [
+        return (
             f"gradcheck of {self.what} by {self.method} differences: {verdict} "
             f"(tolerance {self.tolerance:.0e})"
+        )
+
+    def _repr_html_(self) -> str:
+        header = ["array", "shape", "compared", "error", "at", "backward", "forward's derivative"]
+        rows = [
+            [
+                check.name,
+                " × ".join(map(str, check.shape)),
+                check.compared,
+                f"{check.error:.1e}{'' if check.error <= self.tolerance else ' FAILED'}",
+                check.where,
+                f"{check.analytic:.9g}",
+                f"{check.numeric:.9g}",
+            ]
+            for check in self.arrays
         ]
+        return html_table(self.title, header, rows, numbers=[2, 3, 5, 6])
+
+    def __str__(self) -> str:
+        lines = [self.title]
         width = max([len(check.name) for check in self.arrays], default=0)
         for check in self.arrays:
             mark = "  " if check.error <= self.tolerance else "! "

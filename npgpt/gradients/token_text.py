@@ -7,9 +7,8 @@ import unicodedata
 
 from npgpt.tokenizers import Tokenizer
 
-SIGNS = {" ": "␣", "\n": "↵", "\t": "⇥", "\x7f": "␡"}
+SIGNS = {" ": "␣", "\n": "↵", "\t": "⇥"}
 UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"}  # controls, marks of direction, blanks
-CONTROL_PICTURES = 0x2400  # ␀ and the 31 after it
 DOTTED_CIRCLE = "◌"
 
 
@@ -21,8 +20,8 @@ class TokenText:
     ----------
     id : int
     shown : str
-        Printable characters only: blanks and controls have signs, bytes that are part of a
-        character are written as ``\xf0``.
+        Printable characters only: blanks have signs; controls, and bytes that are part of a
+        character, are written as ``\x00``.
     exact : str
         As a Python literal, of str or bytes.
     """
@@ -55,7 +54,7 @@ def visible(text: str) -> str:
     Examples
     --------
     >>> visible("a b\n\0\u202e")
-    'a␣b↵␀U+202E'
+    'a␣b↵\\x00U+202E'
     """
     shown = "".join(map(_visible, text))
     if text and unicodedata.category(text[0]).startswith("M"):  # would join what stands before it
@@ -66,8 +65,8 @@ def visible(text: str) -> str:
 def _visible(character: str) -> str:
     if character in SIGNS:
         return SIGNS[character]
-    if ord(character) < 0x20:
-        return chr(CONTROL_PICTURES + ord(character))
+    if ord(character) < 0x20 or ord(character) == 0x7F:
+        return f"\\x{ord(character):02x}"
     if unicodedata.category(character) in UNSEEN:
         return f"U+{ord(character):04X}"
     return character

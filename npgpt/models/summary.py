@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 import re
 
+from npgpt.html_table import html_table
 from npgpt.layers import Layer
+
+HEADER = ("parameter", "layer", "shape", "parameters")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +62,12 @@ class Summary:
             for row in self.rows
         ]
 
+    def _repr_html_(self) -> str:
+        total = ("total", "", "", f"{self.total:,}")
+        return html_table(self.title, HEADER, self.cells(), footer=total, numbers=[3])
+
     def __str__(self) -> str:
-        table = [("parameter", "layer", "shape", "parameters"), *self.cells()]
+        table = [HEADER, *self.cells()]
         table.append(("total", "", "", f"{self.total:,}"))
         widths = [max(len(row[column]) for row in table) for column in range(4)]
         lines = [

@@ -221,7 +221,7 @@ def test_heads_of_an_array_share_a_scale():
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        (" a", "␣a"), ("\n\t\r\0\x7f", "↵⇥␍␀␡"), ("\u202egpj", "U+202Egpj"), ("\u200d", "U+200D"),
+        (" a", "␣a"), ("\n\t\r\0\x7f", r"↵⇥\x0d\x00\x7f"), ("\u202egpj", "U+202Egpj"), ("\u200d", "U+200D"),
         ("\ud800", "U+D800"), ("\u0301", "◌\u0301"), ("🙂", "🙂"), ("<b>&\"'", "<b>&\"'"), ("", "∅"),
         ("\u2028\u00a0\ufeff", "U+2028U+00A0U+FEFF"),
     ],

@@ -62,9 +62,9 @@ def flow_plots(trace: Trace) -> list[Plot]:
     n_layers = trace.config.n_layers
     activations, gradients = _along_the_stream(trace.boxes)
     weights = _of_weights(trace.boxes)
-    depth = [(0.0, "embeddings"), *((i + 1.0, f"block {i}") for i in range(n_layers))]
+    depth = [(0.0, "in"), *((i + 1.0, f"block {i}") for i in range(n_layers))]
     blocks = [(float(i), f"block {i}") for i in range(n_layers)]
-    after = "depth: after each block"
+    after = "out of block; in: the embeddings"
     plots = [
         _plot("Activations", after, activations, depth),
         _plot("Gradients by activations", after, gradients, depth),
