@@ -69,6 +69,10 @@ addEventListener("load", () => {
     return document.querySelector(".readout output").textContent;
   };
   seen.read = [point(0, 0), point(5, 2)];
+  const press = (key) => image.dispatchEvent(new KeyboardEvent("keydown", { key, cancelable: true }));
+  for (const key of ["ArrowUp", "ArrowDown", "ArrowDown", "ArrowRight", "ArrowLeft", "ArrowRight"]) press(key);
+  seen.walked = document.querySelector(".readout output").textContent;
+  seen.tabs = image.tabIndex;
   seen.wide = document.documentElement.scrollWidth > innerWidth;
 
   document.getElementById("close-all").click();

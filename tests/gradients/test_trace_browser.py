@@ -95,6 +95,12 @@ def test_pointing_at_a_cell_reads_its_value(folder):
     assert abs(float(value) - weights.cells[5, 2]) <= weights.scale / 127
 
 
+def test_the_arrow_keys_go_from_cell_to_cell(folder):
+    seen, _ = use(folder, plain_page())
+    assert seen["tabs"] == 0
+    assert seen["walked"].startswith("weights, head 1: row 2 b, column 1 b: ≈ ")
+
+
 def test_nothing_is_loaded_and_the_console_stays_empty(folder):
     seen, console = use(folder, plain_page())
     assert seen["loaded"] == []

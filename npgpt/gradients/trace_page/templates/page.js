@@ -79,27 +79,51 @@
   };
   const readout = document.querySelector(".readout");
   const output = readout.querySelector("output");
-  const read = (event) => {
-    const image = event.target;
-    if (!(image instanceof HTMLImageElement)) return;
-    const [rows, columns] = image.dataset.cells.split(" ").map(Number);
-    const [height, width] = image.dataset.shape.split(" ").map(Number);
-    const frame = image.getBoundingClientRect();
-    const row = Math.floor(((event.clientY - frame.top - 1) / (frame.height - 2)) * rows);
-    const column = Math.floor(((event.clientX - frame.left - 1) / (frame.width - 2)) * columns);
-    if (row < 0 || column < 0 || row >= rows || column >= columns) return;
+  const sizes = (image, name) => image.dataset[name].split(" ").map(Number);
+  const read = (image, row, column) => {
+    const [rows, columns] = sizes(image, "cells");
+    const [height, width] = sizes(image, "shape");
     const [red, green, blue, opaque] = cellsOf(image, rows, columns).slice(4 * (row * columns + column));
     const share = shareOf.get((red << 16) | (green << 8) | blue);
-    const scale = Number(image.dataset.scale);
     const value = !opaque || share === undefined ? "no value"
-      : (share === 1 ? "≥ " : share === -1 ? "≤ " : "≈ ") + (share * scale).toPrecision(3);
+      : (share === 1 ? "≥ " : share === -1 ? "≤ " : "≈ ") + (share * image.dataset.scale).toPrecision(3);
     output.textContent =
       `${image.dataset.caption}: row ${range(row, rows, height, image.dataset.rows)}, ` +
       `column ${range(column, columns, width, image.dataset.columns)}: ${value}`;
     readout.hidden = false;
   };
-  document.addEventListener("pointermove", read);
-  document.addEventListener("pointerdown", read);
+  const point = (event) => {
+    const image = event.target;
+    if (!(image instanceof HTMLImageElement)) return;
+    const [rows, columns] = sizes(image, "cells");
+    const frame = image.getBoundingClientRect();
+    const row = Math.floor(((event.clientY - frame.top - 1) / (frame.height - 2)) * rows);
+    const column = Math.floor(((event.clientX - frame.left - 1) / (frame.width - 2)) * columns);
+    if (row >= 0 && column >= 0 && row < rows && column < columns) read(image, row, column);
+  };
+  document.addEventListener("pointermove", point);
+  document.addEventListener("pointerdown", point);
+
+  // with the keyboard: a map has the focus, and the arrows go from cell to cell
+  const arrows = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+  const places = new Map();
+  const walk = (image, [down, right]) => {
+    const [rows, columns] = sizes(image, "cells");
+    const [row, column] = places.get(image) ?? [0, 0];
+    const place = [Math.min(rows - 1, Math.max(0, row + down)), Math.min(columns - 1, Math.max(0, column + right))];
+    places.set(image, place);
+    output.setAttribute("aria-live", "polite");
+    read(image, ...place);
+  };
+  for (const image of all("figure.heat img")) {
+    image.tabIndex = 0;
+    image.addEventListener("focus", () => { if (image.matches(":focus-visible")) walk(image, [0, 0]); });
+    image.addEventListener("keydown", (event) => {
+      if (!(event.key in arrows)) return;
+      event.preventDefault();
+      walk(image, arrows[event.key]);
+    });
+  }
 
   document.querySelector(".controls").hidden = false;
   choose();
