@@ -6,6 +6,7 @@ import typer
 
 from benchmarks.attention import attention
 from benchmarks.layers import layers
+from benchmarks.listening import listening
 from benchmarks.memory import memory
 from benchmarks.scaling import scaling
 from benchmarks.shakespeare import shakespeare
@@ -17,7 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Measure npgpt beside PyTorch. Each part is a command.",
 )
-for part in (train, attention, layers, memory, scaling, shakespeare):
+for part in (train, attention, layers, memory, scaling, shakespeare, listening):
     app.command(part.__name__)(part)
 
 

@@ -22,10 +22,10 @@ def _batch(config: dict[str, Any], batch: int, time: int):
     return ids[:, :-1], ids[:, 1:]
 
 
-def npgpt_step(
+def npgpt_parts(
     config: dict[str, Any], batch: int, time: int, recompute: bool = False
-) -> Callable[[], float]:
-    """Make npgpt's step, which is that of `npgpt.Trainer`."""
+) -> tuple[Any, Callable[[], float], Callable[[], None]]:
+    """Make npgpt's model, and the two halves of its step: loss with gradients, and the update."""
     import npgpt
     from npgpt.optim import AdamW, grad_norm
 
@@ -33,12 +33,27 @@ def npgpt_step(
     optimizer = AdamW(model.parameters(), LR, BETAS, weight_decay=WEIGHT_DECAY)
     npgpt.ops.Workspace().__enter__()  # until the process ends
 
-    def step() -> float:
+    def compute() -> float:
         optimizer.zero_grad()
-        loss = model.loss_and_backward(inputs, targets)
+        return float(model.loss_and_backward(inputs, targets))
+
+    def update() -> None:
         norm = grad_norm(optimizer.parameters)
         optimizer.step(grad_scale=min(1.0, CLIP_NORM / norm))
-        return float(loss)
+
+    return model, compute, update
+
+
+def npgpt_step(
+    config: dict[str, Any], batch: int, time: int, recompute: bool = False
+) -> Callable[[], float]:
+    """Make npgpt's step, which is that of `npgpt.Trainer`."""
+    _, compute, update = npgpt_parts(config, batch, time, recompute)
+
+    def step() -> float:
+        loss = compute()
+        update()
+        return loss
 
     return step
 

@@ -113,7 +113,7 @@ def test_npgpts_side_of_the_shakespeare_run_alone(tmp_path):
 
 
 @needs_torch
-@pytest.mark.parametrize("part", ["train", "attention", "layers", "memory", "scaling"])
+@pytest.mark.parametrize("part", ["train", "attention", "layers", "memory", "scaling", "listening"])
 def test_a_part_measures_both_sides_and_saves_what_it_found(part, tmp_path):
     result = subprocess.run(
         [sys.executable, "-m", "benchmarks", part, "--quick", "--out", str(tmp_path)],
