@@ -20,7 +20,7 @@ NAMES = ("4 layers, d_model 128 12x64", "124M 4x256")
 
 def listening(
     rounds: Annotated[int | None, typer.Option(min=1, help="Instead of each case's own.")] = None,
-    quick: Annotated[bool, typer.Option(help="The small model, three rounds.")] = False,
+    quick: Annotated[bool, typer.Option(help="The small model only, in three rounds.")] = False,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = report.RESULTS,
 ) -> None:
     """Time training steps that somebody, or nobody, listens to.
@@ -33,7 +33,7 @@ def listening(
     results, rows = [], []
     for case in (case for case in CASES if case.name in (NAMES[:1] if quick else NAMES)):
         with report.console.status(f"Measuring {case.name}"):
-            seconds = _measure(case, 3 if quick else rounds or 2 * case.rounds)
+            seconds = _measure(case, rounds or (3 if quick else 2 * case.rounds))
         results.append({"case": case.name, "seconds": seconds})
         longer = {
             name: [100 * (ratio - 1) for ratio in report.ratios(seconds[ALONE], seconds[name])]
