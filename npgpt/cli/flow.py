@@ -9,17 +9,24 @@ from typing import Annotated
 import typer
 
 from npgpt.cli.app import console, tells_errors
-from npgpt.cli.model_argument import Checkpoint, RunFolder, check_checkpoint
+from npgpt.cli.model_argument import Checkpoint, Model, Revision, open_argument
 
 
 @tells_errors
 def flow_command(
-    run_folder: RunFolder,
+    model: Model,
+    text: Annotated[
+        str | None,
+        typer.Argument(
+            help="A text file, folder or glob to measure on; by default a run's held-out text."
+        ),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Windows to measure on.")] = 4,
     step: Annotated[
         int | None,
         typer.Option(
-            help="Show what training measured at this step (see npgpt train --gradient-flow), "
-            "instead of measuring now.",
+            help="Show what a run's training measured at this step (see npgpt train "
+            "--gradient-flow), instead of measuring now.",
             min=1,
         ),
     ] = None,
@@ -27,12 +34,13 @@ def flow_command(
         Path | None, typer.Option(help="Draw it, as a PNG, to this file.", metavar="FILE")
     ] = None,
     checkpoint: Checkpoint = "best",
+    revision: Revision = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show how activations and gradients flow through a model, layer by layer.
 
     Norms of activations and of the gradients that reach them, dead units, attention entropy; of
-    every layer's weights the norm and the gradient. One batch of held-out text is measured.
+    every layer's weights the norm and the gradient.
 
     [bold]Examples[/bold]
 
@@ -41,23 +49,17 @@ def flow_command(
       npgpt flow runs/python-docs-1 --plot flow.png
 
       npgpt flow runs/python-docs-1 --step 100 --json
+
+      npgpt flow gpt2 README.md
     """
-    from npgpt.gradients import gradient_flow
     from npgpt.gradients.flow_plot import plot_flow
-    from npgpt.training import Run
 
-    check_checkpoint(checkpoint)
-    run = Run.open(run_folder)
-    if step is None:
-        from npgpt.cli.progress import compile_kernels
-
-        model = run.load_model(checkpoint)
-        compile_kernels(console)
-        flow = gradient_flow(model, *next(iter(run.held_out_batches())))
-        title = f"{run.folder.name}, {checkpoint} checkpoint"
+    if step is not None:
+        flow = _measured_at(model, step)
+        title = f"{Path(model).name}, step {step}"
     else:
-        flow = _measured_at(run, step)
-        title = f"{run.folder.name}, step {step}"
+        flow = _measured_now(open_argument(model, checkpoint, revision), text, batch_size)
+        title = f"{model}, {checkpoint} checkpoint" if text is None else f"{model} on {text}"
     if plot is not None:
         plot_flow(flow, plot, title)
     if as_json:
@@ -68,9 +70,31 @@ def flow_command(
         console.print(f"Plot: {plot}", soft_wrap=True)
 
 
-def _measured_at(run, step: int):
+def _measured_now(opened, text: str | None, batch_size: int):
+    from npgpt.cli.progress import compile_kernels
+    from npgpt.data import TokenWindows, encode_documents, load_corpus
+    from npgpt.gradients import gradient_flow
+
+    if text is not None:
+        ids = encode_documents(load_corpus(text).documents, opened.tokenizer)
+    elif opened.run is None:
+        raise typer.BadParameter(f"{opened.name} is not a run with a held-out text: give a TEXT.")
+    else:
+        ids = opened.run.windows[1].ids
+    context = min(opened.model.config.context_length, len(ids) - 1)
+    if context < 1:
+        raise ValueError(f"{text} has {len(ids)} tokens; at least 2 are needed.")
+    windows = TokenWindows(ids, context)
+    inputs, targets = windows.batch(list(range(min(batch_size, len(windows)))))
+    compile_kernels(console)
+    return gradient_flow(opened.model, inputs, targets)
+
+
+def _measured_at(folder: str, step: int):
+    from npgpt.training import Run
     from npgpt.training.run import FLOW
 
+    run = Run.open(folder)
     flows = {flow.step: flow for flow in run.flows}
     if not flows:
         raise FileNotFoundError(
