@@ -95,7 +95,7 @@ def _measured_at(folder: str, step: int):
     from npgpt.training.run import FLOW
 
     run = Run.open(folder)
-    flows = {flow.step: flow for flow in run.flows}
+    flows = {flow.step: flow for flow in run.flows if flow.step is not None}
     if not flows:
         raise FileNotFoundError(
             f"{run.folder / FLOW} does not exist: train with --gradient-flow N to measure every N "
