@@ -15,8 +15,10 @@ from npgpt.html_table import html_table
 from npgpt.layers import Layer, MultiHeadAttention, Parameter
 from npgpt.layers.listeners import Listening
 from npgpt.models import GPT
+from npgpt.text_table import text_table
 
 MEASURED = ("embeddings", "attention.output", "feed_forward.output", "residual")
+NUMBERS = range(1, 5)  # the columns of both tables that hold numbers
 DEAD_SHARE = 0.01  # of the layer's root mean square activation, at the unit's liveliest token
 
 
@@ -132,7 +134,14 @@ class Flow:
         ]
 
     def __str__(self) -> str:
-        return "\n\n".join(_as_text(head, rows) for head, rows in self.tables())
+        return "\n\n".join(text_table(head, rows, NUMBERS) for head, rows in self.tables())
+
+    def _repr_html_(self) -> str:
+        titles = ("Activations", "Parameters")
+        return "".join(
+            html_table(title, head, rows, numbers=NUMBERS)
+            for title, (head, rows) in zip(titles, self.tables(), strict=True)
+        )
 
     def _repr_html_(self) -> str:
         title = "Gradient flow" if self.step is None else f"Gradient flow at step {self.step}"
@@ -362,15 +371,3 @@ def _cosine(one: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> float | N
 
 def _or_blank(number: float | None, form: str) -> str:
     return "" if number is None else format(number, form)
-
-
-def _as_text(head: list[str], rows: list[list[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    lines = []
-    for row in [head, *rows]:
-        first, *numbers = (
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        lines.append("  ".join([first, *numbers]).rstrip())
-    return "\n".join(lines)

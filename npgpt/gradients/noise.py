@@ -10,7 +10,11 @@ import numpy as np
 
 from npgpt.gradients.per_example import batch_of_gradients
 from npgpt.gradients.untouched import untouched
+from npgpt.html_table import html_table
 from npgpt.models import GPT
+from npgpt.text_table import text_table
+
+NUMBERS = range(1, 4)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +112,12 @@ class GradientMoments:
             ratio = f"{signal / noise:.3f}" if noise else ""
             rows.append([name, f"{signal:.3e}", f"{noise:.3e}", ratio])
         return ["parameter", "signal", "noise", "signal / noise"], rows
+
+    def __str__(self) -> str:
+        return text_table(*self.table(), numbers=NUMBERS)
+
+    def _repr_html_(self) -> str:
+        return html_table(f"Gradient over {self.batches} batches", *self.table(), numbers=NUMBERS)
 
 
 def gradient_moments(

@@ -11,9 +11,13 @@ from typing import Any
 import numpy as np
 
 from npgpt.gradients.untouched import untouched
+from npgpt.html_table import html_table
 from npgpt.layers import Embedding, Layer, LayerNorm, Linear, OutputHead, Parameter
 from npgpt.layers.embedding import PositionEmbedding
 from npgpt.models import GPT
+from npgpt.text_table import text_table
+
+MOST_COLUMNS = 8  # of a table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +34,30 @@ class PerExampleNorms:
 
     by_parameter: dict[str, np.ndarray]
     total: np.ndarray
+
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Return (head, rows) of text: one row a parameter, the total last; one column an example.
+
+        Beyond 8 examples, columns of the smallest, the median and the largest norm.
+        """
+        rows = {**self.by_parameter, "all parameters": self.total}
+        if len(self.total) <= MOST_COLUMNS:
+            head = [f"example {b}" for b in range(len(self.total))]
+        else:
+            head = ["smallest", "median", "largest"]
+            rows = {name: np.percentile(row, [0, 50, 100]) for name, row in rows.items()}
+        return ["parameter", *head], [
+            [name, *(f"{norm:.3e}" for norm in row)] for name, row in rows.items()
+        ]
+
+    def __str__(self) -> str:
+        head, rows = self.table()
+        return text_table(head, rows, numbers=range(1, len(head)))
+
+    def _repr_html_(self) -> str:
+        head, rows = self.table()
+        title = f"Gradient norms of {len(self.total)} examples"
+        return html_table(title, head, rows, numbers=range(1, len(head)))
 
 
 def per_example_gradient_norms(model: GPT, token_ids, targets) -> PerExampleNorms:

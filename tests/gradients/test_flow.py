@@ -135,6 +135,7 @@ def test_flow_survives_json_and_prints_every_row():
     assert Flow.from_dict(json.loads(json.dumps(flow.to_dict()))) == flow
     for row in [*flow.activations, *flow.parameters]:
         assert f"{row.name} " in str(flow)
+        assert f">{row.name}<" in flow._repr_html_()
 
 
 def test_plots_are_pictures(tmp_path):

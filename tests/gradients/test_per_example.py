@@ -147,3 +147,16 @@ def test_one_example_or_batch_is_too_few():
         gradient_noise_scale(model, *batch)
     with pytest.raises(ValueError, match="needs at least 2 batches, got 1"):
         gradient_moments(model, [batch])
+
+
+@pytest.mark.parametrize(("batch", "columns"), [(3, 3), (20, 3)])
+def test_results_print_and_show_in_a_notebook(batch, columns):
+    model, (ids, targets) = make_model(), make_batch(batch)
+    norms = per_example_gradient_norms(model, ids, targets)
+    assert str(norms).splitlines()[-1].startswith("all parameters")
+    assert norms._repr_html_().count("<tr>") == 2 + len(norms.by_parameter)
+    assert len(norms.table()[0]) == 1 + columns
+    moments = gradient_moments(model, [(ids[:1], targets[:1]), (ids[1:2], targets[1:2])])
+    assert "final_norm.gamma" in str(moments)
+    assert "over 2 batches" in moments._repr_html_()
+    assert "examples" in str(gradient_noise_scale(model, ids, targets))
