@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from npgpt import ops
 from npgpt.gradients.gradcheck import COMPLEX_STEP, unsaved_copy
+from npgpt.layers import Parameter
 from npgpt.models import GPT
 from npgpt.ops import reference
 
@@ -76,12 +77,9 @@ class _Curvature:
                 f"{type(self).__name__}: a vector must have shape {self.shape[:1]}, one number a "
                 f"parameter, got {vector.shape}."
             )
-        begin = 0
-        pairs = zip(self._complex.parameters(), self._model.parameters(), strict=True)
-        for moved, parameter in pairs:
-            part = vector[begin : begin + parameter.size].reshape(parameter.shape)
+        parts = _cut(self._model, vector)
+        for moved, (parameter, part) in zip(self._complex.parameters(), parts, strict=True):
             moved.value[...] = parameter.value + 1j * COMPLEX_STEP * part
-            begin += parameter.size
         return self._complex
 
 
@@ -198,7 +196,13 @@ def flat_weights(model: GPT) -> np.ndarray:
 
 def set_flat_weights(model: GPT, weights: np.ndarray) -> None:
     """Write what `flat_weights` returned into a model."""
+    for parameter, part in _cut(model, weights):
+        parameter.value[...] = part
+
+
+def _cut(model: GPT, vector: np.ndarray) -> Iterator[tuple[Parameter, np.ndarray]]:
+    """Yield every parameter with its part of a flat vector, in the parameter's shape."""
     begin = 0
     for parameter in model.parameters():
-        parameter.value[...] = weights[begin : begin + parameter.size].reshape(parameter.shape)
+        yield parameter, vector[begin : begin + parameter.size].reshape(parameter.shape)
         begin += parameter.size
