@@ -15,6 +15,7 @@ from npgpt.html_table import html_table
 from npgpt.layers import Layer, MultiHeadAttention, Parameter
 from npgpt.layers.listeners import Listening
 from npgpt.models import GPT
+from npgpt.ops import reference
 from npgpt.text_table import text_table
 
 MEASURED = ("embeddings", "attention.output", "feed_forward.output", "residual")
@@ -137,17 +138,9 @@ class Flow:
         return "\n\n".join(text_table(head, rows, NUMBERS) for head, rows in self.tables())
 
     def _repr_html_(self) -> str:
-        titles = ("Activations", "Parameters")
-        return "".join(
-            html_table(title, head, rows, numbers=NUMBERS)
-            for title, (head, rows) in zip(titles, self.tables(), strict=True)
-        )
-
-    def _repr_html_(self) -> str:
         title = "Gradient flow" if self.step is None else f"Gradient flow at step {self.step}"
         return "".join(
-            html_table(title, head, rows, numbers=range(1, len(head)))
-            for head, rows in self.tables()
+            html_table(title, head, rows, numbers=NUMBERS) for head, rows in self.tables()
         )
 
 
@@ -262,17 +255,20 @@ class _FlowListener(Listening):
     def __init__(self, model: Layer):
         super().__init__(model)
         names = list(model.tap_names())
-        self._scales = {
-            name: layer.scale
+        attention = {
+            f"{name}.": layer
             for name, layer in model.named_layers()
             if isinstance(layer, MultiHeadAttention)
         }
+        # the taps that scores are made from, and the layer that makes them
+        turned = {name: "_rotated" if a.rotary is not None else "" for name, a in attention.items()}
+        self._queries = {f"{name}q{turned[name]}" for name in attention}
+        self._keys = {f"{name}k{turned[name]}": layer for name, layer in attention.items()}
         self._measured = {
             name for name in names if any(f".{name}".endswith(f".{last}") for last in MEASURED)
         }
-        self._wanted = self._measured | {
-            name for name in names if name.rpartition(".")[2] in ("q", "k", "activation")
-        }
+        self._activations = {name for name in names if f".{name}".endswith(".activation")}
+        self._wanted = self._measured | self._activations | self._queries | set(self._keys)
         self.rows: dict[str, ActivationFlow] = {}  # in the order they are heard
         self._q: np.ndarray | None = None
 
@@ -282,18 +278,17 @@ class _FlowListener(Listening):
 
     def forward(self, name: str, array: np.ndarray) -> np.ndarray:
         """Measure an activation."""
-        layer, _, last = name.rpartition(".")
+        output = f"{name.rpartition('.')[0]}.output"
         if name in self._measured:
             self._set(name, rms=math.sqrt(float(ops.sum_of_squares(array)) / array.size))
-        elif last == "activation":
-            self._set(f"{layer}.output", dead_units=dead_units(array))
-        elif last == "q":
+        elif name in self._activations:
+            self._set(output, dead_units=dead_units(array))
+        elif name in self._queries:
             self._q = array
-        else:  # k comes right after q
+        else:  # the keys come right after the queries
             assert self._q is not None
-            scale = self._scales[layer]
-            entropy = float(np.mean(attention_entropy(self._q, array, scale)))
-            self._set(f"{layer}.output", attention_entropy=entropy)
+            entropy = attention_entropy(self._q, array, self._keys[name])
+            self._set(output, attention_entropy=float(np.mean(entropy)))
             self._q = None
         return array
 
@@ -308,26 +303,41 @@ class _FlowListener(Listening):
         self.rows[name] = dataclasses.replace(row, **numbers)
 
 
-def attention_entropy(q: np.ndarray, k: np.ndarray, scale: float) -> np.ndarray:
-    """Compute the entropy of causal attention weights, which are never made.
+def attention_entropy(q: np.ndarray, k: np.ndarray, layer: MultiHeadAttention) -> np.ndarray:
+    """Compute the entropy of a layer's attention weights, before dropout.
 
     With scores ``s_j = scale q.k_j`` and weights ``w_j = exp(s_j - lse)``, the entropy
     ``-sum w_j log w_j`` is ``lse - sum w_j s_j``, that is ``lse - scale q.(sum w_j k_j)``: the log
-    of the normaliser, and one attention with the keys in place of the values.
+    of the normaliser, and one attention with the keys in place of the values. The weights are never
+    made, unless the layer adds a bias to its scores.
 
     Parameters
     ----------
-    q, k : ndarray, shape (batch, heads, time, head_size)
-    scale : float
+    q : ndarray, shape (batch, heads, time, head_size)
+        As the scores are made from them: rotated, if the layer rotates.
+    k : ndarray, shape (batch, n_kv_heads, time, head_size)
+    layer : MultiHeadAttention
 
     Returns
     -------
     ndarray, shape (batch, heads, time)
         In nats.
     """
-    mean_key, lse = ops.attention_forward(q, k, k, scale)
-    entropy = lse[..., 0] - scale * np.einsum("bhtd,bhtd->bht", q, mean_key)
+    if layer.position_bias is not None:
+        bias = layer.position_bias.forward(k.shape[2], k.dtype)
+        # one example at a time: heads x time x time numbers
+        return np.concatenate(
+            [_entropy_of_scores(q[b : b + 1], k[b : b + 1], layer, bias) for b in range(len(q))]
+        )
+    mean_key, lse = ops.attention_forward(q, k, k, layer.scale, window=layer.window)
+    entropy = lse[..., 0] - layer.scale * np.einsum("bhtd,bhtd->bht", q, mean_key)
     return np.maximum(entropy, 0.0)  # rounding
+
+
+def _entropy_of_scores(q, k, layer: MultiHeadAttention, bias: np.ndarray) -> np.ndarray:
+    scores = reference.causal_scores_forward(q, k, layer.scale, layer.window)
+    weights = reference.softmax_forward(reference.distance_bias_forward(scores, bias))
+    return -np.sum(weights * np.log(np.where(weights > 0, weights, 1.0)), axis=-1)
 
 
 def dead_units(activation: np.ndarray) -> float:

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 import npgpt
 from npgpt.gradients import Flow, FlowMeter, gradient_flow, record
-from npgpt.gradients.flow import attention_entropy, dead_units
+from npgpt.gradients.flow import dead_units
 from npgpt.gradients.flow_plot import plot_flow, plot_flow_history
-from npgpt.ops import reference
+from npgpt.models.config import POSITIONS
 
 
 def make_model(dtype=np.float64, **changes):
@@ -69,23 +69,33 @@ def test_measuring_leaves_the_model_as_it_was():
 
 
 @given(
-    time=st.integers(1, 9),
-    head_size=st.integers(1, 5),
+    position=st.sampled_from(sorted(POSITIONS)),
+    n_kv_heads=st.sampled_from([1, 2, 4]),
+    window=st.sampled_from([None, 1, 3]),
+    time=st.integers(1, 8),
     spread=st.floats(0.01, 30.0),
     seed=st.integers(0, 2**31),
 )
-def test_attention_entropy_is_that_of_the_weights(time, head_size, spread, seed):
-    q, k = spread * np.random.default_rng(seed).standard_normal((2, 2, 3, time, head_size))
-    weights = reference.softmax_forward(reference.causal_scores_forward(q, k, 0.5))
-    logs = np.log(np.where(weights > 0, weights, 1.0))
-    expected = -np.sum(weights * logs, axis=-1)
-    np.testing.assert_allclose(attention_entropy(q, k, 0.5), expected, atol=1e-9)
+def test_attention_entropy_is_that_of_the_weights(position, n_kv_heads, window, time, spread, seed):
+    changes = {"position": position, "n_kv_heads": n_kv_heads, "window": window}
+    model = make_model(n_heads=4, d_model=16, n_layers=1, **changes)
+    model.blocks[0].attention.qkv.weight.value *= spread
+    ids = np.random.default_rng(seed).integers(0, 13, (2, time))
+    flow = gradient_flow(model, ids, ids)
+    with record(model, "*.weights") as tape:
+        model.forward(ids)
+    weights = tape["blocks.0.attention.weights"].value
+    entropy = -np.sum(weights * np.log(np.where(weights > 0, weights, 1.0)), axis=-1).mean()
+    row = by_name(flow.activations)["blocks.0.attention.output"]
+    assert row.attention_entropy == pytest.approx(entropy, abs=1e-9)
 
 
 def test_alike_keys_give_the_largest_entropy():
-    q = np.random.default_rng(0).standard_normal((1, 1, 5, 4))
-    entropy = attention_entropy(q, np.ones_like(q), 1.0)
-    np.testing.assert_allclose(entropy[0, 0], np.log(np.arange(1, 6)), atol=1e-12)
+    model = make_model(n_layers=1)
+    model.blocks[0].attention.qkv.weight.value[12:24] = 0.0  # the keys
+    ids = np.arange(8)[None]
+    row = by_name(gradient_flow(model, ids, ids).activations)["blocks.0.attention.output"]
+    assert row.attention_entropy == pytest.approx(np.log(np.arange(1, 9)).mean(), abs=1e-12)
 
 
 def test_a_unit_that_never_fires_is_dead():
