@@ -12,7 +12,7 @@ import numpy as np
 
 from npgpt.gradients.untouched import untouched
 from npgpt.html_table import html_table
-from npgpt.layers import Embedding, Layer, LayerNorm, Linear, OutputHead, Parameter
+from npgpt.layers import Embedding, Layer, LayerNorm, Linear, OutputHead, Parameter, RMSNorm
 from npgpt.layers.embedding import PositionEmbedding
 from npgpt.models import GPT
 from npgpt.text_table import text_table
@@ -214,12 +214,18 @@ def _of_layer_norm(layer: LayerNorm, dy) -> _Terms:
         yield layer.beta, _Formed(_over_time(dy).sum(axis=1))
 
 
+def _of_rms_norm(layer: RMSNorm, dy) -> _Terms:
+    x, rstd = layer.saved
+    yield layer.gamma, _Formed(_over_time(dy * x * rstd).sum(axis=1))
+
+
 RULES: dict[type[Layer], Callable[[Any, np.ndarray], _Terms]] = {
     Linear: _of_linear,
     OutputHead: _of_head,
     Embedding: _of_embedding,
     PositionEmbedding: _of_positions,
     LayerNorm: _of_layer_norm,
+    RMSNorm: _of_rms_norm,
 }
 
 

@@ -9,6 +9,7 @@ import npgpt
 from npgpt.gradients import gradient_moments, gradient_noise_scale, per_example_gradient_norms
 from npgpt.gradients.per_example import RULES
 from npgpt.layers import Linear
+from npgpt.models.config import POSITIONS
 
 
 def make_model(seed=1, **changes):
@@ -76,6 +77,16 @@ def test_norms_equal_a_loop_of_single_backward_passes(
         np.testing.assert_allclose(
             squares, array**2, rtol=1e-9, atol=1e-14 * largest**2, err_msg=name
         )
+    total = np.sqrt(sum(array**2 for array in expected.values()))
+    np.testing.assert_allclose(norms.total, total, rtol=1e-9)
+
+
+@pytest.mark.parametrize("position", sorted(POSITIONS))
+def test_norms_equal_the_loop_for_every_choice_of_layers(position):
+    choices = {"norm": "rms", "activation": "swiglu", "n_kv_heads": 1, "bias": False}
+    model, (ids, targets) = make_model(position=position, **choices), make_batch()
+    expected = norms_of(loop(model, ids, targets))
+    norms = per_example_gradient_norms(model, ids, targets)
     total = np.sqrt(sum(array**2 for array in expected.values()))
     np.testing.assert_allclose(norms.total, total, rtol=1e-9)
 
