@@ -23,7 +23,8 @@ PICTURES = {  # name: style added to the page, size of the window
     "trace-tokens": ("header, #model, #reading, footer { display: none }", (1000, 1150)),
     "trace-model": (
         "header, #tokens, #explanation, #flow, #reading, footer, .code, #model > p, "
-        ".pair:not(.head), h5:nth-of-type(-n+3), h5:nth-of-type(-n+3) + .heads { display: none } h2 { border: 0 }",
+        ".pair:not(.head), h5:nth-of-type(-n+3), h5:nth-of-type(-n+3) + .heads { display: none } "
+        "h2 { border: 0 }",
         (1160, 1480),
     ),
 }

@@ -60,8 +60,8 @@ EQUATIONS: dict[str, Equation] = {
     ),
     "Linear": Equation(("y = x Wᵀ + b",), ("dx = dy W", "dW += dyᵀ x,   db += Σ over rows of dy")),
     "FeedForward": Equation(
-        ("hidden = x W_upᵀ + b_up", "activation = gelu(hidden)", "y = activation W_downᵀ + b_down"),
-        ("dactivation = dy W_down", "dhidden = dactivation ⊙ gelu′(hidden)", "dx = dhidden W_up"),
+        ("hidden = x W_upᵀ + b_up", "activation = φ(hidden)", "y = activation W_downᵀ + b_down"),
+        ("dactivation = dy W_down", "dhidden = dactivation ⊙ φ′(hidden)", "dx = dhidden W_up"),
     ),
     "GELU": Equation(
         ("y = x Φ(x) ≈ x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³)))",),
