@@ -189,6 +189,11 @@ def integrated_gradients(
     return TokenAttribution(np.sum(change * mean, axis=-1), end, begin)
 
 
+def writes_to_a_sum(model: GPT) -> bool:
+    """Tell whether the residual stream is a sum, so that a logit can be split into its parts."""
+    return model.config.shortcut and model.config.norm_position == "pre"
+
+
 def direct_logit_attribution(
     model: GPT, token_ids, position: int = -1, token: int | None = None
 ) -> LogitParts:
@@ -214,7 +219,7 @@ def direct_logit_attribution(
         If the model has no residual stream that is a sum: without shortcuts, or with norms after
         them.
     """
-    if not model.config.shortcut or model.config.norm_position != "pre":
+    if not writes_to_a_sum(model):
         raise ValueError(
             "direct_logit_attribution: the residual stream must be a sum of what the parts write, "
             f"which needs shortcut=True and norm_position='pre'; this model has shortcut="

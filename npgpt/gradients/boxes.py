@@ -133,7 +133,7 @@ def boxes_of(model: Layer, views: Views) -> tuple[Box, ...]:
                 pattern,
                 kind.__name__,
                 (kind.__doc__ or "").strip().partition("\n")[0],
-                equation_of(kind),
+                equation_of(members[0][1]),
                 tuple(code_of(members[0][1])),
                 tuple(_instance(name, layer, views) for name, layer in members),
             )

@@ -19,7 +19,7 @@ class Equation:
 EQUATIONS: dict[str, Equation] = {
     "GPT": Equation(
         (
-            "x⁽⁰⁾ = token_embedding[ids] + position_embedding[0 … T−1]",
+            "x⁽⁰⁾ = token_embedding[ids], plus position_embedding where there is one",
             "x⁽ˡ⁺¹⁾ = blockₗ(x⁽ˡ⁾)",
             "loss = cross_entropy(head(final_norm(x⁽ᴸ⁾)), targets)",
         ),
@@ -38,6 +38,27 @@ EQUATIONS: dict[str, Equation] = {
             "dx = dm + attention_norm.backward(attention.backward(dm))",
         ),
     ),
+    "TransformerBlock, norms after": Equation(
+        ("m = attention_norm(x + attention(x))", "y = feed_forward_norm(m + feed_forward(m))"),
+        (
+            "ds = feed_forward_norm.backward(dy),   dm = ds + feed_forward.backward(ds)",
+            "ds = attention_norm.backward(dm),   dx = ds + attention.backward(ds)",
+        ),
+    ),
+    "TransformerBlock, no shortcuts": Equation(
+        ("m = attention(attention_norm(x))", "y = feed_forward(feed_forward_norm(m))"),
+        (
+            "dm = feed_forward_norm.backward(feed_forward.backward(dy))",
+            "dx = attention_norm.backward(attention.backward(dm))",
+        ),
+    ),
+    "TransformerBlock, norms after, no shortcuts": Equation(
+        ("m = attention_norm(attention(x))", "y = feed_forward_norm(feed_forward(m))"),
+        (
+            "dm = feed_forward.backward(feed_forward_norm.backward(dy))",
+            "dx = attention.backward(attention_norm.backward(dm))",
+        ),
+    ),
     "LayerNorm": Equation(
         ("y = γ ⊙ x̂ + β,   x̂ = (x − μ) r,   r = 1 / √(σ² + ε)",),
         (
@@ -45,27 +66,55 @@ EQUATIONS: dict[str, Equation] = {
             "dx = r (dx̂ − mean(dx̂) − x̂ mean(dx̂ ⊙ x̂)),   dx̂ = γ ⊙ dy",
         ),
     ),
+    "RMSNorm": Equation(
+        ("y = γ ⊙ x̂,   x̂ = r x,   r = 1 / √(mean(x²) + ε)",),
+        ("dγ += Σ dy ⊙ x̂", "dx = r (dx̂ − x̂ mean(dx̂ ⊙ x̂)),   dx̂ = γ ⊙ dy"),
+    ),
+    "NoNorm": Equation(("y = x",), ("dx = dy",)),
+    "SinusoidalEmbedding": Equation(
+        (
+            "yₜ,₂ᵢ = xₜ,₂ᵢ + s sin(t ωᵢ),   yₜ,₂ᵢ₊₁ = xₜ,₂ᵢ₊₁ + s cos(t ωᵢ)",
+            "ωᵢ = 10000^(−2i / d_model)",
+        ),
+        ("dx = dy",),
+    ),
+    "RotaryEmbedding": Equation(
+        ("(yᵢ, yⱼ) = (xᵢ, xⱼ) turned by t θ^(−2i / head_size),   j = i + head_size / 2",),
+        ("(dxᵢ, dxⱼ) = (dyᵢ, dyⱼ) turned by −t θ^(−2i / head_size)",),
+    ),
+    "ALiBi": Equation(
+        ("bias[h, d] = −slopeₕ d,   d the distance of query and key",), ("nothing is learned",)
+    ),
+    "RelativePositionBias": Equation(
+        ("bias[h, d] = W[bucket(d), h],   d the distance of query and key",),
+        ("dW[b, h] += Σ of dbias[h, d] over the distances d in bucket b",),
+    ),
     "MultiHeadAttention": Equation(
         (
-            "q, k, v = split(x W_qkvᵀ + b_qkv)",
-            "scores = q kᵀ / √head_size,   −∞ in the future",
+            "q, k, v = split(x W_qkvᵀ + b_qkv),   q and k turned where positions are rotary",
+            "scores = scale q kᵀ + bias of the distance, where there is one;   −∞ where masked",
             "weights = softmax(scores),   context = weights v",
             "y = concat(contexts) W_projectionᵀ + b_projection",
         ),
         (
             "dweights = dcontext vᵀ,   dv = weightsᵀ dcontext",
             "dscores = weights ⊙ (dweights − Σₛ dweights ⊙ weights)",
-            "dq = dscores k / √head_size,   dk = dscoresᵀ q / √head_size",
+            "dq = scale dscores k,   dk = scale dscoresᵀ q",
         ),
     ),
     "Linear": Equation(("y = x Wᵀ + b",), ("dx = dy W", "dW += dyᵀ x,   db += Σ over rows of dy")),
     "FeedForward": Equation(
-        ("hidden = x W_upᵀ + b_up", "activation = φ(hidden)", "y = activation W_downᵀ + b_down"),
-        ("dactivation = dy W_down", "dhidden = dactivation ⊙ φ′(hidden)", "dx = dhidden W_up"),
+        ("hidden = x W_upᵀ + b_up", "activation = a(hidden)", "y = activation W_downᵀ + b_down"),
+        ("dactivation = dy W_down", "dhidden = dactivation ⊙ a′(hidden)", "dx = dhidden W_up"),
     ),
     "GELU": Equation(
         ("y = x Φ(x) ≈ x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³)))",),
-        ("dx = dy ⊙ (Φ(x) + x φ(x))",),
+        ("dx = dy ⊙ (Φ(x) + x φ(x)),   φ = Φ′",),
+    ),
+    "ReLU": Equation(("y = max(x, 0)",), ("dx = dy where x > 0, and 0 elsewhere",)),
+    "SwiGLU": Equation(
+        ("y = silu(g) ⊙ u,   silu(g) = g σ(g),   (g, u) = the halves of x",),
+        ("du = dy ⊙ silu(g)", "dg = dy ⊙ u ⊙ σ(g) (1 + g (1 − σ(g)))"),
     ),
     "OutputHead": Equation(("logits = x Wᵀ",), ("dx = dlogits W", "dW += dlogitsᵀ x")),
     "CrossEntropy": Equation(
@@ -77,21 +126,28 @@ EQUATIONS: dict[str, Equation] = {
 IN_DOCSTRING = re.compile(r"``([^`]*?=[^`]*)``")
 
 
-def equation_of(layer: type[Layer]) -> Equation:
-    """Return the equations of a kind of layer.
+def equation_of(layer: Layer) -> Equation:
+    """Return the equations of a layer.
 
     Parameters
     ----------
-    layer : class
-        One without an entry in `EQUATIONS` has that of the class it is made from, or else the
-        equations of its docstring; then it may have none.
+    layer : Layer
+        One whose class has no entry in `EQUATIONS` has that of the class it is made from, or else
+        the equation of its docstring; then it may have none.
     """
-    for kind in layer.__mro__:
+    for kind in type(layer).__mro__:
         if kind is Layer:
             break
-        if kind.__name__ in EQUATIONS:
-            return EQUATIONS[kind.__name__]
+        name = kind.__name__ + _arrangement(layer)
+        if name in EQUATIONS:
+            return EQUATIONS[name]
         found = IN_DOCSTRING.findall(kind.__doc__ or "")
         if found:
             return Equation((" ".join(found[0].split()),))
     return Equation(())
+
+
+def _arrangement(layer: Layer) -> str:
+    """Name what a block's equations depend on, as the keys of `EQUATIONS` do."""
+    after = ", norms after" if getattr(layer, "norm_position", "pre") == "post" else ""
+    return after + ("" if getattr(layer, "shortcut", True) else ", no shortcuts")

@@ -15,6 +15,7 @@ from npgpt.gradients.attribution import (
     direct_logit_attribution,
     gradient_times_input,
     integrated_gradients,
+    writes_to_a_sum,
 )
 from npgpt.gradients.boxes import Box, Views, boxes_of, named_blocks
 from npgpt.gradients.record import record
@@ -64,14 +65,16 @@ class Explanation:
     token : TokenText
         Whose logit.
     gradient_times_input, integrated_gradients : TokenAttribution
-    parts : LogitParts
+    parts : LogitParts or None
+        None for a model whose residual stream is not a sum: without shortcuts, or with norms after
+        them.
     """
 
     position: int
     token: TokenText
     gradient_times_input: TokenAttribution
     integrated_gradients: TokenAttribution
-    parts: LogitParts
+    parts: LogitParts | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,7 +147,7 @@ def trace(
         Runs in evaluation mode; its mode and gradients are left as they are.
     tokenizer : Tokenizer
     text : str
-        At least two tokens, at most the model's context.
+        At least two tokens, and no more than the model's positions reach.
     layers : sequence of int, optional
         Blocks that carry heat maps; all have statistics. By default all of a model of up to 6
         blocks, otherwise the first, the middle and the last.
@@ -198,12 +201,13 @@ def trace(
         position %= len(ids)
         if token is None:
             token = predictions[position].likeliest[0][0].id
+        is_sum = writes_to_a_sum(model)
         explanation = Explanation(
             position,
             TokenText.of(tokenizer, token),
             gradient,
             integrated_gradients(model, ids, position, token, steps, on_points=on_progress),
-            direct_logit_attribution(model, ids, position, token),
+            direct_logit_attribution(model, ids, position, token) if is_sum else None,
         )
         model.forget()
     return Trace(
@@ -232,10 +236,11 @@ def _ids(model: GPT, tokenizer: Tokenizer, text: str) -> np.ndarray:
             f"trace: the text {text!r} is a single token, so there is nothing to predict; give a "
             "longer one."
         )
-    if len(ids) > model.config.context_length:
+    longest = model.config.max_length
+    if longest is not None and len(ids) > longest:
         raise ValueError(
-            f"trace: the text has {len(ids)} tokens, but the model's context is "
-            f"{model.config.context_length}; give a shorter one."
+            f"trace: the text has {len(ids)} tokens, but the model's context is {longest}; give a "
+            "shorter one."
         )
     return ids
 

@@ -1,5 +1,6 @@
 """Every box has its equation and its code."""
 
+import dataclasses
 import linecache
 from pathlib import Path
 
@@ -11,23 +12,45 @@ from npgpt.gradients import source_lines
 from npgpt.gradients.equations import EQUATIONS, equation_of
 from npgpt.gradients.source_lines import code_of, source_of
 from npgpt.layers import Dropout, Layer, LayerNorm
+from npgpt.models.config import CHOICES
 from tests.models.tiny import CONFIGS
 
 ROOT = Path(npgpt.__file__).resolve().parents[1]
 MODELS = [
     npgpt.GPT(config, recompute=again) for config in CONFIGS.values() for again in (False, True)
 ]
-KINDS = sorted(
-    {type(layer) for model in MODELS for layer in model.layers()}, key=lambda k: k.__name__
-)
+CHOSEN = [
+    npgpt.GPT(dataclasses.replace(CONFIGS["tied"], **{name: value}))
+    for name, values in {**CHOICES, "shortcut": [True, False]}.items()
+    for value in values
+]
+KINDS = {f"{type(layer).__name__}": layer for model in MODELS + CHOSEN for layer in model.layers()}
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_layer_of_the_model_has_its_equations(kind):
-    entry = kind.__name__ if kind.__name__ in EQUATIONS else kind.__mro__[1].__name__
-    assert equation_of(kind) is EQUATIONS[entry]
-    assert equation_of(kind).forward
-    assert equation_of(kind).backward
+@pytest.mark.parametrize("name", KINDS)
+def test_every_layer_of_the_model_has_its_equations(name):
+    kind = type(KINDS[name])
+    entry = name if name in EQUATIONS else kind.__mro__[1].__name__
+    assert equation_of(KINDS[name]) in [
+        EQUATIONS[key] for key in EQUATIONS if key.startswith(entry)
+    ]
+    assert equation_of(KINDS[name]).forward
+    assert equation_of(KINDS[name]).backward
+
+
+def test_a_block_has_the_equations_of_its_arrangement():
+    blocks = [
+        npgpt.layers.TransformerBlock(8, 2, norm_position=where, shortcut=shortcut)
+        for where in ("pre", "post")
+        for shortcut in (True, False)
+    ]
+    first_lines = [equation_of(block).forward[0] for block in blocks]
+    assert first_lines == [
+        "m = x + attention(attention_norm(x))",
+        "m = attention(attention_norm(x))",
+        "m = attention_norm(x + attention(x))",
+        "m = attention_norm(attention(x))",
+    ]
 
 
 class Cube(Layer):
@@ -54,12 +77,12 @@ class Silent(Layer):
 
 
 def test_a_layer_without_an_entry_has_the_equation_of_its_docstring():
-    assert equation_of(Cube).forward == ("y = x^3",)
-    assert equation_of(Silent).forward == ()
-    assert equation_of(type("Scaled", (LayerNorm,), {})) is EQUATIONS["LayerNorm"]
+    assert equation_of(Cube()).forward == ("y = x^3",)
+    assert equation_of(Silent()).forward == ()
+    assert equation_of(type("Scaled", (LayerNorm,), {})(4)) is EQUATIONS["LayerNorm"]
 
 
-@pytest.mark.parametrize("model", MODELS[:2])
+@pytest.mark.parametrize("model", [*MODELS[:2], *CHOSEN])
 def test_code_is_shown_with_the_numbers_that_it_has_in_its_file(model):
     for layer in model.layers():
         code = code_of(layer)

@@ -157,6 +157,35 @@ def test_a_page_of_gpt2s_depth_and_width_stays_small():
     assert len(page) < 4e6
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"norm_position": "post"}, {"shortcut": False}, {"position": "alibi"}, {"norm": "none"},
+        {"norm": "rms", "activation": "swiglu", "position": "rope", "n_kv_heads": 1, "bias": False},
+    ],
+)  # fmt: skip
+def test_every_kind_of_model_has_a_page(changes):
+    tokenizer = CharTokenizer("abcde ")
+    config = npgpt.GPTConfig(tokenizer.vocab_size, 16, n_layers=2, n_heads=2, d_model=8, **changes)
+    traced = npgpt.gradients.trace(npgpt.GPT(config), tokenizer, "abba cab", steps=1)
+    page = Page(traced.to_html())
+    drawn = {link.attributes["href"] for link in page.all("a") if link.inside("svg")}
+    assert drawn >= {
+        "#box-blocks-attention",
+        "#box-blocks-attention_norm",
+        "#box-blocks-feed_forward",
+    }
+    is_sum = config.shortcut and config.norm_position == "pre"
+    assert ("sum: the logit" in page.all("body")[0].text) is is_sum
+    assert len(page.all("circle", class_="sum")) == 2 * config.shortcut
+    for tag, attribute in (("rect", "y"), ("text", "y"), ("circle", "cy")):
+        height = float(page.all("svg", role="group")[0].attributes["viewbox"].split()[3])
+        places = [
+            float(e.attributes[attribute]) for e in page.all(tag) if e.inside("svg", role="group")
+        ]
+        assert all(0 <= place <= height for place in places)
+
+
 # --- colours and images ----------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from npgpt.gradients.boxes import Box
 from npgpt.gradients.trace import Trace
+from npgpt.models import GPTConfig
 
 WIDTH = 340
 CENTRE, BOX_WIDTH = 150, 176
@@ -94,8 +95,8 @@ def diagram(trace: Trace) -> Diagram:
             y = _arrow(drawn, y)
             continue
         if not seen_block:
-            _labels(drawn, model, "embeddings", y - GAP / 2)
-            begin, y = y, _block(drawn, boxes, y + FRAME + 14)
+            _labels(drawn, model, "embeddings", y - GAP / 2 - 4)
+            begin, y = y, _block(drawn, boxes, trace.config, y + FRAME + 14)
             text = f"block, {trace.config.n_layers} times"
             drawn.frames.append(Frame(begin, y - begin, text))
             y = _arrow(drawn, y)
@@ -104,25 +105,31 @@ def diagram(trace: Trace) -> Diagram:
     return drawn
 
 
-def _block(drawn: Diagram, boxes: dict[str, Box], y: float) -> float:
-    """Draw what is inside a block; a norm and the layer that it belongs to have a shortcut."""
+def _block(drawn: Diagram, boxes: dict[str, Box], config: GPTConfig, y: float) -> float:
+    """Draw what is inside a block: branches, each a layer with its norm before or after it."""
     children = _children(boxes, "blocks.*")
-    block = boxes["blocks.*"]
-    sums = [name for name in children if f"{name}_norm" in children]
-    begin = y
-    for name in children:
-        if f"{name.removesuffix('_norm')}" in sums and name.endswith("_norm"):
-            begin = y - GAP / 2 if drawn.nodes else y
-        y = _node(drawn, boxes, name, y)
-        if name in sums:
-            y += 26
-            drawn.shortcuts.append(Shortcut(begin, y - 10))
-            drawn.arrows.append((y - 26, y - 18))
-            tap = "residual" if name == sums[-1] else "residual_middle"
-            _labels(drawn, block, tap, y - 2)
-        if name != children[-1]:
-            y = _arrow(drawn, y - (2 if name in sums else 0))
+    branches = [name for name in children if f"{name}_norm" in children]
+    for name in branches:
+        before_norm = config.norm_position == "post"
+        begin = y - GAP / 2
+        for part in (name, f"{name}_norm") if before_norm else (f"{name}_norm", name):
+            y = _node(drawn, boxes, part, y)
+            if part == name and config.shortcut:
+                y = _sum(drawn, begin, y)
+            is_end = (part == name) is not before_norm
+            if is_end:
+                tap = "residual" if name == branches[-1] else "residual_middle"
+                _labels(drawn, boxes["blocks.*"], tap, y + (0 if config.shortcut else 10))
+            if not is_end or name != branches[-1]:
+                y = _arrow(drawn, y)
     return y + FRAME + 8
+
+
+def _sum(drawn: Diagram, begin: float, y: float) -> float:
+    """Draw the sum of a branch and of what goes round it from ``begin``."""
+    drawn.arrows.append((y, y + 8))
+    drawn.shortcuts.append(Shortcut(begin, y + 16))
+    return y + 24
 
 
 def _node(drawn: Diagram, boxes: dict[str, Box], name: str, y: float) -> float:

@@ -10,9 +10,12 @@ import base64
 import dataclasses
 import io
 
+import numpy as np
+
 from npgpt.gradients.array_views import HeatMap
 from npgpt.gradients.trace_page.colours import COLOUR_MAP, MASKED, levels
 
+PALETTE = np.concatenate([np.zeros((1, 3), np.uint8), COLOUR_MAP])  # first the masked
 WIDTH = 288  # pixels that a map fills if its cells are neither too large nor too small then
 LARGEST_CELL, SMALLEST_CELL = 16, 2
 LABELLED_CELL = 9  # and larger ones have room for a token beside them
@@ -44,10 +47,13 @@ def heat_image(heat_map: HeatMap, width: int = WIDTH) -> HeatImage:
     from PIL import Image
 
     rows, columns = heat_map.cells.shape
-    image = Image.fromarray(levels(heat_map.cells, heat_map.scale), "P")
-    image.putpalette(bytes(3) + COLOUR_MAP.tobytes())
+    # only the colours that occur: whole, the palette would be larger than most images
+    used, indices = np.unique(levels(heat_map.cells, heat_map.scale), return_inverse=True)
+    image = Image.fromarray(indices.reshape(rows, columns).astype(np.uint8), "P")
+    image.putpalette(PALETTE[used].tobytes())
+    transparency = {"transparency": 0} if used[0] == MASKED else {}
     file = io.BytesIO()
-    image.save(file, "PNG", optimize=True, transparency=MASKED)
+    image.save(file, "PNG", optimize=True, **transparency)
     cell = min(LARGEST_CELL, max(SMALLEST_CELL, width // columns))
     return HeatImage(
         "data:image/png;base64," + base64.b64encode(file.getvalue()).decode(),

@@ -77,9 +77,11 @@ def attribution_strips(trace: Trace) -> list[Strip]:
     return strips
 
 
-def logit_rows(trace: Trace) -> LogitRows:
-    """Arrange the parts of the explained logit."""
+def logit_rows(trace: Trace) -> LogitRows | None:
+    """Arrange the parts of the explained logit, if it has any."""
     parts = trace.explanation.parts
+    if parts is None:
+        return None
     cells: dict[tuple[int, str], float] = {}
     others = []
     for name, value in zip(parts.names, parts.values.tolist(), strict=True):
