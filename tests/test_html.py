@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import npgpt
 from npgpt.gradients import (
@@ -83,6 +85,17 @@ def test_every_text_is_escaped():
     for html in shown:
         assert "<script" not in html
         assert NASTY in Page(html).all("table")[0].text
+
+
+@given(
+    st.lists(
+        st.text(st.characters(exclude_characters="\0\r", exclude_categories=["Cs"])), min_size=1
+    )
+)
+def test_whatever_is_put_in_a_cell_is_read_from_it(cells):
+    page = Page(html_table("", cells, [cells], numbers=[0]))
+    assert [cell.text for cell in page.all("td")] == cells
+    assert [cell.text for cell in page.all("th")] == cells
 
 
 def test_a_failure_is_marked():

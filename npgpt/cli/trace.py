@@ -14,6 +14,7 @@ from npgpt.cli.model_argument import Checkpoint, Revision, check_checkpoint, ope
 if TYPE_CHECKING:
     from npgpt.models import GPT
     from npgpt.tokenizers import Tokenizer
+    from npgpt.training import OpenedModel
 
 
 @tells_errors
@@ -84,7 +85,7 @@ def trace_command(
     blocks = _blocks(layers)
     _check_page(out, force)
     opened = open_argument(model, checkpoint, revision)
-    _write_page(_read(text), opened.model, opened.tokenizer, out, blocks, position, token, steps)
+    _write_page(_read(text), opened, out, blocks, position, token, steps)
 
 
 def _check_page(out: Path, force: bool) -> None:
@@ -102,8 +103,7 @@ def _check_page(out: Path, force: bool) -> None:
 
 def _write_page(
     text: str,
-    model: GPT,
-    tokenizer: Tokenizer,
+    opened: OpenedModel,
     out: Path,
     blocks: list[int] | str | None,
     position: int,
@@ -113,6 +113,7 @@ def _write_page(
     from npgpt.cli.progress import progress_bar
     from npgpt.gradients import trace
 
+    model, tokenizer = opened.model, opened.tokenizer
     if blocks == "all":
         blocks = list(range(model.config.n_layers))
     token_id = None if token is None else _token_id(tokenizer, token)
@@ -125,6 +126,7 @@ def _write_page(
             position=position,
             token=token_id,
             steps=steps,
+            name=opened.name,
             on_progress=on_progress,
         )
     traced.save(out)

@@ -62,6 +62,17 @@ def visible(text: str) -> str:
     return shown or "∅"
 
 
+def printable(text: str) -> str:
+    r"""Write a text with blanks as they are, and signs for what cannot be printed.
+
+    Examples
+    --------
+    >>> printable("my model\n")
+    'my model↵'
+    """
+    return "".join(c if c.isprintable() else _visible(c) for c in text)
+
+
 def _visible(character: str) -> str:
     if character in SIGNS:
         return SIGNS[character]

@@ -83,6 +83,8 @@ class Trace:
 
     Attributes
     ----------
+    name : str
+        Of the model, as the page shows it; may be empty.
     config : GPTConfig
     dtype : str
     num_parameters : int
@@ -97,6 +99,7 @@ class Trace:
         The blocks that carry heat maps.
     """
 
+    name: str
     config: GPTConfig
     dtype: str
     num_parameters: int
@@ -137,6 +140,7 @@ def trace(
     position: int = -1,
     token: int | None = None,
     steps: int = 64,
+    name: str = "",
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Trace:
     """Send a text through a model and the gradient of its loss back, and keep what can be shown.
@@ -157,6 +161,8 @@ def trace(
         Whose logit is explained; the likeliest one's by default.
     steps : int
         Of `integrated_gradients`, which takes most of the time.
+    name : str
+        What the page calls the model.
     on_progress : function, optional
         Called with (steps done, steps in all).
 
@@ -211,6 +217,7 @@ def trace(
         )
         model.forget()
     return Trace(
+        name,
         model.config,
         model.dtype.name,
         model.num_parameters(),

@@ -95,12 +95,38 @@ def _ancestors(element):
         yield element
 
 
+def test_every_image_is_that_of_its_array(page):
+    shown = {}
+    for image in page.all("img"):
+        figure = image.parent.attributes["class"].split()[1]
+        place = next(e for e in _ancestors(image) if e.attributes.get("class") == "instance")
+        name = next(e.text for e in page.all("h4") if e.parent is place)
+        shown[name, figure, image.attributes["data-caption"]] = image.attributes["src"]
+    expected = {}
+    for box in plain_trace().boxes:
+        for instance in box.instances:
+            for array in instance.arrays:
+                for which, view, prefix in (
+                    ("value", array.value, ""),
+                    ("grad", array.grad, "gradient of "),
+                ):
+                    for head, heat_map in enumerate(view.maps):
+                        caption = (
+                            prefix + array.name + (f", head {head}" if array.has_heads else "")
+                        )
+                        expected[instance.name or "model", which, caption] = heat_image(
+                            heat_map
+                        ).data
+    assert shown == expected
+
+
 @pytest.mark.parametrize("which", [0, 1])
 def test_a_text_cannot_break_out_of_the_page(which):
     html = nasty_pages()[which]
     page = Page(html)
     assert len(page.all("script")) == 1
     assert len(page.all("style")) == 1
+    assert NASTY.partition("\n")[0] in page.all("title")[0].text
     assert "<script>alert" not in html
     assert "\0" not in html
     assert "\u202e" not in html

@@ -17,7 +17,7 @@ def traced(tokenizer, text, n_layers=3, n_heads=2, layers=None, **options):
         tokenizer.vocab_size, 128, n_layers=n_layers, n_heads=n_heads, d_model=8 * n_heads
     )
     model = npgpt.GPT(config, seed=3)
-    return trace(model, tokenizer, text, layers=layers, steps=2, **options)
+    return trace(model, tokenizer, text, layers=layers, steps=2, name=NASTY, **options)
 
 
 @functools.cache

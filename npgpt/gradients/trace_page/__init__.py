@@ -32,6 +32,7 @@ def page(trace: Trace) -> str:
     ModuleNotFoundError
         If Jinja2 or Pillow is not installed.
     """
+    from npgpt.gradients.token_text import printable
     from npgpt.gradients.trace_page import colours
     from npgpt.gradients.trace_page.diagram import diagram
     from npgpt.gradients.trace_page.flow_plot import flow_plots
@@ -39,7 +40,9 @@ def page(trace: Trace) -> str:
     from npgpt.gradients.trace_page.strips import attribution_strips, logit_rows, loss_strip
 
     environment = _environment()
-    environment.filters.update(number=number, brief=brief, anchor=anchor, style=colours.style)
+    environment.filters.update(
+        number=number, brief=brief, printable=printable, anchor=anchor, style=colours.style
+    )
     environment.globals.update(heat_image=heat_image, largest=colours.largest)
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
