@@ -60,6 +60,10 @@ def _attention(rng, dropout=0.0, **choices):
     return layers.MultiHeadAttention(D_MODEL, N_HEADS, dropout, rng=rng, **choices), (_x(rng),)
 
 
+def _causal(rng, masking, dropout=0.0):
+    return layers.CausalSelfAttention(D_MODEL, 4, dropout, masking, rng=rng), (_x(rng),)
+
+
 def _block(rng, dropout=0.0, **choices):
     block = layers.TransformerBlock(D_MODEL, N_HEADS, dropout=dropout, rng=rng, **choices)
     return block, (_x(rng),)
@@ -78,6 +82,10 @@ LLAMA = {"position": "rope", "norm": "rms", "activation": "swiglu", "n_kv_heads"
 
 SUITE: dict[str, Example] = {
     "Embedding": lambda rng: (layers.Embedding(VOCAB_SIZE, D_MODEL, rng=rng), (_ids(rng),)),
+    "OneHotEmbedding": lambda rng: (
+        layers.OneHotEmbedding(VOCAB_SIZE, D_MODEL, rng=rng),
+        (_ids(rng),),
+    ),
     "PositionEmbedding": lambda rng: (
         layers.PositionEmbedding(TIME + 2, D_MODEL, rng=rng),
         (_x(rng),),
@@ -85,6 +93,7 @@ SUITE: dict[str, Example] = {
     "Linear": lambda rng: (layers.Linear(D_MODEL, 7, rng=rng), (_x(rng),)),
     "LayerNorm": lambda rng: (layers.LayerNorm(D_MODEL), (_x(rng),)),
     "RMSNorm": lambda rng: (layers.RMSNorm(D_MODEL), (_x(rng),)),
+    "BatchNorm": lambda rng: (layers.BatchNorm(D_MODEL), (_x(rng),)),
     "NoNorm": lambda rng: (layers.NoNorm(), (_x(rng),)),
     "SinusoidalEmbedding": lambda rng: (layers.SinusoidalEmbedding(D_MODEL), (_x(rng),)),
     "RotaryEmbedding": lambda rng: (
@@ -96,6 +105,20 @@ SUITE: dict[str, Example] = {
     "ReLU": lambda rng: (layers.ReLU(), (_x(rng),)),
     "SwiGLU": lambda rng: (layers.SwiGLU(), (_x(rng),)),
     "Dropout": lambda rng: (layers.Dropout(0.3, seed=1), (_x(rng),)),
+    "SimplifiedSelfAttention": lambda rng: (layers.SimplifiedSelfAttention(), (_x(rng),)),
+    "SimplifiedSelfAttention (sum)": lambda rng: (
+        layers.SimplifiedSelfAttention("sum"),
+        (1.0 + 0.2 * _x(rng),),  # away from rows whose sum is 0
+    ),
+    "SelfAttention": lambda rng: (layers.SelfAttention(D_MODEL, 4, rng=rng), (_x(rng),)),
+    "CausalSelfAttention": lambda rng: _causal(rng, "scores"),
+    "CausalSelfAttention (weights)": lambda rng: _causal(rng, "weights"),
+    "CausalSelfAttention (leaking)": lambda rng: _causal(rng, "leaking"),
+    "CausalSelfAttention (dropout)": lambda rng: _causal(rng, "weights", 0.3),
+    "StackedAttention": lambda rng: (
+        layers.StackedAttention(D_MODEL, N_HEADS, rng=rng),
+        (_x(rng),),
+    ),
     "MultiHeadAttention": _attention,
     "MultiHeadAttention (dropout)": lambda rng: _attention(rng, 0.3),
     "MultiHeadAttention (grouped, window)": lambda rng: _attention(rng, n_kv_heads=1, window=3),

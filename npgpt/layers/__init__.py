@@ -8,6 +8,7 @@ from npgpt.layers.activations import ACTIVATIONS, ReLU, SwiGLU
 from npgpt.layers.alibi import ALiBi
 from npgpt.layers.attention import MultiHeadAttention
 from npgpt.layers.base import Layer, Parameter
+from npgpt.layers.batch_norm import BatchNorm
 from npgpt.layers.cross_entropy import CrossEntropy
 from npgpt.layers.dropout import Dropout
 from npgpt.layers.embedding import Embedding, PositionEmbedding
@@ -18,12 +19,19 @@ from npgpt.layers.layer_norm import LayerNorm
 from npgpt.layers.linear import Linear
 from npgpt.layers.no_norm import NoNorm
 from npgpt.layers.norms import NORMS
+from npgpt.layers.one_hot import OneHotEmbedding
 from npgpt.layers.output_head import OutputHead
 from npgpt.layers.recompute import RecomputingBlock
 from npgpt.layers.relative_bias import RelativePositionBias
 from npgpt.layers.rms_norm import RMSNorm
 from npgpt.layers.rotary import RotaryEmbedding
+from npgpt.layers.self_attention import (
+    CausalSelfAttention,
+    SelfAttention,
+    SimplifiedSelfAttention,
+)
 from npgpt.layers.sinusoidal import SinusoidalEmbedding
+from npgpt.layers.stacked_attention import StackedAttention, explain_shapes
 from npgpt.layers.transformer_block import NORM_POSITIONS, TransformerBlock
 
 __all__ = [
@@ -32,6 +40,8 @@ __all__ = [
     "NORMS",
     "NORM_POSITIONS",
     "ALiBi",
+    "BatchNorm",
+    "CausalSelfAttention",
     "CrossEntropy",
     "Dropout",
     "Embedding",
@@ -42,6 +52,7 @@ __all__ = [
     "Linear",
     "MultiHeadAttention",
     "NoNorm",
+    "OneHotEmbedding",
     "OutputHead",
     "Parameter",
     "PositionEmbedding",
@@ -50,8 +61,12 @@ __all__ = [
     "RecomputingBlock",
     "RelativePositionBias",
     "RotaryEmbedding",
+    "SelfAttention",
+    "SimplifiedSelfAttention",
     "SinusoidalEmbedding",
+    "StackedAttention",
     "SwiGLU",
     "TransformerBlock",
+    "explain_shapes",
     "flat_of",
 ]

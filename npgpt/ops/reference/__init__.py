@@ -20,6 +20,7 @@ from npgpt.ops.reference.attention import (
     weighted_sum_backward,
     weighted_sum_forward,
 )
+from npgpt.ops.reference.batch_norm import batch_norm_backward, batch_norm_forward
 from npgpt.ops.reference.cross_entropy import (
     cross_entropy_backward,
     cross_entropy_forward,
@@ -42,6 +43,12 @@ from npgpt.ops.reference.gelu import (
 )
 from npgpt.ops.reference.layer_norm import layer_norm_backward, layer_norm_forward
 from npgpt.ops.reference.linear import linear_backward, linear_forward
+from npgpt.ops.reference.normalise import (
+    mask_future_backward,
+    mask_future_forward,
+    sum_normalise_backward,
+    sum_normalise_forward,
+)
 from npgpt.ops.reference.positions import alibi_slopes, relative_buckets, sinusoids
 from npgpt.ops.reference.relu import relu_backward, relu_forward
 from npgpt.ops.reference.rms_norm import rms_norm_backward, rms_norm_forward
@@ -56,6 +63,8 @@ __all__ = [
     "alibi_slopes",
     "attention_backward",
     "attention_forward",
+    "batch_norm_backward",
+    "batch_norm_forward",
     "causal_scores_backward",
     "causal_scores_forward",
     "cross_entropy_backward",
@@ -79,6 +88,8 @@ __all__ = [
     "linear_backward",
     "linear_forward",
     "log_sum_exp",
+    "mask_future_backward",
+    "mask_future_forward",
     "relative_buckets",
     "relu_backward",
     "relu_forward",
@@ -90,6 +101,8 @@ __all__ = [
     "sinusoids",
     "softmax_backward",
     "softmax_forward",
+    "sum_normalise_backward",
+    "sum_normalise_forward",
     "sum_of_squares",
     "swiglu_backward",
     "swiglu_forward",
