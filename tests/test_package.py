@@ -8,7 +8,15 @@ import pytest
 import npgpt
 
 PACKAGE = Path(npgpt.__file__).parent
-HEIGHT = {"ops": 0, "models": 2, "training": 3, "gradients": 3, "testing": 4, "cli": 5}
+HEIGHT = {
+    "ops": 0,
+    "models": 2,
+    "training": 3,
+    "gradients": 3,
+    "testing": 4,
+    "experiments": 4,
+    "cli": 5,
+}
 MIDDLE = 1  # layers, generation, optim, data, tokenizers, hub
 BELOW_ALL = {"version", "files", "html_table"}  # import nothing of the package but each other
 

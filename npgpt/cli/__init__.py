@@ -6,6 +6,7 @@ at once.
 
 from npgpt.cli.app import app, main
 from npgpt.cli.evaluate import evaluate_command
+from npgpt.cli.experiment import experiment_app
 from npgpt.cli.flow import flow_command
 from npgpt.cli.generate import generate_command
 from npgpt.cli.gradcheck import gradcheck_command
@@ -24,5 +25,6 @@ COMMANDS = {
 }
 for name, command in COMMANDS.items():
     app.command(name)(command)
+app.add_typer(experiment_app)
 
 __all__ = ["app", "main"]

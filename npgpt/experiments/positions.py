@@ -1,0 +1,184 @@
+"""Models trained at a short context and evaluated at a longer one, by kind of position."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from npgpt.data import (
+    DataLoader,
+    HeldOutBatches,
+    StridedWindows,
+    TokenWindows,
+    encode_documents,
+    load_corpus,
+    split_corpus,
+)
+from npgpt.files import atomic_path
+from npgpt.models import GPT
+from npgpt.ops import reference
+from npgpt.optim import AdamW, WarmupCosine
+from npgpt.training import Callback, Trainer, TrainingConfig, evaluate
+from npgpt.training.run import train_tokenizer
+
+KINDS = ("learned", "sinusoidal", "t5", "alibi", "rope")
+
+
+@dataclasses.dataclass(frozen=True)
+class PositionResult:
+    """Losses of one kind of position on held-out text, in nats a token.
+
+    Attributes
+    ----------
+    position : str
+    trained_length : float
+        In windows of the context that it was trained at.
+    sliding : float
+        At the same context, in windows that overlap by half, so that every token is predicted from
+        at least half a context.
+    longer : float or None
+        In windows of the longer context; None where positions end with the trained one.
+    by_place : list of float
+        Mean loss at each place of a longer window; of a window of the trained length where that is
+        the end.
+    """
+
+    position: str
+    trained_length: float
+    sliding: float
+    longer: float | None
+    by_place: list[float]
+
+
+def compare_positions(
+    training: TrainingConfig,
+    longer: int = 256,
+    kinds: Sequence[str] = KINDS,
+    on_step: Callable[[str, int, int], None] = lambda kind, done, total: None,
+) -> list[PositionResult]:
+    """Train a model of each kind at one context, and evaluate it at a longer one.
+
+    All models see the same batches in the same order, from the same seed.
+
+    Parameters
+    ----------
+    training : TrainingConfig
+        What `npgpt train` would be told; its ``position`` is replaced by each kind.
+    longer : int
+        The context to evaluate at.
+    kinds : sequence of str
+        Of `npgpt.GPTConfig`'s positions.
+    on_step : function
+        Called with (kind, done, total) after each optimiser step.
+
+    Returns
+    -------
+    list of PositionResult
+
+    Raises
+    ------
+    ValueError
+        If the longer context is not longer, or the held-out text is too short for it.
+    KeyboardInterrupt
+        If somebody asks to stop.
+    """
+    short = training.context_length
+    if longer <= short:
+        raise ValueError(
+            f"compare_positions: the context to evaluate at must be longer than the {short} that "
+            f"the models are trained at, got {longer}."
+        )
+    configs = [dataclasses.replace(training, position=kind) for kind in kinds]  # all are checked
+    corpus = load_corpus(training.corpus)
+    tokenizer = train_tokenizer(training, corpus)
+    train_ids, held_out_ids = (
+        encode_documents(documents, tokenizer)
+        for documents in split_corpus(corpus, training.validation_fraction)
+    )
+    windows = TokenWindows(train_ids, short, training.stride)
+    held_out = {time: _batches(held_out_ids, time) for time in (short, longer)}
+    overlapping = StridedWindows(held_out_ids, short, max(1, short // 2), batch_size=32)
+    results = []
+    for config in configs:
+        model = _train(config, tokenizer.vocab_size, windows, on_step)
+        at_trained = _by_place(model, held_out[short])
+        sliding = evaluate(model, overlapping).loss
+        bounded = model.config.max_length is not None
+        at_longer = None if bounded else _by_place(model, held_out[longer])
+        results.append(
+            PositionResult(
+                config.position,
+                float(at_trained.mean()),
+                sliding,
+                None if at_longer is None else float(at_longer.mean()),
+                (at_trained if at_longer is None else at_longer).tolist(),
+            )
+        )
+    return results
+
+
+def _batches(ids, time: int) -> HeldOutBatches:
+    return HeldOutBatches(TokenWindows(ids, time), max(1, 4096 // time))
+
+
+def _train(config: TrainingConfig, vocab_size: int, windows: TokenWindows, on_step) -> GPT:
+    model = GPT(config.model_config(vocab_size), seed=config.seed)
+    betas = (config.beta1, config.beta2)
+    optimizer = AdamW(model.parameters(), config.lr, betas, weight_decay=config.weight_decay)
+    trainer = Trainer(
+        model,
+        DataLoader(windows, config.batch_size, shuffle=True, seed=config.seed),
+        steps=config.steps,
+        optimizer=optimizer,
+        schedule=WarmupCosine(config.lr, config.min_lr, config.warmup_steps, config.steps),
+        clip_norm=config.clip_norm,
+        eval_every=config.steps,
+        callbacks=[_Steps(config.position, on_step)],
+    )
+    trainer.fit()
+    if trainer.stopped_by is not None:
+        raise KeyboardInterrupt
+    return model.eval()
+
+
+class _Steps(Callback):
+    def __init__(self, kind: str, on_step):
+        self._kind, self._on_step = kind, on_step
+
+    def on_step(self, trainer, metrics) -> None:
+        """Tell how far the kind is."""
+        self._on_step(self._kind, metrics.step, trainer.steps)
+
+
+def _by_place(model: GPT, batches: HeldOutBatches) -> np.ndarray:
+    """Mean loss at each place of a window, (time,)."""
+    total, count = 0.0, 0
+    for inputs, targets in batches:
+        logits = model.forward(inputs).astype(np.float64)
+        of_target = np.take_along_axis(logits, targets[..., None], axis=-1)
+        nats = (reference.log_sum_exp(logits) - of_target)[..., 0]  # (batch, time)
+        total, count = total + nats.sum(axis=0), count + len(inputs)
+    return np.asarray(total) / count
+
+
+def plot_positions(results: Sequence[PositionResult], trained: int, path: str | Path) -> None:
+    """Draw the loss at each place of a window, smoothed over 8 places, as a PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), dpi=100, layout="constrained")
+    axes = figure.subplots()
+    window = min(8, *(len(result.by_place) for result in results))
+    for result in results:
+        smooth = np.convolve(result.by_place, np.ones(window) / window, mode="valid")
+        axes.plot(np.arange(len(smooth)) + window / 2, smooth, label=result.position, linewidth=1.4)
+    axes.axvline(trained, color="#8c8c8c", linestyle="--", linewidth=1)
+    axes.annotate(" trained length", (trained, 0.98), xycoords=("data", "axes fraction"), va="top")
+    axes.set_xlabel("place in the window")
+    axes.set_ylabel("loss (nats a token)")
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False)
+    with atomic_path(Path(path)) as temporary:
+        figure.savefig(temporary, format="png")
