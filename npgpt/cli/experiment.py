@@ -70,8 +70,10 @@ def vanishing_gradients_command(
         table.add_column(variant, justify="right")
     ratios = {(result.variant, result.n_layers): result.ratio for result in results}
     for depth in numbers:
-        cells = [f"{ratios[variant, depth]:.2g}" for variant in variants]
-        table.add_row(str(depth), *cells)
+        cells = (ratios[variant, depth] for variant in variants)
+        table.add_row(
+            str(depth), *(f"{ratio:.2g}" if ratio == ratio else "overflow" for ratio in cells)
+        )
     console.print(table)
     _say_where(plot)
 

@@ -41,9 +41,12 @@ class DepthResult:
 
     @property
     def ratio(self) -> float:
-        """First block's norm over the last's: 1 where all layers learn alike, 0 if it vanishes."""
+        """First block's norm over the last's: 1 where all layers learn alike, 0 if it vanishes.
+
+        It is nan where the activations overflowed on their way up.
+        """
         first, last = self.grad_norms[0], self.grad_norms[-1]
-        return first / last if last else math.nan
+        return first / last if math.isfinite(first) and last else math.nan
 
 
 def vanishing_gradients(
@@ -105,11 +108,12 @@ def _grad_norms(config: GPTConfig, gain: float, seed: int) -> list[float]:
                 std = gain / math.sqrt(parameter.shape[1])
                 parameter.value[...] = std * rng.standard_normal(parameter.shape)
     ids = rng.integers(0, VOCAB_SIZE, (BATCH, TIME + 1))
-    model.loss_and_backward(ids[:, :-1], ids[:, 1:])
-    return [
-        math.sqrt(sum(float(np.sum(p.grad**2)) for p in block.parameters()))
-        for block in model.blocks
-    ]
+    with np.errstate(all="ignore"):  # an overflow is a result here
+        model.loss_and_backward(ids[:, :-1], ids[:, 1:])
+        return [
+            math.sqrt(sum(float(np.sum(p.grad**2)) for p in block.parameters()))
+            for block in model.blocks
+        ]
 
 
 def plot_vanishing_gradients(results: Sequence[DepthResult], path: str | Path) -> None:

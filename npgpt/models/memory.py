@@ -75,7 +75,7 @@ class MemoryPlan:
         block = norms + 3 * d + d_qkv + feed_forward + statistics
         if recompute:
             saved = config.n_layers * d
-            working = 10 * d + norms + 2 * d_qkv + 2 * feed_forward + statistics + 2
+            working = 8 * d + 2 * norms + 2 * d_qkv + 2 * feed_forward + statistics + 2
         else:
             saved = config.n_layers * block
             working = 7 * d + norms + d_qkv + feed_forward + statistics

@@ -259,6 +259,16 @@ BAD = {
     "a top_p above 1": (["generate", "run", "--top-p=2"], 2, "top_p must be above 0 and at most 1"),
     "an unknown checkpoint": (["eval", "run", "--checkpoint=first"], 2, "must be best or last"),
     "a stride beyond the context": (["eval", "run", "text.txt", "--stride=9"], 2, "at most the context, 8"),
+    "an unknown kind of position": (
+        ["experiment", "positions", "text.txt", "--kinds=rotary"], 2, "position must be one of learned",
+    ),
+    "a context that is not longer": (
+        ["experiment", "positions", "text.txt", "--longer=64"], 2, "--longer must be above",
+    ),
+    "depths that are no numbers": (
+        ["experiment", "vanishing-gradients", "--depths=a"], 2, "--depths must be numbers",
+    ),
+    "a norm that sees the future": (["train", "text.txt", "--norm=batch"], 2, "would see the future"),
     "an unknown layer": (["gradcheck", "--layer=nonsense"], 2, "no layer matches"),
     "a text longer than the context": (
         ["trace", "the cat the cat", "--model=run"], 1, "the text has 15 tokens, but the model's context is 8",
@@ -306,3 +316,39 @@ def test_help_has_an_example(folder, command):
     assert f"npgpt {' '.join(command) or 'train'}" in result.stdout
     if command:
         assert "Examples" in result.stdout
+
+
+def test_an_experiment_prints_a_table_and_draws(folder):
+    result = npgpt(
+        "experiment", "vanishing-gradients", "--depths=1,3", "--d-model=16", "--plot=depth.png",
+        cwd=folder,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    for word in ("blocks", "shortcut and norm", "neither", "depth.png"):
+        assert word in result.stdout
+    assert (folder / "depth.png").exists()
+    small = ["--context=8", "--longer=24", "--layers=1", "--d-model=16", "--steps=3"]
+    result = npgpt(
+        "experiment", "positions", "text.txt", *small, "--kinds=learned,rope", cwd=folder
+    )
+    assert result.returncode == 0, result.stderr
+    assert "n/a" in result.stdout
+    assert "at 24" in result.stdout
+
+
+def test_a_llama_shaped_model_is_trained_and_described(folder):
+    choices = [
+        "--position=rope",
+        "--norm=rms",
+        "--activation=swiglu",
+        "--n-kv-heads=1",
+        "--no-bias",
+    ]
+    result = npgpt("train", "text.txt", *SMALL, *choices, "--steps=6", "--out=llama", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert "position rope" in result.stdout
+    info = npgpt("info", "llama", cwd=folder).stdout
+    for words in (r"position +rope", r"norm +rms", r"n_kv_heads +1", "RMSNorm", "32 x 16"):
+        assert re.search(words, info), words
+    assert npgpt("generate", "llama", "the", "--max-new-tokens=5", cwd=folder).returncode == 0
+    assert npgpt("eval", "llama", cwd=folder).returncode == 0
