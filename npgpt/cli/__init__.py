@@ -5,17 +5,20 @@ at once.
 """
 
 from npgpt.cli.app import app, main
+from npgpt.cli.data import data_app
 from npgpt.cli.evaluate import evaluate_command
 from npgpt.cli.experiment import experiment_app
 from npgpt.cli.flow import flow_command
 from npgpt.cli.generate import generate_command
 from npgpt.cli.gradcheck import gradcheck_command
 from npgpt.cli.info import info_command
+from npgpt.cli.tokenize import tokenize_command
 from npgpt.cli.trace import trace_command
 from npgpt.cli.train import train_command
 
 COMMANDS = {
     "train": train_command,
+    "tokenize": tokenize_command,
     "generate": generate_command,
     "eval": evaluate_command,
     "info": info_command,
@@ -26,5 +29,6 @@ COMMANDS = {
 for name, command in COMMANDS.items():
     app.command(name)(command)
 app.add_typer(experiment_app)
+app.add_typer(data_app, name="data")
 
 __all__ = ["app", "main"]

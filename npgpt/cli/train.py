@@ -22,7 +22,8 @@ def train_command(
         typer.Argument(
             help="python-docs (the help texts that come with Python), python-source (its standard "
             "library), or the path of a text file, of a folder with .txt, .md and .jsonl files, or "
-            "a glob in quotes; - reads standard input. Files may be packed (.gz)."
+            "a glob in quotes; - reads standard input. Files may be packed (.gz). A folder of "
+            "npgpt tokenize is trained on as it is."
         ),
     ] = "python-docs",
     out: Annotated[
@@ -36,7 +37,11 @@ def train_command(
         ),
     ] = None,
     tokenizer: Annotated[
-        str, typer.Option(help="bpe (byte pairs) or char.", rich_help_panel=DATA)
+        str,
+        typer.Option(
+            help="bpe (byte pairs), char, word, gpt2, or the path of a tokenizer.",
+            rich_help_panel=DATA,
+        ),
     ] = "bpe",
     vocab_size: Annotated[
         int, typer.Option(help="Tokens of a bpe vocabulary.", min=1, rich_help_panel=DATA)
@@ -296,9 +301,9 @@ def _introduce(run, trainer) -> None:
     corpus = run.corpus
     train_tokens = len(trainer.train_loader.dataset.ids)
     console.print(
-        f"[bold]{corpus.name}[/bold]: {corpus.num_characters:,} characters, "
+        f"[bold]{corpus.name}[/bold]: {corpus.size}, "
         f"{train_tokens:,} tokens to train on, vocabulary of {run.tokenizer.vocab_size:,} "
-        f"({run.config.tokenizer})"
+        f"({type(run.tokenizer).__name__})"
     )
     config = run.config
     console.print(

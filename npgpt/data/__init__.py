@@ -15,7 +15,9 @@ from npgpt.data.corpora import (
 )
 from npgpt.data.held_out import HeldOutBatches
 from npgpt.data.loader import DataLoader
+from npgpt.data.streams import StreamedCorpus, TokenFolder, encode_pieces, write_token_folder
 from npgpt.data.strided import StridedWindows
+from npgpt.data.token_files import TokenFile, read_tokens, token_writer
 from npgpt.data.windows import TokenWindows
 
 __all__ = [
@@ -23,10 +25,17 @@ __all__ = [
     "Corpus",
     "DataLoader",
     "HeldOutBatches",
+    "StreamedCorpus",
     "StridedWindows",
+    "TokenFile",
+    "TokenFolder",
     "TokenWindows",
     "encode_documents",
+    "encode_pieces",
     "load_corpus",
+    "read_tokens",
     "split_corpus",
     "stream_corpus",
+    "token_writer",
+    "write_token_folder",
 ]

@@ -13,8 +13,7 @@ import numpy as np
 
 from npgpt.data.built_in import BUILT_IN_CORPORA
 from npgpt.data.reading import STANDARD_INPUT, Piece, find_paths, read_pieces
-
-LARGEST_UINT16_VOCABULARY = 2**16
+from npgpt.data.token_files import LARGEST_UINT16_VOCABULARY
 
 
 class Encoder(Protocol):
@@ -52,6 +51,11 @@ class Corpus:
     def num_characters(self) -> int:
         """Characters of all documents."""
         return sum(map(len, self.documents))
+
+    @property
+    def size(self) -> str:
+        """How much there is, in words."""
+        return f"{self.num_characters:,} characters"
 
     @functools.cached_property
     def num_bytes(self) -> int:
@@ -178,13 +182,7 @@ def split_corpus(corpus: Corpus, validation_fraction: float = 0.1) -> tuple[list
     >>> split_corpus(Corpus("abc", ["abcdef", "ghij"]), validation_fraction=0.5)
     (['abcde'], ['f', 'ghij'])
     """
-    if not 0.0 < validation_fraction < 1.0:
-        raise ValueError(
-            f"validation_fraction must be above 0 and below 1, got {validation_fraction}."
-        )
-    # rounded, because 1.0 - 0.9 is 0.09999999999999998 and not 0.1
-    train_fraction = round(1.0 - validation_fraction, 12)
-    cut = int(corpus.num_characters * train_fraction)
+    cut = cut_of(corpus.num_characters, validation_fraction)
     train_documents, validation_documents = [], []
     for document in corpus.documents:
         if document[:cut]:
@@ -193,6 +191,16 @@ def split_corpus(corpus: Corpus, validation_fraction: float = 0.1) -> tuple[list
             validation_documents.append(document[cut:])
         cut = max(0, cut - len(document))
     return train_documents, validation_documents
+
+
+def cut_of(num_characters: int, validation_fraction: float) -> int:
+    """Return how many characters `split_corpus` leaves to train on."""
+    if not 0.0 < validation_fraction < 1.0:
+        raise ValueError(
+            f"validation_fraction must be above 0 and below 1, got {validation_fraction}."
+        )
+    # rounded, because 1.0 - 0.9 is 0.09999999999999998 and not 0.1
+    return int(num_characters * round(1.0 - validation_fraction, 12))
 
 
 def encode_documents(

@@ -27,11 +27,16 @@ class DataLoader:
     prefetch : int
         Batches that a thread of the loader's own reads ahead, for windows that come from a disk.
         The position does not move before a batch is handed out.
+    rank, world_size : int
+        This process is number ``rank`` of ``world_size`` that train together: each gets its own
+        part of every step's windows, and all have equally many batches of equal sizes. What does
+        not divide at the end of an epoch is left out. A position of one process is that of all.
 
     Raises
     ------
     ValueError
-        If ``batch_size`` is below 1, ``prefetch`` below 0, or an epoch would have no batch.
+        If ``batch_size`` is below 1, ``prefetch`` below 0, ``rank`` is not below ``world_size``, or
+        an epoch would have no batch.
 
     Notes
     -----
@@ -54,19 +59,31 @@ class DataLoader:
         seed: int = 0,
         drop_last: bool = False,
         prefetch: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
     ):
+        if not 0 <= rank < world_size:
+            raise ValueError(
+                f"DataLoader: rank must be from 0 to world_size - 1, got rank {rank} of "
+                f"{world_size}."
+            )
         if prefetch < 0:
             raise ValueError(f"DataLoader: prefetch must be at least 0, got {prefetch}.")
         if batch_size < 1:
             raise ValueError(f"DataLoader: batch_size must be at least 1, got {batch_size}.")
-        if drop_last and len(dataset) < batch_size:
+        if drop_last and len(dataset) < batch_size * world_size:
+            for_all = f" for each of {world_size} processes" if world_size > 1 else ""
             raise ValueError(
-                f"DataLoader: {len(dataset)} windows do not fill one batch of {batch_size}, and "
-                "drop_last leaves it out."
+                f"DataLoader: {len(dataset)} windows do not fill one batch of {batch_size}"
+                f"{for_all}, and drop_last leaves it out."
+            )
+        if len(dataset) < world_size:
+            raise ValueError(
+                f"DataLoader: {len(dataset)} windows are too few for {world_size} processes."
             )
         self.dataset, self.batch_size = dataset, batch_size
         self.shuffle, self.seed, self.drop_last = shuffle, seed, drop_last
-        self.prefetch = prefetch
+        self.prefetch, self.rank, self.world_size = prefetch, rank, world_size
         self._reader: ThreadPoolExecutor | None = None
         self._ahead: dict[tuple[int, int], Future] = {}  # by position
         self.epoch, self.batch = 0, 0
@@ -74,8 +91,8 @@ class DataLoader:
 
     def __len__(self) -> int:
         """Batches in an epoch."""
-        full, rest = divmod(len(self.dataset), self.batch_size)
-        return full + (rest > 0 and not self.drop_last)
+        full, rest = divmod(len(self.dataset), self.batch_size * self.world_size)
+        return full + (rest >= self.world_size and not self.drop_last)
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         epoch = self.epoch
@@ -150,8 +167,10 @@ class DataLoader:
         return self._ahead.pop(wanted[0]).result()
 
     def _indices(self, batch: int) -> np.ndarray:
-        start = batch * self.batch_size
-        return self._order[start : start + self.batch_size]
+        at_once = self.batch_size * self.world_size  # one batch of each process
+        start = batch * at_once
+        share = min(at_once, len(self.dataset) - start) // self.world_size
+        return self._order[start + self.rank * share : start + (self.rank + 1) * share]
 
     def _identity(self) -> dict[str, Any]:
         return {
@@ -160,6 +179,8 @@ class DataLoader:
             "shuffle": self.shuffle,
             "seed": self.seed,
             "drop_last": self.drop_last,
+            # not in positions of before there was a choice
+            **({"world_size": self.world_size} if self.world_size > 1 else {}),
         }
 
     def _go_to(self, epoch: int, batch: int) -> None:

@@ -1,22 +1,31 @@
 """Tokenizers: from text to integer ids and back.
 
-`CharTokenizer` gives every character an id; `BPETokenizer` merges bytes to subwords, as GPT-2 does;
-`GPT2Tokenizer` is GPT-2's own. They train, encode, decode, save and load; `load` reads either
-kind of file, `load_folder` the vocabulary of a pretrained model.
+`WordTokenizer` gives every word an id, `CharTokenizer` every character; `BPETokenizer` merges bytes
+to subwords, as GPT-2 does, and `WordBPETokenizer` characters of words, as it is taught;
+`GPT2Tokenizer` is GPT-2's own. They train, encode, decode, save and load; `load` reads any of their
+files, `load_folder` the vocabulary of a pretrained model.
 """
 
 from npgpt.tokenizers.base import Tokenizer
-from npgpt.tokenizers.bpe import BPETokenizer
+from npgpt.tokenizers.bpe import BPETokenizer, MergeStep
 from npgpt.tokenizers.char import CharTokenizer
+from npgpt.tokenizers.compression import compress, decompress
 from npgpt.tokenizers.files import load
 from npgpt.tokenizers.gpt2 import GPT2Tokenizer, bpe_from_files, load_folder
+from npgpt.tokenizers.word import WordTokenizer
+from npgpt.tokenizers.word_bpe import WordBPETokenizer
 
 __all__ = [
     "BPETokenizer",
     "CharTokenizer",
     "GPT2Tokenizer",
+    "MergeStep",
     "Tokenizer",
+    "WordBPETokenizer",
+    "WordTokenizer",
     "bpe_from_files",
+    "compress",
+    "decompress",
     "load",
     "load_folder",
 ]

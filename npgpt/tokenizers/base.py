@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 END_OF_TEXT = "<|endoftext|>"
+UNKNOWN = "<|unk|>"
 
 
 class Tokenizer(Protocol):

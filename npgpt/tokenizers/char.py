@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from npgpt.files import write_atomically
-from npgpt.tokenizers.base import END_OF_TEXT, checked_ids, documents_of
+from npgpt.tokenizers.base import END_OF_TEXT, UNKNOWN, checked_ids, documents_of
 
 CHAR_FORMAT = "npgpt-char"
 CHAR_FORMAT_VERSION = 1
+ERROR = "error"
 
 
 class CharTokenizer:
@@ -25,6 +26,9 @@ class CharTokenizer:
         The vocabulary; sorted, and each taken once.
     end_of_text : bool
         Whether ``<|endoftext|>`` is a token too; it has the last id.
+    unknown : {"error", "<|unk|>"}
+        What becomes of a character that is not in the vocabulary: an error that names it, or a
+        token of its own, which comes after the characters.
 
     Raises
     ------
@@ -40,7 +44,11 @@ class CharTokenizer:
     'hello'
     """
 
-    def __init__(self, characters: Iterable[str], end_of_text: bool = True):
+    def __init__(self, characters: Iterable[str], end_of_text: bool = True, unknown: str = ERROR):
+        if unknown not in (ERROR, UNKNOWN):
+            raise ValueError(
+                f"CharTokenizer: unknown must be {ERROR} or {UNKNOWN}, got {unknown!r}."
+            )
         distinct = set(characters)
         if not distinct:
             raise ValueError("CharTokenizer: a vocabulary needs at least one character.")
@@ -52,10 +60,12 @@ class CharTokenizer:
                 )
         self.characters = sorted(distinct)
         self._code_points = np.array([ord(c) for c in self.characters], np.uint32)  # sorted
-        self._end_of_text = end_of_text
+        self._end_of_text, self.unknown = end_of_text, unknown
 
     @classmethod
-    def train(cls, text: str | Iterable[str], end_of_text: bool = True) -> CharTokenizer:
+    def train(
+        cls, text: str | Iterable[str], end_of_text: bool = True, unknown: str = ERROR
+    ) -> CharTokenizer:
         """Take the characters that a text, or several, is made of.
 
         Parameters
@@ -63,6 +73,7 @@ class CharTokenizer:
         text : str or iterable of str
         end_of_text : bool
             Whether ``<|endoftext|>`` is a token too; without it, `end_of_text_id` is None.
+        unknown : {"error", "<|unk|>"}
 
         Raises
         ------
@@ -74,17 +85,30 @@ class CharTokenizer:
             characters.update(document)
         if not characters:
             raise ValueError("CharTokenizer: the text to train on is empty.")
-        return cls(characters, end_of_text)
+        return cls(characters, end_of_text, unknown)
 
     @property
     def vocab_size(self) -> int:
         """Number of tokens."""
-        return len(self.characters) + self._end_of_text
+        return len(self._names)
 
     @property
     def end_of_text_id(self) -> int | None:
         """Id of ``<|endoftext|>``, or None."""
-        return len(self.characters) if self._end_of_text else None
+        return len(self._names) - 1 if self._end_of_text else None
+
+    @property
+    def unknown_id(self) -> int | None:
+        """Id of ``<|unk|>``, or None."""
+        return len(self.characters) if self.unknown == UNKNOWN else None
+
+    @property
+    def _names(self) -> list[str]:
+        return [
+            *self.characters,
+            *[UNKNOWN] * (self.unknown == UNKNOWN),
+            *[END_OF_TEXT] * self._end_of_text,
+        ]
 
     def encode(self, text: str) -> np.ndarray:
         """Turn a text into ids.
@@ -101,38 +125,40 @@ class CharTokenizer:
         Raises
         ------
         ValueError
-            If a character is not in the vocabulary.
+            If a character is not in the vocabulary, and there is no ``<|unk|>``.
         """
         # surrogatepass: any Python string has code points, even one that is not valid Unicode
         points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
         ids = np.searchsorted(self._code_points, points)
         ids[ids == len(self._code_points)] = 0
         unknown = np.flatnonzero(self._code_points[ids] != points)
-        if unknown.size:
+        if unknown.size and self.unknown_id is not None:
+            ids[unknown] = self.unknown_id
+        elif unknown.size:
             place = int(unknown[0])
             raise ValueError(
                 f"CharTokenizer: the character {text[place]!r} at position {place} is not in the "
-                f"vocabulary of {len(self.characters)} characters; leave it out, or train on a "
-                "text that has it."
+                f"vocabulary of {len(self.characters)} characters; leave it out, train on a "
+                f"text that has it, or make the tokenizer with unknown={UNKNOWN!r}."
             )
         return ids.astype(np.int64)
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Turn ids into text; ``<|endoftext|>`` is written out.
+        """Turn ids into text; special tokens are written out.
 
         Raises
         ------
         ValueError
             If an id is outside the vocabulary.
         """
-        pieces = [*self.characters, END_OF_TEXT]
+        pieces = self._names
         checked = checked_ids(ids, self.vocab_size, "CharTokenizer")
         return "".join([pieces[i] for i in checked.tolist()])
 
     def bytes_per_token(self) -> np.ndarray:
-        """Return the length of each token in bytes of UTF-8; ``<|endoftext|>`` has 0."""
+        """Return the length of each token in bytes of UTF-8; special tokens have 0."""
         lengths = [len(c.encode("utf-8", "surrogatepass")) for c in self.characters]
-        return np.array(lengths + [0] * self._end_of_text, np.int64)
+        return np.array(lengths + [0] * (self.vocab_size - len(lengths)), np.int64)
 
     @property
     def fingerprint(self) -> str:
@@ -150,6 +176,8 @@ class CharTokenizer:
             # one by one: in one string, JSON would read two halves of a surrogate pair as a whole
             "characters": self.characters,
             "end_of_text": self._end_of_text,
+            # not in files of before there was a choice
+            **({} if self.unknown == ERROR else {"unknown": self.unknown}),
         }
 
     @classmethod
@@ -174,7 +202,8 @@ class CharTokenizer:
             )
         if not isinstance(content["end_of_text"], bool):
             raise ValueError(f"its end_of_text is {content['end_of_text']!r}, not true or false")
-        tokenizer = cls(content["characters"], content["end_of_text"])
+        unknown = content.get("unknown", ERROR)
+        tokenizer = cls(content["characters"], content["end_of_text"], unknown)
         if tokenizer.characters != content["characters"]:  # sorting them would change the ids
             raise ValueError("its characters are not in order, or one is there twice")
         return tokenizer

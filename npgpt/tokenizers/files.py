@@ -9,11 +9,15 @@ from typing import TypeVar
 from npgpt.tokenizers.bpe import BPETokenizer
 from npgpt.tokenizers.char import CHAR_FORMAT, CharTokenizer
 from npgpt.tokenizers.gpt2 import as_gpt2
+from npgpt.tokenizers.word import WORD_FORMAT, WordTokenizer
+from npgpt.tokenizers.word_bpe import WORD_BPE_FORMAT, WordBPETokenizer
 
-T = TypeVar("T", BPETokenizer, CharTokenizer)
+AnyTokenizer = BPETokenizer | CharTokenizer | WordTokenizer | WordBPETokenizer
+T = TypeVar("T", BPETokenizer, CharTokenizer, WordTokenizer, WordBPETokenizer)
+KINDS = {CHAR_FORMAT: CharTokenizer, WORD_FORMAT: WordTokenizer, WORD_BPE_FORMAT: WordBPETokenizer}
 
 
-def load(path: str | Path) -> BPETokenizer | CharTokenizer:
+def load(path: str | Path) -> AnyTokenizer:
     """Read a tokenizer file.
 
     Parameters
@@ -35,8 +39,9 @@ def load(path: str | Path) -> BPETokenizer | CharTokenizer:
         content = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
             raise ValueError("its JSON is not an object")
-        if content.get("format") == CHAR_FORMAT:
-            return CharTokenizer.from_dict(content)
+        kind = content.get("format")
+        if isinstance(kind, str) and kind in KINDS:
+            return KINDS[kind].from_dict(content)  # type: ignore[attr-defined]
         return as_gpt2(BPETokenizer.from_dict(content))
     except KeyError as error:
         raise ValueError(f"{path} is not a whole tokenizer file: {error} is missing.") from None
@@ -51,7 +56,7 @@ def load_as(kind: type[T], path: str | Path) -> T:
     Parameters
     ----------
     kind : type
-        `BPETokenizer` or `CharTokenizer`.
+        A tokenizer's class.
     path : path
 
     Raises

@@ -9,8 +9,7 @@ from typing import Any
 from npgpt.data.reading import ERROR_HANDLERS
 from npgpt.models import GPTConfig
 from npgpt.models.config import from_fields
-
-TOKENIZERS = ("bpe", "char")
+from npgpt.training.tokenizer import check_tokenizer_name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,14 +20,15 @@ class TrainingConfig:
     ----------
     corpus : str
         ``python-docs``, ``python-source``, or the path of a text file, a folder, or a glob; ``-``
-        is standard input.
+        is standard input. A folder of token files keeps its own tokenizer.
     field : str
         Where the text is in an object of a ``.jsonl`` file.
     errors : {"strict", "replace", "ignore"}
         What to do with bytes that are not UTF-8.
-    tokenizer : {"bpe", "char"}
+    tokenizer : str
+        ``bpe``, ``char``, ``word``, ``gpt2``, or the path of a tokenizer's file or folder.
     vocab_size : int
-        Tokens of a BPE vocabulary; a character vocabulary has the size it needs.
+        Tokens of a BPE vocabulary; one of characters or words has the size it needs.
     validation_fraction : float
         Share of the text, at its end, that is held out.
     context_length, n_layers, n_heads, d_model, d_ff : int
@@ -126,10 +126,7 @@ class TrainingConfig:
         for name, value in defaults.items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)  # the dataclass is frozen
-        if self.tokenizer not in TOKENIZERS:
-            raise ValueError(
-                f"tokenizer must be one of {', '.join(TOKENIZERS)}, got {self.tokenizer!r}."
-            )
+        check_tokenizer_name(self.tokenizer)
         if self.errors not in ERROR_HANDLERS:
             raise ValueError(
                 f"errors must be one of {', '.join(ERROR_HANDLERS)}, got {self.errors!r}."

@@ -96,4 +96,6 @@ def is_run(folder: Path) -> bool:
 
 def open_tokenizer(folder: Path) -> Tokenizer:
     """Read the tokenizer of a folder in Hugging Face's format."""
+    if not (folder / TOKENIZER).is_file() and (folder / "merges.txt").is_file():
+        return tokenizers.load_folder(folder)
     return tokenizers.load(folder / TOKENIZER)

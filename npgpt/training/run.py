@@ -21,16 +21,18 @@ from npgpt.data import (
 )
 from npgpt.data.corpora import is_built_in
 from npgpt.data.reading import STANDARD_INPUT
+from npgpt.data.streams import TokenFolder, is_token_folder
 from npgpt.files import write_atomically
 from npgpt.gradients import Flow
 from npgpt.models import GPT
 from npgpt.optim import AdamW, WarmupCosine
-from npgpt.tokenizers import BPETokenizer, CharTokenizer, Tokenizer
+from npgpt.tokenizers import Tokenizer
 from npgpt.training.callbacks import Callback
 from npgpt.training.checkpoints import load_checkpoint, without_prefix
 from npgpt.training.config import TrainingConfig
 from npgpt.training.flow_log import GradientFlowLog, read_flows
 from npgpt.training.metrics import MetricsLog, read_metrics
+from npgpt.training.tokenizer import make_tokenizer, open_tokenizer
 from npgpt.training.trainer import BEST, LAST, Trainer
 from npgpt.version import __version__
 
@@ -89,12 +91,12 @@ class Run:
                 f"{folder} exists already; choose another folder with --out, or go on with "
                 f"--resume {folder}."
             )
-        corpus = load_corpus(config.corpus, config.field, config.errors)
+        corpus = _load_source(config)
         if config.corpus == STANDARD_INPUT:  # kept in the run, to be read again
             config = dataclasses.replace(config, corpus=str((folder / TEXT).absolute()))
         elif not is_built_in(config.corpus):
             config = dataclasses.replace(config, corpus=str(Path(config.corpus).absolute()))
-        run = cls(folder, config, train_tokenizer(config, corpus, progress), corpus.fingerprint)
+        run = cls(folder, config, _tokenizer_for(config, corpus, progress), corpus.fingerprint)
         run.corpus = corpus
         run.windows  # noqa: B018  (raises if the text is too short)
         folder.mkdir(parents=True, exist_ok=True)
@@ -149,10 +151,9 @@ class Run:
         return read_flows(self.folder / FLOW)
 
     @functools.cached_property
-    def corpus(self) -> Corpus:
-        """The text; read when first asked for."""
-        config = self.config
-        corpus = load_corpus(config.corpus, config.field, config.errors)
+    def corpus(self) -> Corpus | TokenFolder:
+        """The text, or the token files; read when first asked for."""
+        corpus = _load_source(self.config, self.tokenizer)
         if corpus.fingerprint != self.corpus_fingerprint:
             raise ValueError(
                 f"The text of {self.config.corpus} is not the one that {self.folder} was trained "
@@ -164,13 +165,11 @@ class Run:
     def windows(self) -> tuple[TokenWindows, TokenWindows]:
         """The training and the held-out part of the text, encoded and cut."""
         config = self.config
-        train_documents, val_documents = split_corpus(self.corpus, config.validation_fraction)
         windows = []
-        for part, documents, stride in (
-            ("training", train_documents, config.stride),
-            ("held-out", val_documents, config.context_length),
+        for part, ids, stride in (
+            ("training", self._ids[0], config.stride),
+            ("held-out", self._ids[1], config.context_length),
         ):
-            ids = encode_documents(documents, self.tokenizer)
             if len(ids) <= config.context_length:
                 raise ValueError(
                     f"The {part} part of {self.corpus.name} has {len(ids)} tokens, but a context "
@@ -179,6 +178,14 @@ class Run:
                 )
             windows.append(TokenWindows(ids, config.context_length, stride))
         return windows[0], windows[1]
+
+    @functools.cached_property
+    def _ids(self):
+        """The ids of the training and the held-out part."""
+        if isinstance(self.corpus, TokenFolder):
+            return self.corpus.train.ids, self.corpus.validation.ids
+        parts = split_corpus(self.corpus, self.config.validation_fraction)
+        return [encode_documents(documents, self.tokenizer) for documents in parts]
 
     def train_loader(self) -> DataLoader:
         """Make the shuffled batches to train on, at their first position."""
@@ -237,16 +244,31 @@ class Run:
         )
 
 
-def train_tokenizer(
-    config: TrainingConfig, corpus: Corpus, progress: Progress | None = None
-) -> Tokenizer:
-    """Make the tokenizer of a run.
+def _load_source(config: TrainingConfig, tokenizer: Tokenizer | None = None):
+    """Read the text of a run, or open its token files."""
+    if is_token_folder(config.corpus):
+        return TokenFolder.open(config.corpus, tokenizer)
+    return load_corpus(config.corpus, config.field, config.errors)
 
-    A BPE vocabulary is learned from the training part alone. A character vocabulary takes all of
-    the text, because a held-out character that is not in it could not be encoded; one document
-    needs no token between documents.
-    """
-    if config.tokenizer == "char":
-        return CharTokenizer.train(corpus.documents, end_of_text=len(corpus.documents) > 1)
-    train_documents, _ = split_corpus(corpus, config.validation_fraction)
-    return BPETokenizer.train(train_documents, config.vocab_size, progress=progress)
+
+def _tokenizer_for(config: TrainingConfig, corpus, progress: Progress | None) -> Tokenizer:
+    if isinstance(corpus, TokenFolder):
+        own = corpus.folder / TOKENIZER
+        tokenizer = open_tokenizer(own) if own.is_file() else None
+        if tokenizer is None:
+            if config.tokenizer in ("bpe", "char", "word"):
+                raise ValueError(
+                    f"The token files in {corpus.folder} come without {TOKENIZER}; name the "
+                    "tokenizer they were made with: --tokenizer gpt2, or the path of one."
+                )
+            tokenizer = make_tokenizer(config.tokenizer, list, list, 0, False)
+        TokenFolder.open(corpus.folder, tokenizer)  # they must fit
+        return tokenizer
+    return make_tokenizer(
+        config.tokenizer,
+        lambda: split_corpus(corpus, config.validation_fraction)[0],
+        lambda: corpus.documents,
+        config.vocab_size,
+        end_of_text=len(corpus.documents) > 1,
+        progress=progress,
+    )

@@ -164,6 +164,50 @@ def test_trace_writes_a_page_and_does_not_replace_it_unasked(folder):
     assert "heat maps of 0 of 1 layers" in again.stdout
 
 
+def test_tokenize_writes_what_train_trains_on(folder):
+    made = npgpt("tokenize", "text.txt", "--vocab-size=280", "--out=tokens", cwd=folder)
+    assert made.returncode == 0, made.stderr
+    assert "text.txt: 3,120 characters" in made.stdout
+    assert {p.name for p in (folder / "tokens").iterdir()} == {
+        "tokenizer.json", "train.bin", "validation.bin",
+    }  # fmt: skip
+    small = [argument for argument in SMALL if "tokenizer" not in argument]
+    trained = npgpt("train", "tokens", *small, "--steps=4", "--out=on-tokens", cwd=folder)
+    assert trained.returncode == 0, trained.stderr
+    resumed = npgpt("train", "--resume=on-tokens", cwd=folder)
+    assert "Going on from step 4 of 4." in resumed.stdout
+    shown = npgpt("data", "show", "tokens", "--batch-size=1", cwd=folder)
+    assert "inputs (1, 4)" in shown.stdout
+    (folder / "tokens" / "train.bin").write_bytes(b"cut")
+    assert "is not a token file" in npgpt("train", "--resume=on-tokens", cwd=folder).stderr
+
+
+def test_tokenize_shows_the_merges_of_words(folder):
+    result = npgpt("tokenize", "text.txt", "--steps=3", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert "h + e" in result.stdout
+    first = npgpt("tokenize", "text.txt", "--tokenizer=word", cwd=folder).stdout
+    assert "WordTokenizer" in first
+    assert "'the'" in first
+
+
+def test_data_show_writes_a_line_a_prediction(folder):
+    arguments = ["text.txt", "--tokenizer=word", "--stride=1", "--batch-size=1"]
+    result = npgpt("data", "show", *arguments, cwd=folder)
+    assert result.returncode == 0, result.stderr
+    for line in ("'the' ---> 'cat'", "'the cat' ---> 'sat'", "'the cat sat on' ---> 'the'"):
+        assert line in result.stdout
+
+
+def test_a_word_tokenizer_and_standard_input_can_be_trained_on(folder):
+    small = [argument for argument in SMALL if "tokenizer" not in argument]
+    arguments = ["train", "-", *small, "--tokenizer=word", "--steps=2", "--out=words"]
+    result = npgpt(*arguments, cwd=folder, stdin=TEXT)
+    assert result.returncode == 0, result.stderr
+    assert "WordTokenizer" in result.stdout
+    assert npgpt("eval", "words", cwd=folder).returncode == 0
+
+
 def test_resuming_a_finished_run_changes_no_weight(folder):
     before = contents(folder / "run")
     result = npgpt("train", "--resume=run", cwd=folder)
@@ -282,6 +326,18 @@ BAD = {
     "layers that are no numbers": (["trace", "the", "--model=run", "--layers=first"], 2, "--layers must be numbers"),
     "a token that is several": (["trace", "the", "--model=run", "--token=th"], 1, "'th' is 2 tokens of this model"),
     "a page in no folder": (["trace", "the", "--model=run", "--out=no/page.html"], 1, "There is no folder no"),
+    "a tokenizer that is not there": (
+        ["train", "text.txt", "--tokenizer=letters"], 2, "tokenizer must be one of bpe, char, word",
+    ),
+    "a JSON line without the field": (
+        ["tokenize", "lines.jsonl", "--field=body"], 1, "line 1 has no field 'body'; it has 'text'",
+    ),
+    "a folder for token files that exists": (
+        ["tokenize", "text.txt", "--out=run"], 1, "run exists already",
+    ),
+    "too few tokens for a window": (
+        ["data", "show", "short.txt", "--context=64"], 1, "too few for a context of 64",
+    ),
     "a checkpoint cut in half": (["train", "--resume=cut"], 1, "last.safetensors is not a whole"),
 }  # fmt: skip
 
@@ -291,6 +347,7 @@ def test_bad_input_is_one_sentence_and_loses_nothing(folder, case):
     arguments, status, message = BAD[case]
     (folder / "empty.txt").write_bytes(b"")
     (folder / "short.txt").write_bytes(b"too short")
+    (folder / "lines.jsonl").write_text('{"text": "a"}')
     (folder / "latin1.txt").write_bytes("café".encode("latin-1"))
     if case == "a checkpoint cut in half" and not (folder / "cut").exists():
         (folder / "cut").mkdir()

@@ -210,3 +210,53 @@ def test_an_epoch_without_a_batch_is_refused():
         make(3, 4, drop_last=True)
     assert len(make(3, 4)) == 1
     assert len(make(4, 4, drop_last=True)) == 1
+
+
+# --- processes that train together -----------------------------------------------------------
+
+
+@given(LOADERS, st.integers(2, 4))
+def test_processes_share_every_step_and_no_window_is_seen_twice(arguments, world_size):
+    num_windows, batch_size, settings = arguments
+    num_windows = max(num_windows, batch_size * world_size)
+    ranks = [
+        make(num_windows, batch_size, **settings, rank=rank, world_size=world_size)
+        for rank in range(world_size)
+    ]
+    whole = make(num_windows, batch_size * world_size, **settings)
+    assert len({len(loader) for loader in ranks}) == 1
+    for _ in range(2):
+        seen = []
+        for step in zip(*ranks, strict=True):
+            parts = [names(batch) for batch in step]
+            assert len({len(part) for part in parts}) == 1
+            seen.append([*itertools.chain(*parts)])
+        assert seen == [names(b)[: len(s)] for b, s in zip(whole, seen, strict=False)]
+        lost = num_windows - len(set(itertools.chain(*seen)))
+        assert lost < world_size or settings["drop_last"]
+        whole.load_state_dict({**whole.state_dict(), "epoch": ranks[0].epoch, "batch": 0})
+
+
+def test_a_position_of_one_process_is_that_of_all():
+    one, other = (make(20, 2, shuffle=True, rank=rank, world_size=2) for rank in (0, 1))
+    stream = one.forever()
+    next(stream), next(stream)
+    other.load_state_dict(one.state_dict())
+    whole = make(20, 4, shuffle=True)
+    whole.load_state_dict({**whole.state_dict(), "batch": 2})
+    assert names(next(stream)) + names(next(iter(other))) == names(next(iter(whole)))
+    with pytest.raises(ValueError, match="saved position has no world_size"):
+        one.load_state_dict(make(20, 2, shuffle=True).state_dict())
+
+
+@pytest.mark.parametrize(("rank", "world_size"), [(2, 2), (-1, 2), (0, 0)])
+def test_a_rank_that_is_not_there_is_refused(rank, world_size):
+    with pytest.raises(ValueError, match=rf"got rank {rank} of {world_size}"):
+        make(10, 2, rank=rank, world_size=world_size)
+
+
+def test_too_few_windows_for_all_processes_are_refused():
+    with pytest.raises(ValueError, match="3 windows are too few for 4 processes"):
+        make(3, 1, world_size=4)
+    with pytest.raises(ValueError, match="do not fill one batch of 2 for each of 4 processes"):
+        make(7, 2, world_size=4, drop_last=True)

@@ -106,3 +106,22 @@ def test_bytes_per_token_adds_up_to_the_bytes_of_the_text():
     tokenizer = CharTokenizer.train(text)
     assert tokenizer.bytes_per_token()[tokenizer.encode(text)].sum() == len(text.encode())
     assert tokenizer.bytes_per_token()[tokenizer.end_of_text_id] == 0
+
+
+@given(ANY_STRING.filter(bool), ANY_STRING)
+def test_unknown_characters_become_a_token_if_that_is_wanted(text, other):
+    tokenizer = CharTokenizer.train(text, unknown="<|unk|>")
+    known = set(text)
+    assert tokenizer.vocab_size == len(known) + 2
+    expected = [c if c in known else "<|unk|>" for c in other]
+    assert tokenizer.decode(tokenizer.encode(other)) == "".join(expected)
+    assert tokenizer.unknown_id == tokenizer.end_of_text_id - 1
+
+
+def test_the_choice_of_the_unknown_survives_a_file(tmp_path):
+    for unknown in ("error", "<|unk|>"):
+        tokenizer = CharTokenizer("ab", unknown=unknown)
+        tokenizer.save(tmp_path / "tokenizer.json")
+        assert CharTokenizer.load(tmp_path / "tokenizer.json").unknown == unknown
+    with pytest.raises(ValueError, match="unknown must be error or"):
+        CharTokenizer("ab", unknown="skip")

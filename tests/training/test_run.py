@@ -156,7 +156,7 @@ def test_metrics_are_json_lines(finished):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"tokenizer": "word"}, "tokenizer must be one of bpe, char"),
+        ({"tokenizer": "words"}, "tokenizer must be one of bpe, char, word, gpt2, or the path"),
         ({"lr": -1.0}, "0 <= min_lr <= lr"),
         ({"lr": 1e-3, "min_lr": 1e-2}, "0 <= min_lr <= lr"),
         ({"steps": 0}, "steps must be at least 1"),

@@ -1,0 +1,112 @@
+"""npgpt data."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Annotated
+
+import typer
+
+from npgpt.cli.app import console, tells_errors
+from npgpt.cli.tokenize import Corpus, Errors, Field, Tokenizer, VocabSize
+
+data_app = typer.Typer(
+    help="Look at data as a model sees it.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+MOST_LINES = 8  # predictions of a window that are written out
+
+
+@data_app.callback()
+def _group() -> None:
+    pass
+
+
+@data_app.command("show")
+@tells_errors
+def show_command(
+    corpus: Corpus = "python-docs",
+    tokenizer: Tokenizer = "bpe",
+    vocab_size: VocabSize = 1024,
+    context_length: Annotated[
+        int, typer.Option("--context-length", "--context", help="Tokens of a window.", min=1)
+    ] = 4,
+    stride: Annotated[
+        int | None,
+        typer.Option(
+            help="Tokens between the starts of two windows.",
+            min=1,
+            show_default="the context length",
+        ),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1)] = 2,
+    batches: Annotated[int, typer.Option(help="How many are shown.", min=1)] = 1,
+    shuffle: Annotated[bool, typer.Option("--shuffle", help="In random order.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the order.", min=0)] = 0,
+    field: Field = "text",
+    errors: Errors = "strict",
+) -> None:
+    """Show batches as they are trained on: inputs beside targets, then each prediction.
+
+    The corpus may also be a folder of npgpt tokenize.
+
+    [bold]Examples[/bold]
+
+      npgpt data show python-docs
+
+      npgpt data show verdict.txt --tokenizer word --context-length 4 --stride 1
+
+      npgpt data show tokens --batches 2 --shuffle --seed 1
+    """
+    from rich.text import Text
+
+    from npgpt.data import DataLoader, TokenWindows
+
+    made, ids = _ids_of(corpus, tokenizer, vocab_size, field, errors)
+    windows = TokenWindows(ids, context_length, stride)
+    loader = DataLoader(windows, batch_size, shuffle=shuffle, seed=seed)
+    console.print(
+        f"{len(ids):,} tokens, {len(windows):,} windows of {context_length} with stride "
+        f"{windows.stride}, {len(loader):,} batches of {batch_size}"
+    )
+    for number, (inputs, targets) in enumerate(islice(loader.forever(), batches)):
+        console.print(f"\n[bold]batch {number}[/bold]")
+        for title, rows in (("inputs", inputs), ("targets", targets)):
+            console.print(f"{title} {rows.shape}")
+            for row in rows:
+                console.print("  " + " ".join(f"{token:>6}" for token in row), markup=False)
+        for row, (context, target) in enumerate(zip(inputs, targets, strict=True)):
+            console.print(f"window {row}")
+            for end in range(1, min(context_length, MOST_LINES) + 1):
+                text, answer = made.decode(context[:end]), made.decode(target[end - 1 : end])
+                console.print(Text(f"  {text!r} ---> {answer!r}"), soft_wrap=True)
+            if context_length > MOST_LINES:
+                console.print(f"  and {context_length - MOST_LINES} more")
+
+
+def _ids_of(corpus: str, tokenizer: str, vocab_size: int, field: str, errors: str):
+    """Return a tokenizer and the ids of a corpus, or those of token files."""
+    from pathlib import Path
+
+    from npgpt.cli.progress import progress_bar
+    from npgpt.data import TokenFolder, encode_documents, load_corpus
+    from npgpt.data.streams import is_token_folder
+    from npgpt.training.tokenizer import check_tokenizer_name, make_tokenizer, open_tokenizer
+
+    if is_token_folder(corpus):
+        has_own = (Path(corpus) / "tokenizer.json").is_file()
+        own = open_tokenizer(corpus if has_own else tokenizer)
+        return own, TokenFolder.open(corpus, own).train.ids
+    try:
+        check_tokenizer_name(tokenizer)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    documents = load_corpus(corpus, field, errors).documents
+    several = len(documents) > 1
+    with progress_bar(console, "Training the tokenizer") as progress:
+        made = make_tokenizer(
+            tokenizer, lambda: documents, lambda: documents, vocab_size, several, progress
+        )
+    return made, encode_documents(documents, made)

@@ -1,0 +1,83 @@
+"""Making or finding the tokenizer of a run or of token files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from npgpt import hub, tokenizers
+from npgpt.tokenizers import BPETokenizer, CharTokenizer, Tokenizer, WordTokenizer
+
+# kinds that are learned from the text; "gpt2" is fetched
+TOKENIZERS = ("bpe", "char", "word", "gpt2")
+TOKENIZER_FILE = "tokenizer.json"
+
+Progress = Callable[[int, int], None]
+
+
+def check_tokenizer_name(name: str) -> None:
+    """Raise ValueError if a name is neither that of a kind nor a path."""
+    if name in TOKENIZERS or "/" in name or "\\" in name or name.endswith(".json"):
+        return
+    if not Path(name).exists():
+        raise ValueError(
+            f"tokenizer must be one of {', '.join(TOKENIZERS)}, or the path of a tokenizer's file "
+            f"or folder, got {name!r}."
+        )
+
+
+def open_tokenizer(path: str | Path) -> Tokenizer:
+    """Read a tokenizer from a file, or from a folder of a run, of token files or of a model.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    ValueError
+        If the file is damaged.
+    """
+    path = Path(path)
+    if path.is_file():
+        return tokenizers.load(path)
+    if (path / TOKENIZER_FILE).is_file():
+        return tokenizers.load(path / TOKENIZER_FILE)
+    return tokenizers.load_folder(path)
+
+
+def make_tokenizer(
+    kind: str,
+    train_texts: Callable[[], Iterable[str]],
+    all_texts: Callable[[], Iterable[str]],
+    vocab_size: int,
+    end_of_text: bool,
+    progress: Progress | None = None,
+) -> Tokenizer:
+    """Learn a tokenizer from a text, or take one that is there.
+
+    A vocabulary of byte pairs or words is learned from the training part alone. A character
+    vocabulary takes all of the text, because a held-out character that is not in it could not be
+    encoded.
+
+    Parameters
+    ----------
+    kind : str
+        One of `TOKENIZERS`, or the path of a tokenizer.
+    train_texts, all_texts : function
+        They begin the texts anew when called.
+    vocab_size : int
+        Tokens of a BPE vocabulary.
+    end_of_text : bool
+        Whether characters get a token between documents; one document needs none.
+    progress : function, optional
+        Called with (done, total).
+    """
+    check_tokenizer_name(kind)
+    if kind == "char":
+        return CharTokenizer.train(all_texts(), end_of_text)
+    if kind == "word":
+        return WordTokenizer.train(train_texts())
+    if kind == "bpe":
+        return BPETokenizer.train(train_texts(), vocab_size, progress=progress)
+    if kind == "gpt2" and not Path(kind).exists():
+        return tokenizers.load_folder(hub.fetch(kind))
+    return open_tokenizer(kind)
