@@ -96,7 +96,7 @@ class Run:
             config = dataclasses.replace(config, corpus=str((folder / TEXT).absolute()))
         elif not is_built_in(config.corpus):
             config = dataclasses.replace(config, corpus=str(Path(config.corpus).absolute()))
-        run = cls(folder, config, _tokenizer_for(config, corpus, progress), corpus.fingerprint)
+        run = cls(folder, config, train_tokenizer(config, corpus, progress), corpus.fingerprint)
         run.corpus = corpus
         run.windows  # noqa: B018  (raises if the text is too short)
         folder.mkdir(parents=True, exist_ok=True)
@@ -251,7 +251,10 @@ def _load_source(config: TrainingConfig, tokenizer: Tokenizer | None = None):
     return load_corpus(config.corpus, config.field, config.errors)
 
 
-def _tokenizer_for(config: TrainingConfig, corpus, progress: Progress | None) -> Tokenizer:
+def train_tokenizer(
+    config: TrainingConfig, corpus: Corpus | TokenFolder, progress: Progress | None = None
+) -> Tokenizer:
+    """Make the tokenizer of a run, as `make_tokenizer` does; token files have theirs beside them."""
     if isinstance(corpus, TokenFolder):
         own = corpus.folder / TOKENIZER
         tokenizer = open_tokenizer(own) if own.is_file() else None
