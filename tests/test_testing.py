@@ -48,12 +48,12 @@ class LinearUntransposed(Linear):
 class AttentionWithoutMask(MultiHeadAttention):
     """Attention whose backward forgets that the future was masked."""
 
-    def _attend_fused(self, q, k, v):
-        return self._attend_in_steps(q, k, v)
+    def _attend_fused(self, q, k, v, bias):
+        return self._attend_in_steps(q, k, v, bias)
 
-    def _attend_in_steps_backward(self, dcontext, q, k, v, softmax, weights):
+    def _attend_in_steps_backward(self, dcontext, dbias, q, k, v, softmax, weights):
         softmax = reference.softmax_forward(self.scale * (q @ np.swapaxes(k, -1, -2)))
-        return super()._attend_in_steps_backward(dcontext, q, k, v, softmax, weights)
+        return super()._attend_in_steps_backward(dcontext, dbias, q, k, v, softmax, weights)
 
 
 @pytest.mark.parametrize(
