@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
+import warnings
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
@@ -42,6 +45,19 @@ def _options(
     ] = False,
 ) -> None:
     pass
+
+
+@contextlib.contextmanager
+def notes_for_warnings() -> Iterator[None]:
+    """Print warnings that the block gives as one line each, on standard error."""
+
+    def show(message, category, filename, lineno, file=None, line=None) -> None:
+        print(f"Note: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", UserWarning)
+        warnings.showwarning = show
+        yield
 
 
 def tells_errors(command):

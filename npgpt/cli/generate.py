@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from npgpt.cli.app import tells_errors
+from npgpt.cli.app import notes_for_warnings, tells_errors
 from npgpt.cli.model_argument import Checkpoint, Model, Revision, check_checkpoint, open_argument
 
 
@@ -27,13 +27,23 @@ def generate_command(
     top_p: Annotated[
         float | None, typer.Option(help="Draw from the likeliest tokens that reach this share.")
     ] = None,
+    repetition_penalty: Annotated[
+        float, typer.Option(help="Above 1, tokens that are there already become less likely.")
+    ] = 1.0,
+    stop: Annotated[
+        list[str] | None,
+        typer.Option(help="End before this string; may be repeated.", show_default=False),
+    ] = None,
+    num_beams: Annotated[
+        int, typer.Option(min=1, help="Above 1: search for the likeliest text instead of sampling.")
+    ] = 1,
     seed: Annotated[int | None, typer.Option(min=0, help="Same seed, same text.")] = None,
     checkpoint: Checkpoint = "best",
     revision: Revision = None,
 ) -> None:
     """Continue a prompt with a model; the text appears as it is made.
 
-    Stops at the end of a document.
+    Stops at the end of a document, at a --stop string, or after --max-new-tokens.
 
     [bold]Examples[/bold]
 
@@ -44,11 +54,12 @@ def generate_command(
       npgpt generate runs/python-docs-1 "The" --temperature 0 --max-new-tokens 50
     """
     from npgpt.cli.progress import start_of_text
+    from npgpt.generation import stream_text
     from npgpt.generation.sampling import check_sampling
 
     check_checkpoint(checkpoint)
     try:
-        check_sampling(temperature, top_k, top_p)
+        check_sampling(temperature, top_k, top_p, repetition_penalty)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     opened = open_argument(model, checkpoint, revision)
@@ -56,19 +67,19 @@ def generate_command(
     if prompt == "-":
         prompt = sys.stdin.read()
     prompt_ids = tokenizer.encode(prompt) if prompt else start_of_text(tokenizer)
-    sys.stdout.write(prompt)
-    shown = ""
-    ids: list[int] = []
     stop_id = tokenizer.end_of_text_id
-    for tokens in opened.model.stream(
-        prompt_ids, max_new_tokens, temperature, top_k, top_p, seed, stop_id
-    ):
-        if tokens[0] == stop_id:
-            break
-        ids.append(int(tokens[0]))
-        text = tokenizer.decode(ids)
-        if not text.endswith("\ufffd"):  # else a character is not whole yet
-            sys.stdout.write(text[len(shown) :])
+    sys.stdout.write(prompt)
+    with notes_for_warnings():
+        if num_beams > 1:
+            found = opened.model.beam_search(prompt_ids, max_new_tokens, num_beams, stop_id=stop_id)
+            tokens = iter(found[len(prompt_ids) :])
+        else:
+            sampled = opened.model.stream(
+                prompt_ids, max_new_tokens, temperature, top_k, top_p, seed, stop_id,
+                repetition_penalty,
+            )  # fmt: skip
+            tokens = (int(token[0]) for token in sampled)
+        for piece in stream_text(tokens, tokenizer.decode, stop or (), stop_id):
+            sys.stdout.write(piece)
             sys.stdout.flush()
-            shown = text
-    sys.stdout.write(tokenizer.decode(ids)[len(shown) :] + "\n")
+    sys.stdout.write("\n")

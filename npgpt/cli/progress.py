@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -23,6 +24,7 @@ from rich.progress import (
 from rich.text import Text
 
 from npgpt.data import DataLoader, TokenWindows
+from npgpt.generation import ContextWarning
 from npgpt.models import GPT, GPTConfig
 from npgpt.tokenizers import Tokenizer
 from npgpt.training.callbacks import Callback, EvaluationMetrics, StepMetrics
@@ -158,13 +160,15 @@ def sample_text(
 ) -> str:
     """Let the model write from an empty prompt."""
     prompt = start_of_text(tokenizer)
-    ids = model.generate(
-        prompt,
-        max_new_tokens,
-        temperature,
-        seed=seed,
-        stop_id=tokenizer.end_of_text_id,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ContextWarning)  # a sample may well be longer
+        ids = model.generate(
+            prompt,
+            max_new_tokens,
+            temperature,
+            seed=seed,
+            stop_id=tokenizer.end_of_text_id,
+        )
     text = ids[len(prompt) :]
     if tokenizer.end_of_text_id is not None:
         text = text[text != tokenizer.end_of_text_id]

@@ -1,10 +1,35 @@
 """Generation: choosing the next token from logits, and repeating that.
 
-Nothing here knows a model: `generate_tokens` works on any function from token ids to the logits of
-the next one.
+Nothing here knows a model: `generate_tokens` and `beam_search` work on anything that reads prompts
+and gives the logits of the next token, step by step; `stream_text` makes text of the tokens.
 """
 
+from npgpt.generation.beam import beam_search
+from npgpt.generation.decoders import (
+    ContextWarning,
+    EveryTime,
+    StepByStep,
+    prompts_of,
+    window_start,
+)
 from npgpt.generation.loop import generate_tokens
-from npgpt.generation.sampling import next_token_probabilities, sample_tokens
+from npgpt.generation.sampling import (
+    next_token_probabilities,
+    penalize_repetition,
+    sample_tokens,
+)
+from npgpt.generation.text import stream_text
 
-__all__ = ["generate_tokens", "next_token_probabilities", "sample_tokens"]
+__all__ = [
+    "ContextWarning",
+    "EveryTime",
+    "StepByStep",
+    "beam_search",
+    "generate_tokens",
+    "next_token_probabilities",
+    "penalize_repetition",
+    "prompts_of",
+    "sample_tokens",
+    "stream_text",
+    "window_start",
+]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
 import numpy as np
 
 
-def check_sampling(temperature: float, top_k: int | None, top_p: float | None) -> None:
+def check_sampling(
+    temperature: float, top_k: int | None, top_p: float | None, repetition_penalty: float = 1.0
+) -> None:
     """Raise ValueError if a sampling argument is out of range."""
     if not temperature >= 0.0:
         raise ValueError(f"temperature must be at least 0, got {temperature}.")
@@ -13,6 +17,35 @@ def check_sampling(temperature: float, top_k: int | None, top_p: float | None) -
         raise ValueError(f"top_k must be at least 1, got {top_k}.")
     if top_p is not None and not 0.0 < top_p <= 1.0:
         raise ValueError(f"top_p must be above 0 and at most 1, got {top_p}.")
+    if not repetition_penalty > 0.0:
+        raise ValueError(f"repetition_penalty must be above 0, got {repetition_penalty}.")
+
+
+def penalize_repetition(
+    logits: np.ndarray, seen: Sequence[Collection[int]], penalty: float
+) -> np.ndarray:
+    """Make tokens that a sequence holds already less likely.
+
+    A positive logit is divided by the penalty, a negative one multiplied (Keskar et al. 2019, arXiv
+    1909.05858, section 4.1, in the form that leaves 0 at 0).
+
+    Parameters
+    ----------
+    logits : ndarray, shape (batch, vocab_size)
+    seen : sequence of collections of int
+        Each row's tokens.
+    penalty : float
+        Above 1 to discourage, below 1 to encourage.
+
+    Returns
+    -------
+    ndarray, same shape
+    """
+    logits = logits.copy()
+    for row, tokens in zip(logits, seen, strict=True):
+        ids = np.fromiter(tokens, np.int64, len(tokens))
+        row[ids] = np.where(row[ids] > 0.0, row[ids] / penalty, row[ids] * penalty)
+    return logits
 
 
 def next_token_probabilities(
@@ -89,6 +122,8 @@ def sample_tokens(
     -------
     ndarray of int64, shape (batch,)
     """
+    if temperature == 0.0:
+        return logits.argmax(axis=-1)
     cumulative = np.cumsum(
         next_token_probabilities(logits, temperature, top_k, top_p), axis=-1
     )  # (batch, vocab_size)

@@ -15,6 +15,7 @@ from npgpt.layers.embedding import Embedding, PositionEmbedding
 from npgpt.layers.feed_forward import FeedForward
 from npgpt.layers.flat import FlatParameters, flat_of
 from npgpt.layers.gelu import GELU
+from npgpt.layers.key_value_cache import KeyValueCache
 from npgpt.layers.layer_norm import LayerNorm
 from npgpt.layers.linear import Linear
 from npgpt.layers.no_norm import NoNorm
@@ -47,6 +48,7 @@ __all__ = [
     "Embedding",
     "FeedForward",
     "FlatParameters",
+    "KeyValueCache",
     "Layer",
     "LayerNorm",
     "Linear",

@@ -7,6 +7,7 @@ import numpy as np
 from npgpt import ops
 from npgpt.layers.base import Layer
 from npgpt.layers.dropout import Dropout
+from npgpt.layers.key_value_cache import KeyValueCache
 from npgpt.layers.linear import Linear
 from npgpt.ops import reference
 
@@ -94,6 +95,7 @@ class MultiHeadAttention(Layer):
         qkv_bias = bias if qkv_bias is None else qkv_bias
         self.qkv = Linear(d_model, d_qkv, qkv_bias, rng=rng, dtype=dtype)
         self.rotary, self.position_bias = rotary, position_bias
+        self.cache: KeyValueCache | None = None  # while a model generates
         if rotary is not None:
             self.TAPS = self.ROTARY_TAPS
         self.dropout = Dropout(dropout, seed, stream)
@@ -110,10 +112,18 @@ class MultiHeadAttention(Layer):
         q, k, v = self.tap("q", q), self.tap("k", k), self.tap("v", v)
         if self.rotary is not None:
             q, k = self._rotate(q, k)
+        keys = k.shape[2]
+        if self.cache is not None:
+            if self.cache.lengths is None:
+                self.cache.fill(k, v)
+            else:
+                keys = int(self.cache.lengths.max())
         bias = None
         if self.position_bias is not None:
-            bias = self.position_bias.forward(k.shape[2], x.dtype)
-        if self.is_listened_to("scores", "weights"):
+            bias = self.position_bias.forward(keys, x.dtype)
+        if self.cache is not None and self.cache.lengths is not None:
+            context = self.cache.attend(q, k, v, self.scale, self.window, bias)
+        elif self.is_listened_to("scores", "weights"):
             context = self._attend_in_steps(q, k, v, bias)
         else:
             context = self._attend_fused(q, k, v, bias)
@@ -181,6 +191,10 @@ class MultiHeadAttention(Layer):
     def _rotate(self, q, k):
         # in place, unless somebody who listens may have kept q and k
         listening = self.listener is not None
+        if self.cache is not None and self.cache.lengths is not None:
+            places = self.cache.lengths - 1
+            q, k = (self.rotary.forward_at(x, places) for x in (q, k))
+            return self.tap("q_rotated", q), self.tap("k_rotated", k)
         q, k = (self.rotary.forward(x, out=None if listening else x) for x in (q, k))
         return self.tap("q_rotated", q), self.tap("k_rotated", k)
 

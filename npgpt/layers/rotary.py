@@ -52,6 +52,18 @@ class RotaryEmbedding(Layer):
         self.saved = x.shape, offset
         return ops.rotary_forward(x, *self._angles(x, offset), out)
 
+    def forward_at(self, x, positions):
+        """Turn one position of each sequence, (batch, heads, 1, head_size); no backward follows.
+
+        ``positions`` are integers of shape (batch,).
+        """
+        self._check_last_axis(x, self.head_size, "head_size")
+        last = int(positions.max()) + 1
+        tables = _tables(1 << (last - 1).bit_length(), self.head_size, self.theta, x.real.dtype)
+        # the sequences take the place of time: each has a position of its own
+        turned = ops.rotary_forward(x.swapaxes(0, 2), *(table[positions] for table in tables))
+        return turned.swapaxes(0, 2)
+
     def backward(self, dy, out=None):
         """Return the gradient of ``x``, for any number of heads at the positions of forward."""
         (*_, time, head_size), _ = self._recall()

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from npgpt import hub
-from npgpt.generation import generate_tokens
 from npgpt.layers import (
     NORMS,
     CrossEntropy,
@@ -23,13 +21,14 @@ from npgpt.layers import (
     TransformerBlock,
 )
 from npgpt.models.config import GPTConfig
+from npgpt.models.generation import Generation
 from npgpt.models.positions import INITIAL_STD, POSITIONS
 from npgpt.models.pretrained import load_pretrained, save_pretrained
 from npgpt.models.summary import Summary
 from npgpt.tokenizers import Tokenizer
 
 
-class GPT(Layer):
+class GPT(Generation, Layer):
     """A decoder-only Transformer: GPT-2 (Radford et al. 2019), or what the config chooses.
 
     Parameters
@@ -331,8 +330,8 @@ class GPT(Layer):
     def _targets_for(self, x, targets) -> np.ndarray:
         return self.cross_entropy.checked_targets(targets, (*x.shape[:-1], self.config.vocab_size))
 
-    def _residual_stream(self, token_ids) -> np.ndarray:
-        # (batch, time) -> (batch, time, d_model), normalised and ready for the head
+    def embed(self, token_ids) -> np.ndarray:
+        """Compute what the first block reads, (batch, time) -> (batch, time, d_model)."""
         token_ids = np.asarray(token_ids)
         if token_ids.ndim != 2 or 0 in token_ids.shape:
             raise ValueError(
@@ -345,7 +344,11 @@ class GPT(Layer):
             positions = self.position_embedding.rows_for(shape, self.dtype)
         x = self.token_embedding.forward(token_ids, positions)
         x = self.embedding_dropout.forward(x)
-        x = self.tap("embeddings", x)
+        return self.tap("embeddings", x)
+
+    def _residual_stream(self, token_ids) -> np.ndarray:
+        # (batch, time) -> (batch, time, d_model), normalised and ready for the head
+        x = self.embed(token_ids)
         for block in self.blocks:
             x = block.forward(x)
         return self.final_norm.forward(x)
@@ -362,90 +365,6 @@ class GPT(Layer):
         for layer in self.layers():
             if isinstance(layer, Dropout):
                 layer.step = step
-
-    # --- generation ---------------------------------------------------------------------------
-
-    def next_logits(self, token_ids) -> np.ndarray:
-        """Compute the logits after the last position only, (batch, time) -> (batch, vocab_size).
-
-        Of a sequence longer than the context, the last ``context_length`` tokens count.
-        """
-        token_ids = np.asarray(token_ids)[:, -self.config.context_length :]
-        x = self._residual_stream(token_ids)[:, -1:]  # (batch, 1, d_model)
-        return self.head.forward(x)[:, 0]
-
-    def stream(
-        self,
-        token_ids,
-        max_new_tokens: int,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        seed: int | None = None,
-        stop_id: int | None = None,
-    ) -> Iterator[np.ndarray]:
-        """Yield new tokens as they are made; arguments as in `generate`.
-
-        Yields
-        ------
-        ndarray of int, shape (batch,)
-        """
-        was_training = self.training
-        self.eval()
-        try:
-            yield from generate_tokens(
-                self.next_logits,
-                token_ids,
-                max_new_tokens,
-                temperature,
-                top_k,
-                top_p,
-                seed,
-                stop_id,
-            )
-        finally:
-            self.train(was_training)
-
-    def generate(
-        self,
-        token_ids,
-        max_new_tokens: int,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        seed: int | None = None,
-        stop_id: int | None = None,
-    ) -> np.ndarray:
-        """Continue each sequence by sampling one token at a time.
-
-        Parameters
-        ----------
-        token_ids : ndarray of int, shape (time,) or (batch, time)
-            The prompt.
-        max_new_tokens : int
-        temperature : float
-            Divides the logits; 0 takes the likeliest token every time (greedy).
-        top_k : int, optional
-            Keep the ``top_k`` likeliest tokens only.
-        top_p : float, optional
-            Keep the smallest set of likeliest tokens whose probability reaches ``top_p`` (nucleus
-            sampling, Holtzman et al. 2020, arXiv 1904.09751).
-        seed : int, optional
-            The same seed gives the same text.
-        stop_id : int, optional
-            A sequence that draws this token is finished; it is filled with the token while others
-            of the batch go on.
-
-        Returns
-        -------
-        ndarray of int64, shape of ``token_ids`` with up to ``max_new_tokens`` more on the last axis
-        """
-        token_ids = np.asarray(token_ids)
-        rows = np.atleast_2d(token_ids)
-        new = list(self.stream(rows, max_new_tokens, temperature, top_k, top_p, seed, stop_id))
-        longer = np.concatenate([rows, *(tokens[:, None] for tokens in new)], axis=1)
-        longer = longer.astype(np.int64)
-        return longer[0] if token_ids.ndim == 1 else longer
 
     def summary(self) -> Summary:
         """Return a printable table: layer, shape, parameters."""

@@ -180,3 +180,69 @@ def test_strided_perplexity_is_that_of_the_published_recipe(tmp_path):
     result = npgpt.training.evaluate(model, npgpt.data.StridedWindows(ids, context, stride))
     assert result.tokens == tokens
     assert abs(result.loss - nats / tokens) < 1e-10
+
+
+def sharper(other):
+    """Make the most likely token stand out, so that rounding does not decide."""
+    with torch.no_grad():
+        for parameter in other.parameters():
+            if parameter.ndim == 2:
+                parameter.mul_(6.0)
+    return other
+
+
+def continued(other, ids, new_tokens, **kwargs):
+    inputs = torch.from_numpy(np.asarray(ids))
+    mask = kwargs.pop("attention_mask", None)
+    mask = torch.ones_like(inputs) if mask is None else torch.from_numpy(mask)
+    return other.generate(
+        inputs, attention_mask=mask, max_new_tokens=new_tokens, pad_token_id=0,
+        **{"do_sample": False, **kwargs},
+    ).numpy()  # fmt: skip
+
+
+def test_greedy_is_the_same_for_200_tokens_in_float32(tmp_path):
+    other = theirs(**{**shape_of("124M", 3), "vocab_size": 5000}, eos_token_id=None)
+    sharper(other).save_pretrained(tmp_path)
+    ids = np.random.default_rng(0).integers(0, 5000, (1, 9))
+    ours = npgpt.GPT.from_pretrained(tmp_path).generate(ids, 200, temperature=0.0)
+    np.testing.assert_array_equal(ours, continued(other, ids, 200))
+    assert len(set(ours[0, 9:].tolist())) > 20  # it does not say one thing only
+
+
+def test_greedy_with_left_padding_is_the_same(tmp_path):
+    other = sharper(theirs(torch.float64, eos_token_id=None, n_positions=64))
+    other.save_pretrained(tmp_path)
+    ids = np.random.default_rng(0).integers(0, 301, (3, 9))
+    mask = np.ones_like(ids)
+    mask[0, :4] = mask[2, :7] = 0
+    ours = npgpt.GPT.from_pretrained(tmp_path, np.float64)
+    np.testing.assert_array_equal(
+        ours.generate(ids, 40, temperature=0.0, attention_mask=mask)[:, 9:],
+        continued(other, ids, 40, attention_mask=mask)[:, 9:],
+    )
+
+
+def test_a_repetition_penalty_is_the_same(tmp_path):
+    other = sharper(theirs(torch.float64, eos_token_id=None, n_positions=64))
+    other.save_pretrained(tmp_path)
+    ids = np.array([[5, 6, 7]])
+    ours = npgpt.GPT.from_pretrained(tmp_path, np.float64)
+    np.testing.assert_array_equal(
+        ours.generate(ids, 40, temperature=0.0, repetition_penalty=1.7),
+        continued(other, ids, 40, repetition_penalty=1.7),
+    )
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("stop_id", [None, 3])
+@pytest.mark.parametrize(("num_beams", "length_penalty"), [(2, 1.0), (4, 1.0), (5, 2.0), (3, 0.0)])
+def test_beam_search_is_the_same(tmp_path, num_beams, length_penalty, seed, stop_id):
+    changes = {"vocab_size": 23, "n_positions": 64, "eos_token_id": stop_id}
+    other = sharper(theirs(torch.float64, seed=seed, **changes))
+    other.save_pretrained(tmp_path)
+    ids = np.array([[5, 6, 7]])
+    ours = npgpt.GPT.from_pretrained(tmp_path, np.float64)
+    found = ours.beam_search(ids[0], 30, num_beams, length_penalty=length_penalty, stop_id=stop_id)
+    expected = continued(other, ids, 30, num_beams=num_beams, length_penalty=length_penalty)
+    np.testing.assert_array_equal(found, expected[0])

@@ -15,6 +15,7 @@ from npgpt.ops.compiled.activations import (
 )
 from npgpt.ops.compiled.adam import adam_update, adamw_update, sum_of_squares
 from npgpt.ops.compiled.attention import attention_backward, attention_forward
+from npgpt.ops.compiled.cached_attention import cached_attention_forward
 from npgpt.ops.compiled.cross_entropy import (
     cross_entropy_backward,
     cross_entropy_forward,
@@ -44,6 +45,7 @@ __all__ = [
     "adamw_update",
     "attention_backward",
     "attention_forward",
+    "cached_attention_forward",
     "cross_entropy_backward",
     "cross_entropy_forward",
     "dropout_add_forward",

@@ -6,11 +6,14 @@ from numba import prange
 
 from npgpt.ops import reference
 from npgpt.ops.compiled.blas import BLAS, gemm
+from npgpt.ops.compiled.few_rows import MOST_ROWS, few_rows_linear
 from npgpt.ops.compiled.jit import as_rows, compiled_form_of, kernel, parallel_kernel
 from npgpt.ops.workspace import empty
 
 GRAIN = 16  # rows or columns: parts begin at multiples of it, to fill BLAS's register tiles
 CHUNKS = 16  # partial sums of dbias; fixed, so threads do not change the result
+
+NOTHING = {np.dtype(dtype): np.empty(0, dtype) for dtype in (np.float32, np.float64)}
 
 # With the literals, and with the loop's own index, Numba would compile `_product_part` eight times.
 NO, YES, index = np.bool_(False), np.bool_(True), np.int64
@@ -106,6 +109,11 @@ def linear_forward(x, weight, bias=None):  # noqa: D103
         return reference.linear_forward(x, weight, bias)
     y = empty((*x.shape[:-1], weight.shape[0]), x.dtype)
     rows = as_rows(y)
+    if len(rows) <= MOST_ROWS:
+        few_rows_linear(
+            as_rows(x), as_rows(weight), NOTHING[x.dtype] if bias is None else bias, rows
+        )
+        return y
     product(False, as_rows(x), True, as_rows(weight), rows)
     if bias is not None:
         _add_to_rows(rows, bias)

@@ -21,6 +21,7 @@ from npgpt.ops.reference.attention import (
     weighted_sum_forward,
 )
 from npgpt.ops.reference.batch_norm import batch_norm_backward, batch_norm_forward
+from npgpt.ops.reference.cached_attention import cached_attention_forward
 from npgpt.ops.reference.cross_entropy import (
     cross_entropy_backward,
     cross_entropy_forward,
@@ -65,6 +66,7 @@ __all__ = [
     "attention_forward",
     "batch_norm_backward",
     "batch_norm_forward",
+    "cached_attention_forward",
     "causal_scores_backward",
     "causal_scores_forward",
     "cross_entropy_backward",
