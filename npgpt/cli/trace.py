@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 @tells_errors
 def trace_command(
     text: Annotated[
-        str | None, typer.Argument(help="The text to trace; - reads it from standard input.")
+        str | None,
+        typer.Argument(metavar="TEXT", help="The text; - reads it from standard input."),
     ] = None,
     names: Annotated[
         bool,
@@ -60,9 +61,11 @@ def trace_command(
 ) -> None:
     """Send a text through a model and back, and write all of it to one HTML page.
 
-    The page shows the loss of each token, where a prediction comes from, how gradients flow, and
-    the model as a diagram: each box opens to its equation, its code, and its values and gradients.
-    It needs no network. With --names, the names of what can be recorded and edited are listed.
+    The page shows the loss of each token, where a prediction comes from,
+    how gradients flow, and the model as a diagram: each box opens to its
+    equation, its code, and its values and gradients. It needs no network.
+
+    With --names: list what can be recorded and edited, with shapes.
 
     [bold]Examples[/bold]
 

@@ -201,21 +201,20 @@ def trace(
             predictions = _predictions(tokenizer, ids, logits)
             model.backward()
         boxes = boxes_of(model, views)
-        tape = logits = None  # hundreds of megabytes in a large model
-        model.forget()
-        gradient = gradient_times_input(model, ids, position, token)
-        position %= len(ids)
-        if token is None:
-            token = predictions[position].likeliest[0][0].id
-        is_sum = writes_to_a_sum(model)
-        explanation = Explanation(
-            position,
-            TokenText.of(tokenizer, token),
-            gradient,
-            integrated_gradients(model, ids, position, token, steps, on_points=on_progress),
-            direct_logit_attribution(model, ids, position, token) if is_sum else None,
-        )
-        model.forget()
+    tape = logits = None  # hundreds of megabytes in a large model
+    model.forget()
+    gradient = gradient_times_input(model, ids, position, token)
+    position %= len(ids)
+    if token is None:
+        token = predictions[position].likeliest[0][0].id
+    explanation = Explanation(
+        position,
+        TokenText.of(tokenizer, token),
+        gradient,
+        integrated_gradients(model, ids, position, token, steps, on_points=on_progress),
+        direct_logit_attribution(model, ids, position, token) if writes_to_a_sum(model) else None,
+    )
+    model.forget()
     return Trace(
         name,
         model.config,

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -135,33 +134,6 @@ def test_gradcheck_prints_a_row_a_layer(folder):
     assert result.returncode == 0
     assert result.stdout.count("passed") == 2
     assert "LayerNorm" in result.stdout
-
-
-def test_trace_lists_names_with_shapes(folder):
-    small, of_run = (npgpt("trace", "--names", *more, cwd=folder) for more in ([], ["--model=run"]))
-    assert re.search(
-        r"^blocks\.1\.attention\.weights +\(batch, 4, time, time\)$", small.stdout, re.M
-    )
-    assert re.search(r"^blocks\.0\.attention\.q +\(batch, 2, time, 8\)$", of_run.stdout, re.M)
-    assert "blocks.1" not in of_run.stdout
-
-
-def test_trace_writes_a_page_and_does_not_replace_it_unasked(folder):
-    arguments = ("trace", "the cat", "--model=run", "--out=page.html", "--steps=4")
-    first = npgpt(*arguments, cwd=folder)
-    assert first.returncode == 0, first.stderr
-    assert "page.html: 7 tokens, mean loss" in first.stdout
-    page = (folder / "page.html").read_bytes()
-    assert page.startswith(b"<!DOCTYPE html>")
-    refused = npgpt(*arguments, cwd=folder)
-    assert refused.returncode == 1
-    assert "page.html exists already" in refused.stderr
-    assert (folder / "page.html").read_bytes() == page
-    again = npgpt(
-        "trace", "-", *arguments[2:], "--force", "--layers=none", cwd=folder, stdin="the dog"
-    )
-    assert again.returncode == 0, again.stderr
-    assert "heat maps of 0 of 1 layers" in again.stdout
 
 
 def test_tokenize_writes_what_train_trains_on(folder):
@@ -314,18 +286,6 @@ BAD = {
     ),
     "a norm that sees the future": (["train", "text.txt", "--norm=batch"], 2, "would see the future"),
     "an unknown layer": (["gradcheck", "--layer=nonsense"], 2, "no layer matches"),
-    "a text longer than the context": (
-        ["trace", "the cat the cat", "--model=run"], 1, "the text has 15 tokens, but the model's context is 8",
-    ),
-    "an empty text": (["trace", "", "--model=run"], 1, "the text is empty"),
-    "a character that the model does not know": (["trace", "a§", "--model=run"], 1, "the character '§' at position 1"),
-    "a model that is not there": (["trace", "a", "--model=nowhere"], 1, "There is no folder nowhere"),
-    "a trace without a model": (["trace", "a"], 2, "give a model: --model MODEL"),
-    "a trace of nothing": (["trace", "--model=run"], 2, "give a TEXT to trace, or --names"),
-    "a layer that is not there": (["trace", "the", "--model=run", "--layers=0,1"], 1, "there is no layer 1"),
-    "layers that are no numbers": (["trace", "the", "--model=run", "--layers=first"], 2, "--layers must be numbers"),
-    "a token that is several": (["trace", "the", "--model=run", "--token=th"], 1, "'th' is 2 tokens of this model"),
-    "a page in no folder": (["trace", "the", "--model=run", "--out=no/page.html"], 1, "There is no folder no"),
     "a tokenizer that is not there": (
         ["train", "text.txt", "--tokenizer=letters"], 2, "tokenizer must be one of bpe, char, word",
     ),
@@ -363,7 +323,6 @@ def test_bad_input_is_one_sentence_and_loses_nothing(folder, case):
     assert result.stderr.count("\n") <= (1 if status == 1 else 8)
     assert {run: contents(folder / run) for run in before} == before
     assert not (folder / "runs").exists()
-    assert not (folder / "trace.html").exists()
 
 
 @pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
