@@ -177,8 +177,8 @@ def trace(
 
     Notes
     -----
-    Arrays are looked at as they are made and not kept, so the memory needed is little more than a
-    training step's.
+    Arrays are looked at as they are made and not kept; the memory needed is that of a backward pass
+    with attention in steps, whose weights are kept, (heads, time, time) in each block.
 
     Examples
     --------
