@@ -42,7 +42,7 @@ def screenshot(page: str, size: tuple[int, int], out: Path) -> None:
         subprocess.run([browser, *options, file.as_uri()], check=True, capture_output=True)
         with Image.open(picture) as image:
             few = image.convert("RGB").quantize(
-                64, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
+                48, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
             )
             few.save(out, optimize=True)
 

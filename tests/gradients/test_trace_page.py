@@ -13,7 +13,7 @@ import npgpt
 from npgpt.gradients.array_views import HeatMap
 from npgpt.gradients.trace_page import frame
 from npgpt.gradients.trace_page.colours import COLOUR_MAP, LEVELS, levels, style
-from npgpt.gradients.trace_page.flow_plot import flow_plots
+from npgpt.gradients.trace_page.depth_plots import depth_plots
 from npgpt.gradients.trace_page.heat_images import heat_image
 from npgpt.tokenizers import CharTokenizer
 from tests.gradients.trace_pages import NASTY, Page, nasty_pages, plain_page, plain_trace, traced
@@ -267,7 +267,7 @@ def test_what_is_written_on_a_colour_can_be_read(value):
 
 
 def test_the_plots_have_every_block_and_stay_inside():
-    plots = flow_plots(plain_trace())
+    plots = depth_plots(plain_trace())
     assert [len(plot.lines) for plot in plots] == [3, 3, 4]
     assert [len(line.points) for line in plots[0].lines] == [7, 3, 3]
     for plot in plots:

@@ -34,8 +34,8 @@ def page(trace: Trace) -> str:
     """
     from npgpt.gradients.token_text import printable
     from npgpt.gradients.trace_page import colours
+    from npgpt.gradients.trace_page.depth_plots import depth_plots
     from npgpt.gradients.trace_page.diagram import diagram
-    from npgpt.gradients.trace_page.flow_plot import flow_plots
     from npgpt.gradients.trace_page.heat_images import heat_image
     from npgpt.gradients.trace_page.strips import attribution_strips, logit_rows, loss_strip
 
@@ -57,7 +57,7 @@ def page(trace: Trace) -> str:
         loss_strip=loss_strip(trace),
         attribution_strips=attribution_strips(trace),
         logit_rows=logit_rows(trace),
-        plots=flow_plots(trace),
+        plots=depth_plots(trace),
         diagram=diagram(trace),
         n_layers=trace.config.n_layers,
         heads=_most_heads(trace),

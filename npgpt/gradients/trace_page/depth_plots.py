@@ -57,7 +57,7 @@ class Plot:
 Series = dict[str, list[tuple[float, str, float]]]  # name: (depth, label, value)
 
 
-def flow_plots(trace: Trace) -> list[Plot]:
+def depth_plots(trace: Trace) -> list[Plot]:
     """Make the plots: activations, gradients, and gradients of the weights."""
     n_layers = trace.config.n_layers
     activations, gradients = _along_the_stream(trace.boxes)
