@@ -26,12 +26,9 @@ def npgpt_parts(
     config: dict[str, Any], batch: int, time: int, recompute: bool = False
 ) -> tuple[Any, Callable[[], float], Callable[[], None]]:
     """Make npgpt's model, and the two halves of its step: loss with gradients, and the update."""
-    import npgpt
-    from npgpt.optim import AdamW, grad_norm
+    from npgpt.optim import grad_norm
 
-    model, inputs, targets = _model_and_batch(config, batch, time, recompute)
-    optimizer = AdamW(model.parameters(), LR, BETAS, weight_decay=WEIGHT_DECAY)
-    npgpt.ops.Workspace().__enter__()  # until the process ends
+    model, optimizer, (inputs, targets) = _npgpt_side(config, batch, time, recompute)
 
     def compute() -> float:
         optimizer.zero_grad()
@@ -48,14 +45,20 @@ def npgpt_step(
     config: dict[str, Any], batch: int, time: int, recompute: bool = False
 ) -> Callable[[], float]:
     """Make npgpt's step, which is that of `npgpt.Trainer`."""
-    _, compute, update = npgpt_parts(config, batch, time, recompute)
+    from npgpt.training import train_step
 
-    def step() -> float:
-        loss = compute()
-        update()
-        return loss
+    model, optimizer, chosen = _npgpt_side(config, batch, time, recompute)
+    return lambda: train_step(model, optimizer, [chosen], CLIP_NORM)[0]
 
-    return step
+
+def _npgpt_side(config: dict[str, Any], batch: int, time: int, recompute: bool):
+    import npgpt
+    from npgpt.optim import AdamW
+
+    model, *chosen = _model_and_batch(config, batch, time, recompute)
+    optimizer = AdamW(model.parameters(), LR, BETAS, weight_decay=WEIGHT_DECAY)
+    npgpt.ops.Workspace().__enter__()  # until the process ends
+    return model, optimizer, tuple(chosen)
 
 
 def torch_step(

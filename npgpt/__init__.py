@@ -1,6 +1,17 @@
 """GPT in NumPy, with every gradient written by hand."""
 
-from npgpt import data, generation, gradients, layers, models, ops, optim, tokenizers, training
+from npgpt import (
+    data,
+    finetuning,
+    generation,
+    gradients,
+    layers,
+    models,
+    ops,
+    optim,
+    tokenizers,
+    training,
+)
 from npgpt.gradients import gradcheck
 from npgpt.models import GPT, GPTConfig
 from npgpt.ops import get_num_threads, set_num_threads
@@ -13,6 +24,7 @@ __all__ = [
     "Trainer",
     "__version__",
     "data",
+    "finetuning",
     "generation",
     "get_num_threads",
     "gradcheck",

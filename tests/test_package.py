@@ -15,6 +15,7 @@ HEIGHT = {
     "gradients": 3,
     "testing": 4,
     "experiments": 4,
+    "finetuning": 3,
     "cli": 5,
 }
 MIDDLE = 1  # layers, generation, optim, data, tokenizers, hub

@@ -15,6 +15,7 @@ from npgpt.data.corpora import (
 )
 from npgpt.data.held_out import HeldOutBatches
 from npgpt.data.loader import DataLoader
+from npgpt.data.samplers import Balanced, Dataset, LengthGrouped, Sampler, Shuffled
 from npgpt.data.streams import StreamedCorpus, TokenFolder, encode_pieces, write_token_folder
 from npgpt.data.strided import StridedWindows
 from npgpt.data.token_files import TokenFile, read_tokens, token_writer
@@ -22,9 +23,14 @@ from npgpt.data.windows import TokenWindows
 
 __all__ = [
     "BUILT_IN_CORPORA",
+    "Balanced",
     "Corpus",
     "DataLoader",
+    "Dataset",
     "HeldOutBatches",
+    "LengthGrouped",
+    "Sampler",
+    "Shuffled",
     "StreamedCorpus",
     "StridedWindows",
     "TokenFile",

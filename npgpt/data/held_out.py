@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from npgpt.data.windows import TokenWindows
+from npgpt.data.samplers import Dataset
 
 
 class HeldOutBatches:
@@ -16,7 +16,7 @@ class HeldOutBatches:
 
     Parameters
     ----------
-    dataset : TokenWindows
+    dataset : Dataset
     batch_size : int
         The last batch may be smaller.
     max_batches : int
@@ -29,12 +29,13 @@ class HeldOutBatches:
 
     Examples
     --------
+    >>> from npgpt.data import TokenWindows
     >>> batches = HeldOutBatches(TokenWindows(np.arange(100), 8), batch_size=4)
     >>> [inputs.shape for inputs, targets in batches]
     [(4, 8), (4, 8), (4, 8)]
     """
 
-    def __init__(self, dataset: TokenWindows, batch_size: int, max_batches: int = 0):
+    def __init__(self, dataset: Dataset, batch_size: int, max_batches: int = 0):
         if batch_size < 1:
             raise ValueError(f"HeldOutBatches: batch_size must be at least 1, got {batch_size}.")
         if max_batches < 0:
@@ -48,6 +49,6 @@ class HeldOutBatches:
     def __len__(self) -> int:
         return -(-len(self._indices) // self.batch_size)
 
-    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def __iter__(self) -> Iterator[tuple[np.ndarray, ...]]:
         for start in range(0, len(self._indices), self.batch_size):
             yield self.dataset.batch(self._indices[start : start + self.batch_size])

@@ -8,19 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from npgpt.data.windows import TokenWindows
+from npgpt.data.samplers import Dataset, Sampler, Shuffled
 
 
 class DataLoader:
-    """Batches of windows, epoch after epoch.
+    """Batches of a data set, epoch after epoch.
 
     Parameters
     ----------
-    dataset : TokenWindows
+    dataset : Dataset
+        Such as `TokenWindows`: it has a length, and makes a batch of the examples at some indices.
     batch_size : int
         The last batch of an epoch may be smaller.
     shuffle : bool
         Draw a new order for every epoch, from (seed, epoch).
+    sampler : Sampler, optional
+        Draws the orders instead, as `Balanced` and `LengthGrouped` do.
     seed : int
     drop_last : bool
         Leave out a last batch that is smaller than the others.
@@ -46,6 +49,7 @@ class DataLoader:
 
     Examples
     --------
+    >>> from npgpt.data import TokenWindows
     >>> loader = DataLoader(TokenWindows(np.arange(40), 4), batch_size=3, shuffle=True, seed=1)
     >>> [inputs.shape for inputs, targets in loader]
     [(3, 4), (3, 4), (3, 4)]
@@ -53,7 +57,7 @@ class DataLoader:
 
     def __init__(
         self,
-        dataset: TokenWindows,
+        dataset: Dataset,
         batch_size: int,
         shuffle: bool = False,
         seed: int = 0,
@@ -61,6 +65,7 @@ class DataLoader:
         prefetch: int = 0,
         rank: int = 0,
         world_size: int = 1,
+        sampler: Sampler | None = None,
     ):
         if not 0 <= rank < world_size:
             raise ValueError(
@@ -84,6 +89,7 @@ class DataLoader:
         self.dataset, self.batch_size = dataset, batch_size
         self.shuffle, self.seed, self.drop_last = shuffle, seed, drop_last
         self.prefetch, self.rank, self.world_size = prefetch, rank, world_size
+        self.sampler = sampler or (Shuffled(len(dataset)) if shuffle else None)
         self._reader: ThreadPoolExecutor | None = None
         self._ahead: dict[tuple[int, int], Future] = {}  # by position
         self.epoch, self.batch = 0, 0
@@ -91,10 +97,10 @@ class DataLoader:
 
     def __len__(self) -> int:
         """Batches in an epoch."""
-        full, rest = divmod(len(self.dataset), self.batch_size * self.world_size)
+        full, rest = divmod(len(self._order), self.batch_size * self.world_size)
         return full + (rest >= self.world_size and not self.drop_last)
 
-    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def __iter__(self) -> Iterator[tuple[np.ndarray, ...]]:
         epoch = self.epoch
         while self.epoch == epoch:
             batch = self._read()
@@ -105,7 +111,7 @@ class DataLoader:
                 self._go_to(self.epoch + 1, 0)
             yield batch
 
-    def forever(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def forever(self) -> Iterator[tuple[np.ndarray, ...]]:
         """Yield batches without end, epoch after epoch."""
         while True:
             yield from self
@@ -151,7 +157,7 @@ class DataLoader:
             )
         self._go_to(epoch, batch)
 
-    def _read(self) -> tuple[np.ndarray, np.ndarray]:
+    def _read(self) -> tuple[np.ndarray, ...]:
         """Read the batch at the position; let those after it in the epoch be read meanwhile."""
         if not self.prefetch:
             return self.dataset.batch(self._indices(self.batch))
@@ -173,7 +179,7 @@ class DataLoader:
         return self._order[start + self.rank * share : start + (self.rank + 1) * share]
 
     def _identity(self) -> dict[str, Any]:
-        return {
+        identity: dict[str, Any] = {
             "num_windows": len(self.dataset),
             "batch_size": self.batch_size,
             "shuffle": self.shuffle,
@@ -182,6 +188,9 @@ class DataLoader:
             # not in positions of before there was a choice
             **({"world_size": self.world_size} if self.world_size > 1 else {}),
         }
+        if self.sampler is not None and not isinstance(self.sampler, Shuffled):
+            identity["sampler"] = repr(self.sampler)
+        return identity
 
     def _go_to(self, epoch: int, batch: int) -> None:
         if epoch != self.epoch:
@@ -189,6 +198,6 @@ class DataLoader:
         self.epoch, self.batch = epoch, batch
 
     def _order_of(self, epoch: int) -> np.ndarray:
-        if not self.shuffle:
+        if self.sampler is None:
             return np.arange(len(self.dataset))
-        return np.random.default_rng([self.seed, epoch]).permutation(len(self.dataset))
+        return self.sampler.order(np.random.default_rng([self.seed, epoch]))

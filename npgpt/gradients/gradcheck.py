@@ -215,7 +215,8 @@ class _CheckedLayer:
         self.forward(self.arrays)
         self._layer.zero_grad()
         gradients = _by_name(self._input_names, self._layer.backward(r), self.name)
-        gradients.update({name: p.grad for name, p in self._layer.named_parameters()})
+        trained = ((n, p) for n, p in self._layer.named_parameters() if p.requires_grad)
+        gradients.update({name: p.grad for name, p in trained})
         return gradients
 
 

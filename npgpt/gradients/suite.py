@@ -80,6 +80,12 @@ def _t5_bias(rng):
 LLAMA = {"position": "rope", "norm": "rms", "activation": "swiglu", "n_kv_heads": 1, "bias": False}
 
 
+def _lora(rng, dropout=0.0):
+    layer = layers.LoRALinear(D_MODEL, 7, rank=2, dropout=dropout, seed=1, rng=rng)
+    layer.lora_B.value += rng.standard_normal((7, 2)).astype(np.float32)  # 0 hides A
+    return layer, (_x(rng),)
+
+
 SUITE: dict[str, Example] = {
     "Embedding": lambda rng: (layers.Embedding(VOCAB_SIZE, D_MODEL, rng=rng), (_ids(rng),)),
     "OneHotEmbedding": lambda rng: (
@@ -91,6 +97,8 @@ SUITE: dict[str, Example] = {
         (_x(rng),),
     ),
     "Linear": lambda rng: (layers.Linear(D_MODEL, 7, rng=rng), (_x(rng),)),
+    "LoRALinear": _lora,
+    "LoRALinear (dropout)": lambda rng: _lora(rng, 0.3),
     "LayerNorm": lambda rng: (layers.LayerNorm(D_MODEL), (_x(rng),)),
     "RMSNorm": lambda rng: (layers.RMSNorm(D_MODEL), (_x(rng),)),
     "BatchNorm": lambda rng: (layers.BatchNorm(D_MODEL), (_x(rng),)),

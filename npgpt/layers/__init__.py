@@ -13,11 +13,12 @@ from npgpt.layers.cross_entropy import CrossEntropy
 from npgpt.layers.dropout import Dropout
 from npgpt.layers.embedding import Embedding, PositionEmbedding
 from npgpt.layers.feed_forward import FeedForward
-from npgpt.layers.flat import FlatParameters, flat_of
+from npgpt.layers.flat import FlatParameters, flat_of, flatten_trained
 from npgpt.layers.gelu import GELU
 from npgpt.layers.key_value_cache import KeyValueCache
 from npgpt.layers.layer_norm import LayerNorm
 from npgpt.layers.linear import Linear
+from npgpt.layers.lora import LoRALinear
 from npgpt.layers.no_norm import NoNorm
 from npgpt.layers.norms import NORMS
 from npgpt.layers.one_hot import OneHotEmbedding
@@ -52,6 +53,7 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "Linear",
+    "LoRALinear",
     "MultiHeadAttention",
     "NoNorm",
     "OneHotEmbedding",
@@ -71,4 +73,5 @@ __all__ = [
     "TransformerBlock",
     "explain_shapes",
     "flat_of",
+    "flatten_trained",
 ]

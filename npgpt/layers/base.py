@@ -29,6 +29,9 @@ class Parameter:
     ----------
     name : str
         Dotted path in the model, such as ``"blocks.3.attention.qkv.weight"``.
+    requires_grad : bool
+        Whether the parameter is trained. False freezes it: backward leaves its gradient out, which
+        is None then, and optimisers keep no state for it.
     flat : FlatParameters or None
         The arrays that hold value and gradient, together with those of other parameters.
     """
@@ -37,13 +40,17 @@ class Parameter:
         self.name = ""
         self.value = value
         self.decay = value.ndim >= 2 if decay is None else decay
+        self.requires_grad = True
         self.flat: FlatParameters | None = None
         self._grad: np.ndarray | None = None
         self._nothing_added = True  # since zero_grad: the array's content does not count
 
     @property
     def grad(self) -> np.ndarray:
-        """Sum of the gradients since `zero_grad`; made, as zeros, when first asked for."""
+        """Sum of the gradients since `zero_grad`; made, as zeros, when first asked for.
+
+        None for a frozen parameter, which operations take for "do not compute it".
+        """
         grad, overwrite = self.grad_to_fill()
         if overwrite:
             grad.fill(0)
@@ -57,8 +64,11 @@ class Parameter:
         """Return the gradient's array, and whether to overwrite it instead of adding.
 
         After `zero_grad` its content is left over from before. The caller must write all of it
-        then: an operation that does so saves the passes that clear the array and add to it.
+        then: an operation that does so saves the passes that clear the array and add to it. A
+        frozen parameter has no array, but None.
         """
+        if not self.requires_grad:
+            return None, False  # type: ignore[return-value]  # or every layer would have to check
         if self._grad is None:
             if self.flat is not None:
                 self.flat.make_grads()
@@ -106,6 +116,11 @@ class Parameter:
         """Convert the value; the gradient begins at zero again."""
         self.value = self.value.astype(dtype)
         self.flat, self._grad, self._nothing_added = None, None, True
+
+    def freeze(self, frozen: bool = True) -> None:
+        """Stop training the parameter, or begin again; the gradient so far is dropped."""
+        self.requires_grad = not frozen
+        self._grad, self._nothing_added = None, True
 
     def __repr__(self) -> str:
         return f"Parameter({self.name!r}, shape={self.shape}, dtype={self.value.dtype})"
@@ -186,9 +201,14 @@ class Layer:
         """List the parameters, each once."""
         return [parameter for _, parameter in self.named_parameters()]
 
-    def num_parameters(self) -> int:
-        """Count the numbers that are learned."""
-        return sum(parameter.size for parameter in self.parameters())
+    def trained_parameters(self) -> list[Parameter]:
+        """List the parameters that are not frozen, each once."""
+        return [parameter for parameter in self.parameters() if parameter.requires_grad]
+
+    def num_parameters(self, trained_only: bool = False) -> int:
+        """Count the numbers in all parameters, or in those that are not frozen."""
+        parameters = self.trained_parameters() if trained_only else self.parameters()
+        return sum(parameter.size for parameter in parameters)
 
     def assign_names(self) -> None:
         """Tell every layer and parameter inside this one its dotted name."""
@@ -254,6 +274,31 @@ class Layer:
                 )
         for name, parameter in parameters.items():
             parameter.value[...] = arrays[name]
+
+    def trained_state_dict(self) -> dict[str, np.ndarray]:
+        """Map the names of the parameters that are not frozen to their arrays (not copies)."""
+        return {
+            name: parameter.value
+            for name, parameter in self.named_parameters()
+            if parameter.requires_grad
+        }
+
+    def load_trained_state_dict(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Copy what `trained_state_dict` gave back; frozen parameters stay as they are.
+
+        Raises
+        ------
+        ValueError
+            As `load_state_dict`.
+        """
+        trained = self.trained_state_dict()
+        frozen = {name: a for name, a in self.state_dict().items() if name not in trained}
+        both = [name for name in arrays if name in frozen]
+        if both:
+            raise ValueError(
+                f"{type(self).__name__}.load_trained_state_dict: {', '.join(both)} is frozen."
+            )
+        self.load_state_dict({**frozen, **arrays})
 
     # --- taps ---------------------------------------------------------------------------------
 

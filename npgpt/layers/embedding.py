@@ -60,7 +60,8 @@ class Embedding(Layer):
         """Add to the table's gradient. Ids have no gradient: returns None."""
         token_ids = self._recall()
         self._check_dy(dy, (*token_ids.shape, self.d_model))
-        ops.embedding_backward(dy, token_ids, self.weight.grad)
+        if self.weight.requires_grad:
+            ops.embedding_backward(dy, token_ids, self.weight.grad)
 
 
 class PositionEmbedding(Layer):
@@ -112,5 +113,7 @@ class PositionEmbedding(Layer):
         """Add to the rows' gradient, summed over the batch; return the gradient of ``x``."""
         shape, offset = self._recall()
         self._check_dy(dy, shape)
-        self.weight.grad[offset : offset + shape[-2]] += dy.reshape(-1, *shape[-2:]).sum(axis=0)
+        if self.weight.requires_grad:
+            rows = dy.reshape(-1, *shape[-2:]).sum(axis=0)
+            self.weight.grad[offset : offset + shape[-2]] += rows
         return dy

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from npgpt.layers.base import Parameter, is_uninitialized
+from npgpt.layers.base import Layer, Parameter, is_uninitialized
 
 
 class FlatParameters:
@@ -95,3 +95,17 @@ def flat_of(parameters: Sequence[Parameter]) -> FlatParameters | None:
     if any(parameter.flat is not flat for parameter in parameters) or not flat.is_whole():
         return None
     return flat
+
+
+def flatten_trained(model: Layer) -> None:
+    """Give the trained parameters flat arrays of their own, and the frozen ones theirs.
+
+    A gradient array of the frozen ones is never made. Parameters that are apart already, as those
+    that LoRA adds are, are not copied.
+    """
+    frozen = [p for p in model.parameters() if not p.requires_grad]
+    for group in (model.trained_parameters(), frozen):
+        flat = group[0].flat if group else None
+        together = flat is not None and len(flat.parameters) == len(group)
+        if group and not (together and all(p.flat is flat for p in group)):
+            FlatParameters(group)

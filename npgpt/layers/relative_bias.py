@@ -64,4 +64,5 @@ class RelativePositionBias(Layer):
         """Add to the weight's gradient. Distances have no gradient: returns None."""
         buckets = self._recall()
         self._check_dy(dbias, (self.n_heads, len(buckets)))
-        ops.embedding_backward(dbias.T, buckets, self.weight.grad)
+        if self.weight.requires_grad:
+            ops.embedding_backward(dbias.T, buckets, self.weight.grad)

@@ -28,7 +28,7 @@ class Generation:
         Of a sequence longer than the context, the last ``context_length`` tokens count.
         """
         token_ids = np.asarray(token_ids)[:, -self.config.context_length :]
-        x = self._residual_stream(token_ids)[:, -1:]  # (batch, 1, d_model)
+        x = self.hidden_states(token_ids)[:, -1:]  # (batch, 1, d_model)
         return self.head.forward(x)[:, 0]
 
     def decoder(self: Any, max_new_tokens: int, use_cache: bool = True) -> Decoder | EveryTime:

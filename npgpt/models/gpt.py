@@ -15,20 +15,21 @@ from npgpt.layers import (
     Dropout,
     Embedding,
     FlatParameters,
-    Layer,
     OutputHead,
     RecomputingBlock,
     TransformerBlock,
+    flatten_trained,
 )
 from npgpt.models.config import GPTConfig
 from npgpt.models.generation import Generation
 from npgpt.models.positions import INITIAL_STD, POSITIONS
 from npgpt.models.pretrained import load_pretrained, save_pretrained
 from npgpt.models.summary import Summary
+from npgpt.models.trainable import Trainable
 from npgpt.tokenizers import Tokenizer
 
 
-class GPT(Generation, Layer):
+class GPT(Generation, Trainable):
     """A decoder-only Transformer: GPT-2 (Radford et al. 2019), or what the config chooses.
 
     Parameters
@@ -175,7 +176,7 @@ class GPT(Generation, Layer):
         """Convert every parameter to a dtype; returns the model."""
         super().astype(dtype)
         self.dtype = np.dtype(dtype)
-        FlatParameters(self.parameters())
+        flatten_trained(self)
         return self
 
     def forward(self, token_ids) -> np.ndarray:
@@ -194,7 +195,7 @@ class GPT(Generation, Layer):
         ValueError
             If an id is outside the vocabulary, or the sequence is longer than the context.
         """
-        return self.head.forward(self._residual_stream(token_ids))
+        return self.head.forward(self.hidden_states(token_ids))
 
     def loss(self, token_ids, targets) -> np.floating:
         """Compute the mean cross-entropy of the targets, in nats; `backward` may follow.
@@ -228,12 +229,12 @@ class GPT(Generation, Layer):
             loss = self.loss(token_ids, targets)
             self.backward(dloss)
             return loss
-        x = self._residual_stream(token_ids)
+        x = self.hidden_states(token_ids)
         targets = self._targets_for(x, targets)
         loss, dx = self.head.cross_entropy_and_backward(
             x, targets, dloss, self.cross_entropy.ignore_index
         )
-        self._backward_from_head(dx)
+        self.backward_from_hidden(dx)
         return loss
 
     def evaluation_loss(self, token_ids, targets) -> np.floating:
@@ -244,7 +245,7 @@ class GPT(Generation, Layer):
         token_ids, targets : ndarray of int, shape (batch, time)
             Targets of -100 are ignored.
         """
-        x = self._residual_stream(token_ids)
+        x = self.hidden_states(token_ids)
         targets = self._targets_for(x, targets)
         return self.head.cross_entropy(x, targets, self.cross_entropy.ignore_index)
 
@@ -298,6 +299,10 @@ class GPT(Generation, Layer):
             self.train(was_training)
         return -float(loss) * continuation.size
 
+    def num_targets(self, token_ids, targets) -> int:
+        """Count the targets that are not ignored: what the loss is the mean of."""
+        return int(np.count_nonzero(np.asarray(targets) != self.cross_entropy.ignore_index))
+
     def backward(self, dloss: float = 1.0) -> None:
         """Add the gradient of `loss`, times ``dloss``, to every parameter's ``.grad``.
 
@@ -315,17 +320,29 @@ class GPT(Generation, Layer):
         ----------
         dlogits : ndarray, shape (batch, time, vocab_size)
         """
-        self._backward_from_head(self.head.backward(dlogits))
+        self.backward_from_hidden(self.head.backward(dlogits))
 
-    def _backward_from_head(self, dx) -> None:
+    def backward_from_hidden(self, dx: np.ndarray) -> None:
+        """Send a gradient of the last `hidden_states`, (batch, time, d_model), back."""
         dx = self.final_norm.backward(dx)
-        for block in reversed(self.blocks):
-            dx = block.backward(dx)
+        for i in reversed(range(len(self.blocks))):
+            if self._is_frozen_below(i + 1):
+                return
+            dx = self.blocks[i].backward(dx)
+        if self._is_frozen_below(0):
+            return
         dx = self.tap_grad("embeddings", dx)
         dx = self.embedding_dropout.backward(dx)
         if self.position_embedding is not None:
             dx = self.position_embedding.backward(dx)
         self.token_embedding.backward(dx)
+
+    def _is_frozen_below(self, num_blocks: int) -> bool:
+        """Tell whether nothing in the embeddings and the first blocks needs a gradient."""
+        if self.listener is not None:
+            return False
+        layers = [self.token_embedding, self.position_embedding, *self.blocks[:num_blocks]]
+        return not any(layer and layer.trained_parameters() for layer in layers)
 
     def _targets_for(self, x, targets) -> np.ndarray:
         return self.cross_entropy.checked_targets(targets, (*x.shape[:-1], self.config.vocab_size))
@@ -346,25 +363,12 @@ class GPT(Generation, Layer):
         x = self.embedding_dropout.forward(x)
         return self.tap("embeddings", x)
 
-    def _residual_stream(self, token_ids) -> np.ndarray:
-        # (batch, time) -> (batch, time, d_model), normalised and ready for the head
+    def hidden_states(self, token_ids) -> np.ndarray:
+        """Compute what the head reads, (batch, time) -> (batch, time, d_model)."""
         x = self.embed(token_ids)
         for block in self.blocks:
             x = block.forward(x)
         return self.final_norm.forward(x)
-
-    # --- dropout's place in its random stream, which a checkpoint keeps -------------------------
-
-    @property
-    def dropout_step(self) -> int:
-        """Number of training forward passes that drew dropout masks."""
-        return self.embedding_dropout.step
-
-    @dropout_step.setter
-    def dropout_step(self, step: int) -> None:
-        for layer in self.layers():
-            if isinstance(layer, Dropout):
-                layer.step = step
 
     def summary(self) -> Summary:
         """Return a printable table: layer, shape, parameters."""

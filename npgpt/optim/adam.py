@@ -20,7 +20,7 @@ class Adam:
     Parameters
     ----------
     parameters : iterable of Parameter
-        Two of the same name are refused, unless unnamed.
+        Frozen ones are left out.
     lr : float
         Learning rate; a plain attribute that a schedule sets between steps.
     betas : (float, float)
@@ -50,7 +50,7 @@ class Adam:
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ):
-        self.parameters = list(parameters)
+        self.parameters = [p for p in parameters if p.requires_grad]
         who = type(self).__name__
         if not self.parameters:
             raise ValueError(f"{who}: there are no parameters to optimise.")

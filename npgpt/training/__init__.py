@@ -8,6 +8,7 @@ from npgpt.training.memory import measure_step, peak_resident_size, resident_siz
 from npgpt.training.metrics import MetricsLog, read_metrics
 from npgpt.training.open_model import OpenedModel, open_model
 from npgpt.training.run import Run
+from npgpt.training.step import train_step
 from npgpt.training.trainer import Trainer, TrainingState
 
 __all__ = [
@@ -27,4 +28,5 @@ __all__ = [
     "read_metrics",
     "resident_size",
     "save_checkpoint",
+    "train_step",
 ]

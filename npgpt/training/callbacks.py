@@ -18,12 +18,12 @@ class StepMetrics:
     step : int
         Steps done, this one included.
     loss : float
-        Mean cross-entropy of the step's batches, in nats a token.
+        Mean loss of the step's batches; of a language model, in nats a token.
     lr : float
     grad_norm : float
         Global norm of the gradient before clipping.
     tokens : int
-        Target tokens of the step.
+        Tokens that the model read in the step.
     seconds : float
     """
 
@@ -46,11 +46,14 @@ class EvaluationMetrics:
         Mean cross-entropy in nats a token.
     best : bool
         Whether it is the lowest so far.
+    scores : dict of str to float
+        Further numbers, such as an accuracy.
     """
 
     step: int
     loss: float
     best: bool
+    scores: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
 class Callback:

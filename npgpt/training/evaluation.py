@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from npgpt.models import GPT
+from npgpt.models import Trainable
 
-Batches = Iterable[tuple[np.ndarray, np.ndarray]]
+Batches = Iterable[tuple[np.ndarray, ...]]
 
 
 class Interrupted(Exception):
@@ -49,7 +49,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: GPT,
+    model: Trainable,
     batches: Batches,
     bytes_per_token: np.ndarray | None = None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -59,10 +59,10 @@ def evaluate(
 
     Parameters
     ----------
-    model : GPT
+    model : Trainable
         Left in the mode it was in.
-    batches : iterable of (inputs, targets)
-        Targets of -100 do not count.
+    batches : iterable of tuples of ndarray
+        One without a target that counts is left out.
     bytes_per_token : ndarray of int, shape (vocab_size,), optional
         Each token's length in bytes; gives bits per byte.
     should_stop : function
@@ -83,15 +83,16 @@ def evaluate(
     model.eval()
     nats, tokens, num_bytes = 0.0, 0, 0
     try:
-        for inputs, targets in batches:
+        for batch in batches:
             if should_stop():
                 raise Interrupted
-            counted = targets[targets != model.cross_entropy.ignore_index]
-            if counted.size:
-                nats += float(model.evaluation_loss(inputs, targets)) * counted.size
-            tokens += counted.size
+            count = model.num_targets(*batch)
+            if count:
+                nats += float(model.evaluation_loss(*batch)) * count
+            tokens += count
             if bytes_per_token is not None:
-                num_bytes += int(bytes_per_token[counted].sum())
+                targets = batch[1]
+                num_bytes += int(bytes_per_token[targets[targets >= 0]].sum())
             on_batch()
     finally:
         model.train(was_training)

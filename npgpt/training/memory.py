@@ -9,7 +9,8 @@ import numpy as np
 
 from npgpt.models import GPT, GPTConfig
 from npgpt.ops import Workspace
-from npgpt.optim import AdamW, grad_norm
+from npgpt.optim import AdamW
+from npgpt.training.step import train_step
 
 
 def resident_size() -> int:
@@ -65,10 +66,7 @@ def _steps(sender, config: GPTConfig, batch: int, time: int, recompute: bool) ->
     ids = np.random.default_rng(0).integers(0, config.vocab_size, (batch, time + 1))
     with Workspace():
         for _ in range(2):
-            optimizer.zero_grad()
-            model.loss_and_backward(ids[:, :-1], ids[:, 1:])
-            grad_norm(optimizer.parameters)
-            optimizer.step()
+            train_step(model, optimizer, [(ids[:, :-1], ids[:, 1:])])
     sender.send(peak_resident_size())
 
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from npgpt import ops
 from npgpt.data import DataLoader
-from npgpt.models import GPT
-from npgpt.optim import Adam, AdamW, WarmupCosine, grad_norm
+from npgpt.models import Trainable
+from npgpt.optim import Adam, AdamW, WarmupCosine
 from npgpt.training.callbacks import Callback, EvaluationMetrics, StepMetrics
 from npgpt.training.checkpoints import (
     load_checkpoint,
@@ -24,6 +24,7 @@ from npgpt.training.checkpoints import (
 )
 from npgpt.training.evaluation import Batches, Interrupted, evaluate
 from npgpt.training.interrupt import StopRequest, stop_requests
+from npgpt.training.step import train_step
 
 LAST, BEST = "last.safetensors", "best.safetensors"
 
@@ -41,12 +42,14 @@ class TrainingState:
     best_loss : float
         Lowest held-out loss, in nats a token; infinity before the first evaluation.
     best_step : int
+    evaluations_since_best : int
     """
 
     step: int = 0
     evaluated_step: int = -1
     best_loss: float = math.inf
     best_step: int = -1
+    evaluations_since_best: int = 0
 
 
 class Trainer:
@@ -54,10 +57,11 @@ class Trainer:
 
     Parameters
     ----------
-    model : GPT
+    model : Trainable
+        Such as `npgpt.GPT`; its frozen parameters are not part of a checkpoint.
     train_loader : DataLoader
         Read endlessly, epoch after epoch.
-    val_loader : iterable of (inputs, targets), optional
+    val_loader : iterable of batches, optional
         Held-out batches, read from the start at each evaluation. Without it there is no evaluation,
         and "best" is not written.
     steps : int
@@ -71,6 +75,10 @@ class Trainer:
         Batches whose mean gradient makes one step.
     clip_norm : float
         Largest global gradient norm; 0 does not clip.
+    scores : function, optional
+        Gives further held-out numbers by name, such as an accuracy, after each evaluation.
+    patience : int
+        Stop early after so many evaluations in a row without a lower held-out loss; 0 never does.
     eval_every : int
         Steps between evaluations. Each is followed by a checkpoint; so is the last step.
     folder : Path, optional
@@ -102,7 +110,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: GPT,
+        model: Trainable,
         train_loader: DataLoader,
         val_loader: Batches | None = None,
         *,
@@ -112,6 +120,8 @@ class Trainer:
         grad_accumulation: int = 1,
         clip_norm: float = 1.0,
         eval_every: int = 250,
+        scores: Callable[[], dict[str, float]] = dict,
+        patience: int = 0,
         folder: str | Path | None = None,
         callbacks: Sequence[Callback] = (),
     ):
@@ -128,7 +138,7 @@ class Trainer:
         lr = self.optimizer.lr
         self.schedule = schedule or WarmupCosine(lr, 0.1 * lr, steps // 20, steps)
         self.grad_accumulation, self.clip_norm = grad_accumulation, clip_norm
-        self.eval_every = eval_every
+        self.eval_every, self.scores, self.patience = eval_every, scores, patience
         self.folder = Path(folder) if folder is not None else None
         self.callbacks = list(callbacks)
         self.state = TrainingState()
@@ -172,12 +182,16 @@ class Trainer:
                 except Interrupted:
                     break
                 self.save()
-            if self.state.step >= self.steps:
+            if self.state.step >= self.steps or self.is_stopped_early():
                 return
             metrics = self._step(batches)
             for callback in self.callbacks:
                 callback.on_step(self, metrics)
         self.save()
+
+    def is_stopped_early(self) -> bool:
+        """Tell whether the held-out loss has not improved for ``patience`` evaluations."""
+        return 0 < self.patience <= self.state.evaluations_since_best
 
     def _evaluation_is_due(self) -> bool:
         step = self.state.step
@@ -190,26 +204,18 @@ class Trainer:
             callback.on_step_start(self)
         step = self.state.step
         self.optimizer.lr = self.schedule(step)
-        self.optimizer.zero_grad()
-        loss, tokens, share = 0.0, 0, 1.0 / self.grad_accumulation
-        for _ in range(self.grad_accumulation):
-            inputs, targets = next(batches)
-            loss += share * float(self.model.loss_and_backward(inputs, targets, dloss=share))
-            tokens += targets.size
-        norm = grad_norm(self.optimizer.parameters)
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise RuntimeError(
-                f"Step {step + 1}: the loss is {loss:g} and the gradient norm {norm:g}, so "
-                f"training cannot go on; a learning rate below {self.optimizer.lr:g} may help."
-            )
-        for callback in self.callbacks:
-            callback.on_gradients(self)
-        # clipping by the norm, without a pass of its own
-        scale = self.clip_norm / norm if 0.0 < self.clip_norm < norm else 1.0
-        self.optimizer.step(grad_scale=scale)
+        chosen = [next(batches) for _ in range(self.grad_accumulation)]
+        loss, norm = train_step(
+            self.model, self.optimizer, chosen, self.clip_norm, self._tell_gradients
+        )
         self.state.step = step + 1
+        tokens = sum(batch[0].size for batch in chosen)
         seconds = time.perf_counter() - began
         return StepMetrics(step + 1, loss, self.optimizer.lr, norm, tokens, seconds)
+
+    def _tell_gradients(self) -> None:
+        for callback in self.callbacks:
+            callback.on_gradients(self)
 
     def _evaluate(self, stop: StopRequest) -> None:
         state = self.state
@@ -219,12 +225,13 @@ class Trainer:
         loss = evaluate(self.model, self.val_loader, should_stop=lambda: bool(stop)).loss
         best = loss < state.best_loss
         state.evaluated_step = state.step
+        state.evaluations_since_best = 0 if best else state.evaluations_since_best + 1
         if best:
             state.best_loss, state.best_step = loss, state.step
             if self.folder is not None:
-                arrays = with_prefix("model", self.model.state_dict())
+                arrays = with_prefix("model", self.model.trained_state_dict())
                 save_checkpoint(self.folder / BEST, arrays, {"step": state.step, "loss": loss})
-        metrics = EvaluationMetrics(state.step, loss, best)
+        metrics = EvaluationMetrics(state.step, loss, best, self.scores())
         self.history.append(metrics)
         for callback in self.callbacks:
             callback.on_evaluation(self, metrics)
@@ -236,7 +243,7 @@ class Trainer:
         if self.folder is None:
             return
         arrays: dict[str, np.ndarray] = {
-            **with_prefix("model", self.model.state_dict()),
+            **with_prefix("model", self.model.trained_state_dict()),
             **with_prefix("optimizer", self.optimizer.state_dict()),
         }
         state: dict[str, Any] = {
@@ -262,7 +269,7 @@ class Trainer:
         try:
             training = TrainingState(**state["training"])
             self.train_loader.load_state_dict(state["loader"])
-            self.model.load_state_dict(without_prefix("model", arrays))
+            self.model.load_trained_state_dict(without_prefix("model", arrays))
             self.optimizer.load_state_dict(without_prefix("optimizer", arrays))
             self.model.dropout_step = state["dropout_step"]
         except (KeyError, TypeError, ValueError) as error:

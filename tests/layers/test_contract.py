@@ -22,7 +22,7 @@ def forward(layer, inputs):
 
 
 def gradients(layer):
-    return [parameter.grad.copy() for parameter in layer.parameters()]
+    return [parameter.grad.copy() for parameter in layer.trained_parameters()]
 
 
 @pytest.mark.parametrize("name", SUITE)

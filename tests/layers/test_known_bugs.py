@@ -67,7 +67,7 @@ def test_tied_embedding_gets_both_gradients(backend):
     ("function", "old", "new"),
     [
         (layers.OutputHead.__init__, "self.weight = tied_to or", "self.weight ="),
-        (GPT._backward_from_head, "self.token_embedding.backward(dx)", "pass"),
+        (GPT.backward_from_hidden, "self.token_embedding.backward(dx)", "pass"),
         (
             layers.OutputHead.backward,
             "self._recall()",

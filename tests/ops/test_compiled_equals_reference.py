@@ -222,3 +222,15 @@ def test_a_result_does_not_depend_on_the_number_of_threads():
         numba.set_num_threads(available)
     for one, several in zip(*outcomes, strict=True):
         np.testing.assert_array_equal(one, several)
+
+
+@given(row_shapes(), dtypes, seeds, st.integers(1, 5), st.integers(1, 9))
+def test_low_rank(shape, dtype, seed, rank, d_out):
+    x = normal(seed, shape, dtype)
+    lora_a = normal(seed + 1, (rank, shape[-1]), dtype)
+    lora_b = normal(seed + 2, (d_out, rank), dtype)
+    y, dy = normal(seed + 3, (2, *shape[:-1], d_out), dtype)
+    assert_same("low_rank_forward", dtype, x, lora_a, lora_b, 0.5, y, in_place=(4,))
+    h = reference.low_rank_forward(x, lora_a, lora_b, 0.5, y)
+    arguments = [dy, x, h, lora_a, lora_b, 0.5, x.copy(), lora_a.copy(), lora_b.copy()]
+    assert_same("low_rank_backward", dtype, *arguments, in_place=(6, 7, 8))

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from npgpt.data import DataLoader, HeldOutBatches, TokenWindows
+from npgpt.finetuning import train_only
 from npgpt.models import GPT, GPTConfig
 from npgpt.optim import AdamW
 from npgpt.training import Callback, Run, Trainer, load_checkpoint, read_metrics
+from npgpt.training.step import train_step
 from tests.training.tiny_run import tiny_config
 
 
@@ -226,3 +228,58 @@ def test_the_schedule_sets_the_rate_of_every_step():
 def test_numbers_below_one_are_refused(name):
     with pytest.raises(ValueError, match=f"Trainer: {name} must be at least 1, got 0"):
         Trainer(None, None, **{name: 0})
+
+
+def test_training_stops_early_when_the_held_out_loss_no_longer_falls(tmp_path):
+    config = GPTConfig(vocab_size=5, context_length=4, n_layers=1, n_heads=1, d_model=4)
+    ids = np.random.default_rng(0).integers(0, 5, 200)
+    loader = DataLoader(TokenWindows(ids, 4), 4, shuffle=True)
+    held_out = HeldOutBatches(TokenWindows((ids[:60] + 1) % 5, 4), 4)
+    model = GPT(config)
+    trainer = Trainer(
+        model,
+        loader,
+        held_out,
+        steps=10_000,
+        eval_every=5,
+        optimizer=AdamW(model.parameters(), lr=0.05),
+        patience=3,
+        scores=lambda: {"answer": 42.0},
+    )
+    state = trainer.fit()
+    assert state.step < 10_000
+    assert trainer.is_stopped_early()
+    assert state.step - state.best_step == 15
+    assert trainer.history[-1].scores == {"answer": 42.0}
+
+
+def test_a_step_of_several_batches_is_the_mean_over_their_targets():
+    config = GPTConfig(vocab_size=5, context_length=6, n_layers=1, n_heads=1, d_model=4)
+    ids = np.random.default_rng(0).integers(0, 5, (3, 7))
+    inputs, targets = ids[:, :-1], ids[:, 1:].copy()
+    targets[0, 1:] = -100  # the first has one target, the others six
+    together, apart = GPT(config, dtype=np.float64), GPT(config, dtype=np.float64)
+    expected = train_step(together, AdamW(together.parameters()), [(inputs, targets)])
+    batches = [(inputs[:1], targets[:1]), (inputs[1:], targets[1:])]
+    np.testing.assert_allclose(
+        train_step(apart, AdamW(apart.parameters()), batches), expected, rtol=1e-12
+    )
+
+
+def test_a_checkpoint_has_the_trained_parameters_only(tmp_path):
+    config = GPTConfig(vocab_size=5, context_length=4, n_layers=2, n_heads=1, d_model=4)
+    loader = DataLoader(TokenWindows(np.arange(100) % 5, 4), 4)
+
+    def trainer():
+        model = GPT(config)
+        train_only(model, ["blocks.1.*"])
+        return Trainer(model, loader, steps=4, folder=tmp_path)
+
+    first = trainer()
+    first.fit()
+    arrays, _ = load_checkpoint(tmp_path / "last.safetensors")
+    assert {name.split(".")[2] for name in arrays if name.startswith("model.blocks")} == {"1"}
+    assert not any("embedding" in name for name in arrays)
+    second = trainer()
+    second.resume()
+    assert_same_weights(weights(first), weights(second))

@@ -109,7 +109,8 @@ def head_cross_entropy_backward(  # noqa: D103
     for part in _chunks(ids.size, weight.shape[0]):
         logits = linear_forward(rows[part], weight)
         _replace_by_gradient(scale, logits, ids[part], ignore_index, nats[part])
-        product(True, logits, False, rows[part], dweight, accumulate=not overwrite)
+        if dweight is not None:
+            product(True, logits, False, rows[part], dweight, accumulate=not overwrite)
         product(False, logits, False, weight, as_rows(dx)[part])
         overwrite = False
     return _mean(nats, targets, ignore_index, x.dtype), dx

@@ -94,7 +94,8 @@ def layer_norm_backward(  # noqa: D103
         dgamma_parts,
         dbeta_parts,
     )
-    dgamma += dgamma_parts.sum(axis=0)
+    if dgamma is not None:
+        dgamma += dgamma_parts.sum(axis=0)
     if dbeta is not None:
         dbeta += dbeta_parts.sum(axis=0)
     return dx

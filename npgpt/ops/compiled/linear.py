@@ -122,12 +122,16 @@ def linear_forward(x, weight, bias=None):  # noqa: D103
 
 @compiled_form_of(reference.linear_backward)
 def linear_backward(dy, x, weight, dweight, dbias=None, overwrite=False):  # noqa: D103
-    same_dtype = dy.dtype == x.dtype == weight.dtype == dweight.dtype
-    if not (BLAS.found and same_dtype and dweight.flags.c_contiguous):
+    frozen = dweight is None
+    same_dtype = dy.dtype == x.dtype == weight.dtype and (frozen or dweight.dtype == x.dtype)
+    if not (BLAS.found and same_dtype and (frozen or dweight.flags.c_contiguous)):
         return reference.linear_backward(dy, x, weight, dweight, dbias, overwrite)
     dy_rows, dx = as_rows(dy), empty(x.shape, x.dtype)
-    beta, parts = x.dtype.type(not overwrite), numba.get_num_threads()
-    _backward(dy_rows, as_rows(x), as_rows(weight), beta, dweight, as_rows(dx), parts)
+    if frozen:
+        product(False, dy_rows, False, as_rows(weight), as_rows(dx))
+    else:
+        beta, parts = x.dtype.type(not overwrite), numba.get_num_threads()
+        _backward(dy_rows, as_rows(x), as_rows(weight), beta, dweight, as_rows(dx), parts)
     if dbias is not None:
         add_column_sums(dy_rows, dbias)
     return dx

@@ -75,5 +75,6 @@ def rms_norm_backward(dy, x, rstd, gamma, dgamma, dshortcut=None):  # noqa: D103
         as_rows(dx),
         parts,
     )
-    dgamma += parts.sum(axis=0)
+    if dgamma is not None:
+        dgamma += parts.sum(axis=0)
     return dx

@@ -44,6 +44,7 @@ from npgpt.ops.reference.gelu import (
 )
 from npgpt.ops.reference.layer_norm import layer_norm_backward, layer_norm_forward
 from npgpt.ops.reference.linear import linear_backward, linear_forward
+from npgpt.ops.reference.lora import low_rank_backward, low_rank_forward
 from npgpt.ops.reference.normalise import (
     mask_future_backward,
     mask_future_forward,
@@ -90,6 +91,8 @@ __all__ = [
     "linear_backward",
     "linear_forward",
     "log_sum_exp",
+    "low_rank_backward",
+    "low_rank_forward",
     "mask_future_backward",
     "mask_future_forward",
     "relative_buckets",

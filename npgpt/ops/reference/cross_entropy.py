@@ -88,8 +88,8 @@ def head_cross_entropy_backward(
     x : ndarray, shape (..., d_model)
     weight : ndarray, shape (vocab_size, d_model)
     targets : ndarray of int, shape (...)
-    dweight : ndarray, shape (vocab_size, d_model)
-        Added to in place.
+    dweight : ndarray, shape (vocab_size, d_model), or None
+        Added to in place; None leaves it out.
     ignore_index : int
     overwrite : bool
         As for `linear_backward`.

@@ -46,7 +46,7 @@ def layer_norm_backward(dy, x, mean, rstd, gamma, dgamma, dbeta, dshortcut=None)
         As forward returned them.
     gamma : ndarray, shape (d_model,)
     dgamma, dbeta : ndarray, shape (d_model,)
-        Added to in place; ``dbeta`` may be None.
+        Added to in place; each may be None, which leaves it out.
     dshortcut : ndarray, shape (..., d_model), optional
         A gradient that reaches ``x`` by another way, round the norm; it is added to the result.
 
@@ -57,7 +57,8 @@ def layer_norm_backward(dy, x, mean, rstd, gamma, dgamma, dbeta, dshortcut=None)
     """
     rows = tuple(range(dy.ndim - 1))
     x_hat = (x - mean) * rstd
-    dgamma += (dy * x_hat).sum(axis=rows)
+    if dgamma is not None:
+        dgamma += (dy * x_hat).sum(axis=rows)
     if dbeta is not None:
         dbeta += dy.sum(axis=rows)
     dx_hat = gamma * dy

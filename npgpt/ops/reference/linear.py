@@ -31,8 +31,8 @@ def linear_backward(dy, x, weight, dweight, dbias=None, overwrite=False):
     dy : ndarray, shape (..., d_out)
     x : ndarray, shape (..., d_in)
     weight : ndarray, shape (d_out, d_in)
-    dweight : ndarray, shape (d_out, d_in)
-        Added to in place.
+    dweight : ndarray, shape (d_out, d_in), or None
+        Added to in place; None leaves it out, for a frozen weight.
     dbias : ndarray, shape (d_out,), optional
         Added to in place.
     overwrite : bool
@@ -47,7 +47,8 @@ def linear_backward(dy, x, weight, dweight, dbias=None, overwrite=False):
     x_rows = x.reshape(-1, x.shape[-1])  # (rows, d_in)
     if overwrite:
         dweight.fill(0)
-    dweight += dy_rows.T @ x_rows
+    if dweight is not None:
+        dweight += dy_rows.T @ x_rows
     if dbias is not None:
         dbias += dy_rows.sum(axis=0)
     return (dy_rows @ weight).reshape(x.shape)

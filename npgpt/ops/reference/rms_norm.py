@@ -35,7 +35,7 @@ def rms_norm_backward(dy, x, rstd, gamma, dgamma, dshortcut=None):
     rstd : ndarray, shape (..., 1)
         As forward returned it.
     gamma : ndarray, shape (d_model,)
-    dgamma : ndarray, shape (d_model,)
+    dgamma : ndarray, shape (d_model,), or None
         Added to in place.
     dshortcut : ndarray, shape (..., d_model), optional
         A gradient that reaches ``x`` by another way, round the norm; it is added to the result.
@@ -46,7 +46,8 @@ def rms_norm_backward(dy, x, rstd, gamma, dgamma, dshortcut=None):
         The gradient of ``x``.
     """
     x_hat = x * rstd
-    dgamma += (dy * x_hat).sum(axis=tuple(range(dy.ndim - 1)))
+    if dgamma is not None:
+        dgamma += (dy * x_hat).sum(axis=tuple(range(dy.ndim - 1)))
     dx_hat = gamma * dy
     # term 1: through the element itself
     direct = dx_hat

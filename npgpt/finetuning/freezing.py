@@ -1,0 +1,52 @@
+"""Which parameters are trained, by patterns of their names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+from npgpt.layers import Layer, flatten_trained
+
+
+def train_only(model: Layer, patterns: Sequence[str]) -> list[str]:
+    """Freeze every parameter but those whose names match.
+
+    Frozen parameters get no gradient, and backward stops below the last trained one.
+
+    Parameters
+    ----------
+    model : Layer
+    patterns : sequence of str
+        Names such as ``final_norm.gamma``; ``*`` stands for any characters.
+
+    Returns
+    -------
+    list of str
+        The names of the trained parameters.
+
+    Raises
+    ------
+    ValueError
+        If a pattern matches nothing.
+
+    Examples
+    --------
+    >>> import npgpt
+    >>> model = npgpt.GPT(npgpt.GPTConfig(7, 4, n_layers=2, n_heads=1, d_model=4))
+    >>> train_only(model, ["final_norm.*"])
+    ['final_norm.gamma', 'final_norm.beta']
+    >>> model.num_parameters(trained_only=True)
+    8
+    """
+    named = dict(model.named_parameters())
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in named):
+            raise ValueError(
+                f"train_only: no parameter is named {pattern!r}; there is "
+                f"{', '.join(list(named)[:8])}."
+            )
+    trained = [name for name in named if any(fnmatchcase(name, p) for p in patterns)]
+    for name, parameter in named.items():
+        parameter.freeze(name not in trained)
+    flatten_trained(model)
+    return trained
