@@ -254,7 +254,7 @@ def _load_source(config: TrainingConfig, tokenizer: Tokenizer | None = None):
 def train_tokenizer(
     config: TrainingConfig, corpus: Corpus | TokenFolder, progress: Progress | None = None
 ) -> Tokenizer:
-    """Make the tokenizer of a run, as `make_tokenizer` does; token files have theirs beside them."""
+    """Make the tokenizer of a run, as `make_tokenizer` does; token files have theirs."""
     if isinstance(corpus, TokenFolder):
         own = corpus.folder / TOKENIZER
         tokenizer = open_tokenizer(own) if own.is_file() else None
