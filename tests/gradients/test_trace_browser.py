@@ -33,7 +33,7 @@ def browse(folder, html, *options, fragment=""):
     file.write_text(html, encoding="utf-8")
     result = subprocess.run(
         [BROWSER, *QUIET, *options, f"--user-data-dir={folder / 'profile'}", "--dump-dom", file.as_uri() + fragment],
-        capture_output=True, text=True, encoding="utf-8", timeout=120, check=False,
+        capture_output=True, text=True, encoding="utf-8", timeout=300, check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     return result.stdout, re.findall(r"CONSOLE.*", result.stderr)
