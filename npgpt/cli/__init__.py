@@ -5,9 +5,11 @@ at once.
 """
 
 from npgpt.cli.app import app, main
+from npgpt.cli.classify import classify_command
 from npgpt.cli.data import data_app
 from npgpt.cli.evaluate import evaluate_command
 from npgpt.cli.experiment import experiment_app
+from npgpt.cli.finetune import finetune
 from npgpt.cli.flow import flow_command
 from npgpt.cli.generate import generate_command
 from npgpt.cli.gradcheck import gradcheck_command
@@ -21,11 +23,13 @@ COMMANDS = {
     "tokenize": tokenize_command,
     "generate": generate_command,
     "eval": evaluate_command,
+    "classify": classify_command,
     "info": info_command,
     "gradcheck": gradcheck_command,
     "trace": trace_command,
     "flow": flow_command,
 }
+app.add_typer(finetune, name="finetune")
 for name, command in COMMANDS.items():
     app.command(name)(command)
 app.add_typer(experiment_app)

@@ -97,11 +97,11 @@ class TrainingProgress(Callback):
     Parameters
     ----------
     console : Console
-    sample : function
+    sample : function, optional
         From the model to a text.
     """
 
-    def __init__(self, console: Console, sample: Callable[[GPT], str]):
+    def __init__(self, console: Console, sample: Callable[[GPT], str] | None = None):
         self._console, self._sample = console, sample
         self._tokens_per_second = 0.0
         self._bar = Progress(
@@ -141,11 +141,12 @@ class TrainingProgress(Callback):
         """Print the loss, and at a terminal a sample."""
         best = ", the best so far" if metrics.best and metrics.step else ""
         training = f"training loss {self._last_loss:.3f}, " if metrics.step else ""
+        scores = "".join(f", {name} {score:.3f}" for name, score in metrics.scores.items())
         self._console.print(
-            f"step {metrics.step:>5}  {training}held-out loss {metrics.loss:.3f}{best}",
+            f"step {metrics.step:>5}  {training}held-out loss {metrics.loss:.3f}{scores}{best}",
             soft_wrap=True,
         )
-        if self._console.is_terminal and metrics.step:
+        if self._sample and self._console.is_terminal and metrics.step:
             self._console.print(
                 Panel(Text(self._sample(trainer.model)), title="sample", border_style="dim")
             )

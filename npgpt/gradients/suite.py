@@ -11,7 +11,7 @@ from npgpt import layers
 from npgpt.gradients.gradcheck import gradcheck
 from npgpt.gradients.report import GradcheckReport
 from npgpt.layers import Layer
-from npgpt.models import GPT, GPTConfig
+from npgpt.models import GPT, GPTConfig, GPTForClassification, GPTForPreference
 
 BATCH, TIME, D_MODEL, N_HEADS, VOCAB_SIZE = 2, 5, 12, 3, 17
 
@@ -48,6 +48,27 @@ def _gpt(rng, kind=GPT, **changes):
     targets = _ids(rng)
     targets[0, 1] = -100
     return kind(dataclasses.replace(config, **changes), seed=1), (_ids(rng), targets)
+
+
+def _classifier(rng):
+    model = GPTForClassification(_gpt(rng)[0], num_classes=3, seed=1)
+    return model, (_ids(rng), np.array([TIME, 2]), np.array([2, 0]))
+
+
+class Preference(GPTForPreference):
+    """A `GPTForPreference` with the reference of one batch."""
+
+    reference = np.array([-11.0, -12.5])
+
+    def loss(self, token_ids, targets):  # type: ignore[override]
+        """Compute the loss against the reference."""
+        return super().loss(token_ids, targets, self.reference)
+
+
+def _preference(rng):
+    targets = _ids(rng)
+    targets[:, :2] = -100
+    return Preference(_gpt(rng)[0], beta=0.3), (_ids(rng), targets)
 
 
 def _cross_entropy(rng):
@@ -153,6 +174,8 @@ SUITE: dict[str, Example] = {
     ),
     "GPT (2 layers, Llama-shaped)": lambda rng: _gpt(rng, **LLAMA),
     "GPT (2 layers, training step)": lambda rng: _gpt(rng, TrainingStep),
+    "GPT (2 layers, classification)": _classifier,
+    "GPT (2 layers, preference)": _preference,
 }
 
 

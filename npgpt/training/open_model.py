@@ -67,6 +67,8 @@ def open_model(
         If it must be downloaded and huggingface_hub is not installed.
     """
     folder = hub.fetch(name_or_folder, revision)
+    if is_fine_tuned(folder):
+        return _open_fine_tuned(str(name_or_folder), folder, checkpoint, dtype)
     if is_run(folder):
         run = Run.open(folder)
         model = run.load_model(checkpoint)
@@ -92,6 +94,22 @@ def is_run(folder: Path) -> bool:
             "and a folder in Hugging Face's format have."
         )
     return "training" in hub.read_json(path)
+
+
+def is_fine_tuned(folder: Path) -> bool:
+    """Tell whether a folder is one that ``npgpt finetune`` made."""
+    path = folder / CONFIG
+    return path.is_file() and "finetuning" in hub.read_json(path)
+
+
+def _open_fine_tuned(name: str, folder: Path, checkpoint: str, dtype) -> OpenedModel:
+    from npgpt.finetuning import FineTuningRun  # which opens base models by this module
+
+    run = FineTuningRun.open(folder)
+    model = run.load_gpt(checkpoint)
+    if model.dtype != np.dtype(dtype):
+        model.astype(dtype)
+    return OpenedModel(name, model, run.tokenizer, folder)
 
 
 def open_tokenizer(folder: Path) -> Tokenizer:

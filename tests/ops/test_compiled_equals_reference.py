@@ -234,3 +234,15 @@ def test_low_rank(shape, dtype, seed, rank, d_out):
     h = reference.low_rank_forward(x, lora_a, lora_b, 0.5, y)
     arguments = [dy, x, h, lora_a, lora_b, 0.5, x.copy(), lora_a.copy(), lora_b.copy()]
     assert_same("low_rank_backward", dtype, *arguments, in_place=(6, 7, 8))
+
+
+@given(row_shapes(), dtypes, seeds, st.integers(2, 9))
+def test_head_log_probs(shape, dtype, seed, vocab_size):
+    x = normal(seed, shape, dtype)
+    weight = normal(seed + 1, (vocab_size, shape[-1]), dtype)
+    dlog_p = normal(seed + 2, shape[:-1], dtype)
+    targets = np.random.default_rng(seed).integers(0, vocab_size, shape[:-1])
+    targets.reshape(-1)[::2] = -100
+    assert_same("head_log_probs_forward", dtype, x, weight, targets)
+    arguments = [dlog_p, x, weight, targets, weight.copy()]
+    assert_same("head_log_probs_backward", dtype, *arguments, in_place=(4,))

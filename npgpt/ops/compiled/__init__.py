@@ -21,6 +21,8 @@ from npgpt.ops.compiled.cross_entropy import (
     cross_entropy_forward,
     head_cross_entropy_backward,
     head_cross_entropy_forward,
+    head_log_probs_backward,
+    head_log_probs_forward,
 )
 from npgpt.ops.compiled.dropout import (
     dropout_add_forward,
@@ -61,6 +63,8 @@ __all__ = [
     "gelu_tanh_forward",
     "head_cross_entropy_backward",
     "head_cross_entropy_forward",
+    "head_log_probs_backward",
+    "head_log_probs_forward",
     "layer_norm_backward",
     "layer_norm_forward",
     "linear_backward",

@@ -44,8 +44,8 @@ def _loss_row(logits, target):
 
 
 @parallel_kernel()
-def _replace_by_gradient(scale, logits, targets, ignore_index, nats):
-    """Turn rows of logits into their gradients, where they stand; note each row's loss."""
+def _replace_by_gradient(scales, logits, targets, ignore_index, nats):
+    """Turn rows of logits into the gradients of their losses, scaled; note each row's loss."""
     for i in prange(targets.size):
         row, target = logits[i], targets[i]
         if target == ignore_index:
@@ -54,10 +54,10 @@ def _replace_by_gradient(scale, logits, targets, ignore_index, nats):
                 row[j] = 0.0
         else:
             nats[i], total = _loss_row(row, target)
-            over_total = scale / total
+            over_total = scales[i] / total
             for j in range(row.size):
                 row[j] *= over_total
-            row[target] -= scale
+            row[target] -= scales[i]
 
 
 @parallel_kernel()
@@ -91,29 +91,54 @@ def _mean(nats, targets, ignore_index, dtype):
 
 @compiled_form_of(reference.head_cross_entropy_forward)
 def head_cross_entropy_forward(x, weight, targets, ignore_index=-100):  # noqa: D103
+    nats = _head_nats(x, weight, targets, ignore_index)
+    return _mean(nats, targets, ignore_index, x.dtype)
+
+
+def _head_nats(x, weight, targets, ignore_index):
+    """Each row's loss; 0 where it does not count."""
     rows, ids = as_rows(x), flat_ids(targets)
     nats, lse = np.empty(ids.size, np.float64), np.empty(ids.size, x.dtype)
     for part in _chunks(ids.size, weight.shape[0]):
         logits = linear_forward(rows[part], weight)
         _forward(logits, ids[part], ignore_index, nats[part], lse[part])
-    return _mean(nats, targets, ignore_index, x.dtype)
+    return nats
 
 
 @compiled_form_of(reference.head_cross_entropy_backward, decided_by=1)
 def head_cross_entropy_backward(  # noqa: D103
     dloss, x, weight, targets, dweight, ignore_index=-100, overwrite=False
 ):
+    scales = np.full(targets.size, _scale(dloss, targets, ignore_index, x.dtype))
+    nats, dx = _head_backward(scales, x, weight, targets, dweight, ignore_index, overwrite)
+    return _mean(nats, targets, ignore_index, x.dtype), dx
+
+
+def _head_backward(scales, x, weight, targets, dweight, ignore_index, overwrite):
+    """Scale each row's loss, and send it back; returns the losses and dx."""
     rows, ids = as_rows(x), flat_ids(targets)
     nats, dx = np.empty(ids.size, np.float64), empty(x.shape, x.dtype)
-    scale = _scale(dloss, targets, ignore_index, x.dtype)
     for part in _chunks(ids.size, weight.shape[0]):
         logits = linear_forward(rows[part], weight)
-        _replace_by_gradient(scale, logits, ids[part], ignore_index, nats[part])
+        _replace_by_gradient(scales[part], logits, ids[part], ignore_index, nats[part])
         if dweight is not None:
             product(True, logits, False, rows[part], dweight, accumulate=not overwrite)
         product(False, logits, False, weight, as_rows(dx)[part])
         overwrite = False
-    return _mean(nats, targets, ignore_index, x.dtype), dx
+    return nats, dx
+
+
+@compiled_form_of(reference.head_log_probs_forward)
+def head_log_probs_forward(x, weight, targets, ignore_index=-100):  # noqa: D103
+    return -_head_nats(x, weight, targets, ignore_index).astype(x.dtype).reshape(targets.shape)
+
+
+@compiled_form_of(reference.head_log_probs_backward, decided_by=1)
+def head_log_probs_backward(  # noqa: D103
+    dlog_p, x, weight, targets, dweight, ignore_index=-100, overwrite=False
+):
+    scales = -np.ascontiguousarray(dlog_p, x.dtype).reshape(-1)  # losses are minus log p
+    return _head_backward(scales, x, weight, targets, dweight, ignore_index, overwrite)[1]
 
 
 @compiled_form_of(reference.cross_entropy_forward)

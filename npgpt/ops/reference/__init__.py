@@ -27,6 +27,8 @@ from npgpt.ops.reference.cross_entropy import (
     cross_entropy_forward,
     head_cross_entropy_backward,
     head_cross_entropy_forward,
+    head_log_probs_backward,
+    head_log_probs_forward,
 )
 from npgpt.ops.reference.dropout import (
     DropoutKey,
@@ -52,6 +54,7 @@ from npgpt.ops.reference.normalise import (
     sum_normalise_forward,
 )
 from npgpt.ops.reference.positions import alibi_slopes, relative_buckets, sinusoids
+from npgpt.ops.reference.preference import preference_loss_backward, preference_loss_forward
 from npgpt.ops.reference.relu import relu_backward, relu_forward
 from npgpt.ops.reference.rms_norm import rms_norm_backward, rms_norm_forward
 from npgpt.ops.reference.rotary import rotary_angles, rotary_backward, rotary_forward
@@ -86,6 +89,8 @@ __all__ = [
     "gelu_tanh_forward",
     "head_cross_entropy_backward",
     "head_cross_entropy_forward",
+    "head_log_probs_backward",
+    "head_log_probs_forward",
     "layer_norm_backward",
     "layer_norm_forward",
     "linear_backward",
@@ -95,6 +100,8 @@ __all__ = [
     "low_rank_forward",
     "mask_future_backward",
     "mask_future_forward",
+    "preference_loss_backward",
+    "preference_loss_forward",
     "relative_buckets",
     "relu_backward",
     "relu_forward",

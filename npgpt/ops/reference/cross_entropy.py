@@ -104,3 +104,60 @@ def head_cross_entropy_backward(
     loss, lse = cross_entropy_forward(logits, targets, ignore_index)
     dlogits = cross_entropy_backward(dloss, logits, targets, lse, ignore_index)
     return loss, linear_backward(dlogits, x, weight, dweight, overwrite=overwrite)
+
+
+def head_log_probs_forward(x, weight, targets, ignore_index=-100):
+    """Compute the log-probability of each target under the logits ``x W^T``.
+
+    Parameters
+    ----------
+    x : ndarray, shape (..., d_model)
+    weight : ndarray, shape (vocab_size, d_model)
+    targets : ndarray of int, shape (...)
+    ignore_index : int
+
+    Returns
+    -------
+    ndarray, shape (...)
+        ``logits_target - log sum_v exp(logits_v)``; 0 where the target is ``ignore_index``.
+    """
+    logits = linear_forward(x, weight)
+    counted = targets != ignore_index
+    index = np.where(counted, targets, 0)[..., None]
+    chosen = np.take_along_axis(logits, index, axis=-1)
+    return (chosen - log_sum_exp(logits))[..., 0] * counted
+
+
+def head_log_probs_backward(
+    dlog_p, x, weight, targets, dweight, ignore_index=-100, overwrite=False
+):
+    """Make the logits ``x W^T`` again, and send ``dlog_p`` back through them.
+
+    ``dlogits = dlog_p (onehot(target) - softmax(logits))``; ``dW += dlogits^T x``,
+    ``dx = dlogits W``.
+
+    Parameters
+    ----------
+    dlog_p : ndarray, shape (...)
+    x : ndarray, shape (..., d_model)
+    weight : ndarray, shape (vocab_size, d_model)
+    targets : ndarray of int, shape (...)
+    dweight : ndarray, shape (vocab_size, d_model), or None
+        Added to in place; None leaves it out.
+    ignore_index : int
+    overwrite : bool
+        As for `linear_backward`.
+
+    Returns
+    -------
+    ndarray, shape (..., d_model)
+        The gradient of ``x``; zero where the target is ``ignore_index``.
+    """
+    logits = linear_forward(x, weight)
+    counted = (targets != ignore_index)[..., None]
+    index = np.where(counted, targets[..., None], 0)
+    dlogits = -np.exp(logits - log_sum_exp(logits))
+    target_terms = np.take_along_axis(dlogits, index, axis=-1) + 1.0
+    np.put_along_axis(dlogits, index, target_terms, axis=-1)
+    dlogits *= counted * dlog_p[..., None]
+    return linear_backward(dlogits, x, weight, dweight, overwrite=overwrite)

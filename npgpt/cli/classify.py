@@ -1,0 +1,48 @@
+"""npgpt classify."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+
+from npgpt.cli.app import console, tells_errors
+from npgpt.cli.model_argument import Checkpoint, RunFolder, check_checkpoint
+
+
+@tells_errors
+def classify_command(
+    run_folder: RunFolder,
+    text: Annotated[str, typer.Argument(help="A text; - reads it from standard input.")],
+    checkpoint: Checkpoint = "best",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Tell to which class a text belongs, with the probability of each class.
+
+    [bold]Examples[/bold]
+
+      npgpt classify runs/classify-1 "Parse an e-mail message."
+    """
+    import numpy as np
+
+    from npgpt.finetuning import FineTuningRun, encode_text
+
+    check_checkpoint(checkpoint)
+    run = FineTuningRun.open(run_folder)
+    if run.config.task != "classify":
+        raise ValueError(f"{run_folder} is not a classifier; npgpt finetune classify makes one.")
+    text = sys.stdin.read() if text == "-" else text
+    ids = encode_text(text, run.tokenizer, run.model_config.context_length)
+    model = run.load_model(checkpoint)
+    probabilities = model.probabilities(ids[None], np.array([len(ids)]))[0]  # type: ignore[attr-defined]
+    order = np.argsort(-probabilities)
+    chances = {run.labels[i]: float(probabilities[i]) for i in order}
+    if as_json:
+        print(json.dumps({"label": run.labels[order[0]], "probabilities": chances}))
+        return
+    width = max(map(len, run.labels))
+    for label, chance in chances.items():
+        bar = "█" * round(30 * chance)
+        console.print(f"{label:<{width}}  {chance:.3f}  {bar}", markup=False, soft_wrap=True)

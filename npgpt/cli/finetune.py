@@ -1,0 +1,308 @@
+"""npgpt finetune."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from npgpt.cli.app import INTERRUPTED, console, tells_errors
+from npgpt.cli.model_argument import Model
+
+METHOD, OPTIMISATION = "What is trained", "Optimisation"
+
+finetune = typer.Typer(
+    no_args_is_help=True,
+    help="Fine-tune a model: to classify texts, to follow instructions, or to preferences.",
+    epilog="Start with: npgpt finetune classify runs/python-source-1",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Data = Annotated[str, typer.Option(help="A .csv, .tsv, .json or .jsonl file, or docstrings.")]
+TestData = Annotated[str | None, typer.Option(help="A file to test on; else a part of the data.")]
+Out = Annotated[
+    Path | None, typer.Option(help="Run folder to make; by default runs/TASK-1, -2, ...")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="MODEL is a run of this command: go on.")]
+Method = Annotated[
+    str,
+    typer.Option(
+        help="full, last-block (with the final norm and the head), or lora.", rich_help_panel=METHOD
+    ),
+]
+Rank = Annotated[int, typer.Option(min=1, help="Of LoRA.", rich_help_panel=METHOD)]
+Alpha = Annotated[float, typer.Option(help="Of LoRA.", rich_help_panel=METHOD)]
+LoraDropout = Annotated[float, typer.Option(help="Of LoRA.", rich_help_panel=METHOD)]
+TargetModules = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Linear maps that LoRA is put beside, such as attention.qkv; may be repeated.",
+        show_default="all",
+        rich_help_panel=METHOD,
+    ),
+]
+FromScratch = Annotated[
+    bool,
+    typer.Option("--from-scratch", help="Random weights, to compare with.", rich_help_panel=METHOD),
+]
+Epochs = Annotated[int, typer.Option(min=1, rich_help_panel=OPTIMISATION)]
+BatchSize = Annotated[int, typer.Option(min=1, rich_help_panel=OPTIMISATION)]
+GradAccumulation = Annotated[
+    int, typer.Option(min=1, help="Batches a step.", rich_help_panel=OPTIMISATION)
+]
+LearningRate = Annotated[
+    float | None,
+    typer.Option(
+        "--lr",
+        min=0,
+        show_default="3e-4; last-block and lora 1e-3",
+        rich_help_panel=OPTIMISATION,
+    ),
+]
+WeightDecay = Annotated[float, typer.Option(min=0, rich_help_panel=OPTIMISATION)]
+EvalsPerEpoch = Annotated[int, typer.Option(min=1, rich_help_panel=OPTIMISATION)]
+Patience = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        help="Evaluations without a lower validation loss after which to stop; 0 never does.",
+        rich_help_panel=OPTIMISATION,
+    ),
+]
+Seed = Annotated[int, typer.Option(min=0, rich_help_panel=OPTIMISATION)]
+Template = Annotated[str, typer.Option(help="alpaca or chat.")]
+
+
+@finetune.command("classify")
+@tells_errors
+def classify_command(
+    context: typer.Context,
+    base: Model,
+    data: Data = "docstrings",
+    test_data: TestData = None,
+    text_column: Annotated[str, typer.Option(help="Name of the texts' column.")] = "text",
+    label_column: Annotated[str, typer.Option(help="Name of the labels' column.")] = "label",
+    split_column: Annotated[
+        str, typer.Option(help="Column with train, validation or test, if there is one.")
+    ] = "split",
+    out: Out = None,
+    resume: Resume = False,
+    method: Method = "full",
+    rank: Rank = 8,
+    alpha: Alpha = 16.0,
+    lora_dropout: LoraDropout = 0.0,
+    target_modules: TargetModules = None,
+    from_scratch: FromScratch = False,
+    epochs: Epochs = 4,
+    batch_size: BatchSize = 16,
+    grad_accumulation: GradAccumulation = 1,
+    lr: LearningRate = None,
+    weight_decay: WeightDecay = 0.01,
+    evals_per_epoch: EvalsPerEpoch = 2,
+    patience: Patience = 4,
+    seed: Seed = 0,
+) -> None:
+    """Make a classifier of texts, and test it: accuracy, measures of each class, confusion matrix.
+
+    Without --data it learns to tell from which package of Python's standard library a docstring
+    is. A .tsv file of two columns without a header has the label first, then the text.
+
+    [bold]Examples[/bold]
+
+      npgpt finetune classify runs/python-source-1
+
+      npgpt finetune classify gpt2 --data reviews.csv --text-column review --method lora
+    """
+    run = _fine_tune("classify", context, resume)
+    _report_classes(run, run.task.report(run.load_model()))
+    console.print(f'Next: npgpt classify {run.folder} "some text"', soft_wrap=True)
+
+
+@finetune.command("instruct")
+@tells_errors
+def instruct_command(
+    context: typer.Context,
+    base: Model,
+    data: Data = "docstrings",
+    test_data: TestData = None,
+    template: Template = "alpaca",
+    mask_prompt: Annotated[
+        bool, typer.Option(help="Learn from the response only, or from the prompt too.")
+    ] = True,
+    packing: Annotated[
+        bool, typer.Option("--packing", help="Several records in each row of a batch.")
+    ] = False,
+    samples: Annotated[
+        int, typer.Option(min=0, help="Test records that both models respond to.")
+    ] = 50,
+    out: Out = None,
+    resume: Resume = False,
+    method: Method = "full",
+    rank: Rank = 8,
+    alpha: Alpha = 16.0,
+    lora_dropout: LoraDropout = 0.0,
+    target_modules: TargetModules = None,
+    epochs: Epochs = 2,
+    batch_size: BatchSize = 16,
+    grad_accumulation: GradAccumulation = 1,
+    lr: LearningRate = None,
+    weight_decay: WeightDecay = 0.01,
+    evals_per_epoch: EvalsPerEpoch = 2,
+    patience: Patience = 4,
+    seed: Seed = 0,
+) -> None:
+    """Teach a model to follow instructions, and compare it with its base on held-out records.
+
+    A record has an instruction, an output, and perhaps an input. Without --data the model learns to
+    write the first line of a function's docstring from its signature.
+
+    [bold]Examples[/bold]
+
+      npgpt finetune instruct runs/python-source-1
+
+      npgpt finetune instruct gpt2 --data alpaca_data.json --method lora --packing
+    """
+    run = _fine_tune("instruct", context, resume)
+    from npgpt.cli.finetune_report import report_responses
+
+    report_responses(run, samples)
+    console.print(f'Next: npgpt generate {run.folder} "..."', soft_wrap=True)
+
+
+@finetune.command("dpo")
+@tells_errors
+def dpo_command(
+    context: typer.Context,
+    base: Model,
+    data: Annotated[
+        str,
+        typer.Option(
+            help="A .csv, .tsv, .json or .jsonl file with instruction, chosen and rejected."
+        ),
+    ],
+    test_data: TestData = None,
+    template: Template = "alpaca",
+    beta: Annotated[float, typer.Option(help="How much leaving the base model costs.")] = 0.1,
+    out: Out = None,
+    resume: Resume = False,
+    method: Method = "full",
+    rank: Rank = 8,
+    alpha: Alpha = 16.0,
+    lora_dropout: LoraDropout = 0.0,
+    target_modules: TargetModules = None,
+    epochs: Epochs = 2,
+    batch_size: BatchSize = 8,
+    grad_accumulation: GradAccumulation = 1,
+    lr: LearningRate = None,
+    weight_decay: WeightDecay = 0.01,
+    evals_per_epoch: EvalsPerEpoch = 2,
+    patience: Patience = 4,
+    seed: Seed = 0,
+) -> None:
+    """Tune a model to prefer the chosen of two responses (direct preference optimisation).
+
+    [bold]Examples[/bold]
+
+      npgpt finetune dpo runs/instruct-1 --data preferences.jsonl --lr 5e-5
+    """
+    run = _fine_tune("dpo", context, resume)
+    console.print(f"Test pairs in the right order: {run.test_rewards():.3f}")
+    console.print(f'Next: npgpt generate {run.folder} "..."', soft_wrap=True)
+
+
+def _fine_tune(task: str, context: typer.Context, resume: bool):
+    from npgpt.cli.progress import Stopwatch, TrainingProgress, compile_kernels
+    from npgpt.finetuning import FineTuningConfig, FineTuningRun
+
+    settings = {k: v for k, v in context.params.items() if v not in (None, [], ())}
+    base, out = settings.pop("base"), settings.pop("out", None)
+    if resume:
+        _refuse_settings(context)
+        run = FineTuningRun.open(base)
+    else:
+        for name in ("resume", "context", "samples"):
+            settings.pop(name, None)
+        try:
+            config = FineTuningConfig(task=task, base=base, **settings)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+        with console.status("Reading the base model and the data"):
+            run = FineTuningRun.create(out or _next_free_folder(task), config)
+    watch = Stopwatch()
+    compile_kernels(console, run.model_config)
+    trainer = run.trainer([TrainingProgress(console)])
+    _introduce(run, trainer)
+    if resume:
+        trainer.resume()
+        console.print(f"Going on from step {trainer.state.step} of {trainer.steps}.")
+    try:
+        state = trainer.fit()
+    finally:
+        _draw(run)
+    if trainer.stopped_by is not None and state.step < trainer.steps:
+        console.print(f"Stopped at step {state.step} of {trainer.steps}; the run is saved. Go on:")
+        console.print(f"  npgpt finetune {task} {run.folder} --resume", soft_wrap=True)
+        raise typer.Exit(
+            INTERRUPTED if trainer.stopped_by == signal.SIGINT else 128 + signal.SIGTERM
+        )
+    early = ", early" if trainer.is_stopped_early() else ""
+    console.print(
+        f"Done in {watch}{early}: validation loss {state.best_loss:.3f} at step {state.best_step}."
+    )
+    if run.config.method == "lora":
+        run.save_adapter()
+        console.print(f"Adapter, as PEFT has it: {run.folder / 'adapter'}", soft_wrap=True)
+    return run
+
+
+def _refuse_settings(context: typer.Context) -> None:
+    given = [
+        name
+        for name in context.params
+        if (source := context.get_parameter_source(name)) is not None
+        and source.name == "COMMANDLINE"
+        and name not in ("base", "resume", "samples")
+    ]
+    if given:
+        raise typer.BadParameter(
+            f"a resumed run keeps its settings, so leave out: {', '.join(given)}."
+        )
+
+
+def _next_free_folder(task: str) -> Path:
+    number = 1
+    while (folder := Path("runs") / f"{task}-{number}").exists():
+        number += 1
+    return folder
+
+
+def _introduce(run, trainer) -> None:
+    counts = ", ".join(f"{len(records):,} {part}" for part, records in run.task.records.items())
+    console.print(f"[bold]{run.config.data}[/bold]: {counts}", soft_wrap=True)
+    model = trainer.model
+    trained, whole = model.num_parameters(trained_only=True), model.num_parameters()
+    console.print(
+        f"{run.config.method}: {trained:,} of {whole:,} parameters are trained "
+        f"({100 * trained / whole:.1f} %)"
+    )
+    console.print(f"Run folder: {run.folder}", soft_wrap=True)
+
+
+def _draw(run) -> None:
+    from npgpt.training.plot import plot_loss
+    from npgpt.training.run import PLOT
+
+    if run.metrics:
+        plot_loss(run.metrics, run.folder / PLOT, f"npgpt: {run.folder.name}")
+
+
+def _report_classes(run, report: Any) -> None:
+    from npgpt.cli.finetune_report import print_classes
+    from npgpt.finetuning.plot import plot_confusion
+
+    print_classes(report)
+    path = run.folder / "confusion.png"
+    plot_confusion(report, path, f"npgpt: {run.folder.name}")
+    console.print(f"Confusion matrix: {path}", soft_wrap=True)

@@ -1,0 +1,88 @@
+"""What fine-tuning prints of its tests."""
+
+from __future__ import annotations
+
+import json
+
+from rich.table import Table
+
+from npgpt.cli.app import console
+from npgpt.cli.progress import progress_bar
+from npgpt.data import HeldOutBatches
+from npgpt.data.docstrings import TEST
+from npgpt.files import write_atomically
+from npgpt.finetuning import ClassificationReport, FineTuningRun, score_responses
+from npgpt.finetuning.templates import prompt_of
+from npgpt.training import evaluate
+
+SHOWN = 3  # samples on the screen; all are in the file
+RESPONSES = "responses.jsonl"
+
+
+def print_classes(report: ClassificationReport) -> None:
+    """Print measures of each class, the confusion matrix, and the accuracy."""
+    table = Table(title="Test part", title_justify="left")
+    table.add_column("class")
+    for column in ("precision", "recall", "F1", "texts"):
+        table.add_column(column, justify="right")
+    counts = report.confusion.sum(axis=1)
+    measures = zip(report.labels, report.precision, report.recall, report.f1, counts, strict=True)
+    for label, precision, recall, f1, count in measures:
+        table.add_row(label, f"{precision:.3f}", f"{recall:.3f}", f"{f1:.3f}", str(count))
+    console.print(table)
+    matrix = Table(title="Confusion: a row for each true class", title_justify="left")
+    matrix.add_column("")
+    for label in report.labels:
+        matrix.add_column(label[:10], justify="right")
+    for label, row in zip(report.labels, report.confusion, strict=True):
+        matrix.add_row(label, *(str(n) if n else "." for n in row))
+    console.print(matrix)
+    console.print(f"Accuracy: {report.accuracy:.3f} on {report.confusion.sum()} texts")
+
+
+def report_responses(run: FineTuningRun, samples: int) -> None:
+    """Compare a fine-tuned model with its base: loss of the responses, exact match, ROUGE-L."""
+    records, template = run.task.records[TEST], run.config.template
+    models = {"base": run.base_model(), "fine-tuned": run.load_gpt()}
+    table = Table(title=f"{len(records)} held-out records", title_justify="left")
+    columns = ("response loss", "perplexity", "exact match", "ROUGE-L")
+    for i, column in enumerate(("model", *columns)):
+        table.add_column(column, justify="right" if i else "left")
+    chosen, said = records[:samples], {}
+    for name, model in models.items():
+        batches = HeldOutBatches(run.task.parts[TEST], run.config.batch_size)
+        loss = evaluate(model, batches)
+        cells = [f"{loss.loss:.3f}", f"{loss.perplexity:.2f}"]
+        if chosen:
+            with progress_bar(console, f"The {name} model responds") as progress:
+                done = 0
+
+                def on_response(progress=progress) -> None:
+                    nonlocal done
+                    done += 1
+                    progress(done, len(chosen))
+
+                scores = score_responses(model, run.tokenizer, chosen, template, on_response)
+            said[name] = scores.responses
+            cells += [f"{scores.exact_match:.3f}", f"{scores.rouge_l:.3f}"]
+        table.add_row(name, *cells)
+    console.print(table)
+    lines = [
+        {
+            "prompt": prompt_of(record, template),
+            "expected": record.fields["output"],
+            **{name: responses[i] for name, responses in said.items()},
+        }
+        for i, record in enumerate(chosen)
+    ]
+    for line in lines[:SHOWN]:
+        side_by_side = Table(show_header=False, box=None, pad_edge=False)
+        side_by_side.add_column(style="dim")
+        side_by_side.add_column(overflow="fold")
+        for name, text in line.items():
+            side_by_side.add_row(name, text.strip()[-300:], end_section=True)
+        console.print(side_by_side)
+    if lines:
+        content = "".join(json.dumps(line) + "\n" for line in lines)
+        write_atomically(run.folder / RESPONSES, content.encode())
+        console.print(f"All responses: {run.folder / RESPONSES}", soft_wrap=True)

@@ -1,0 +1,90 @@
+"""Records in three parts: to train, to validate, to test on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from npgpt.data.docstrings import TEST, TRAIN, VALIDATION
+from npgpt.data.records import Record, read_records, text_field
+from npgpt.finetuning.config import FineTuningConfig
+
+PARTS = (TRAIN, VALIDATION, TEST)
+FRACTIONS = (0.1, 0.2)  # of validation and test, where the records do not say
+
+
+def split_records(
+    config: FineTuningConfig,
+    records: Sequence[Record],
+    needed: Sequence[str],
+    label: str | None = None,
+    split_column: str | None = None,
+) -> dict[str, list[Record]]:
+    """Check records, and put each into a part.
+
+    The split column says which, if any record has it. Otherwise 10 per cent are drawn to validate
+    and 20 per cent to test on (unless the config names a file for that), by the config's seed.
+
+    Parameters
+    ----------
+    config : FineTuningConfig
+    records : sequence of Record
+    needed : sequence of str
+        Fields that must be texts.
+    label : str, optional
+        A field, each value of which is divided by itself.
+    split_column : str, optional
+        Instead of the config's.
+
+    Raises
+    ------
+    ValueError
+        If a field is empty, a part unknown, or one has no record; with the row.
+    """
+    column = split_column or config.split_column
+    tests = read_records(config.test_data, needed) if config.test_data else []
+    for record in (*records, *tests):
+        for name in needed:
+            text_field(record, name)
+    parts: dict[str, list[Record]] = {part: [] for part in PARTS}
+    if any(column in record.fields for record in records):
+        for record in records:
+            part = text_field(record, column)
+            if part not in parts:
+                raise ValueError(
+                    f"{record.where}: {column!r} must be train, validation or test, got {part!r}."
+                )
+            parts[part].append(record)
+    else:
+        groups: dict[str, list[Record]] = {}
+        for record in records:
+            groups.setdefault(text_field(record, label) if label else "", []).append(record)
+        rng = np.random.default_rng(config.seed)
+        for name, members in sorted(groups.items()):
+            _divide(name, members, rng, parts, with_test=not tests)
+    parts[TEST] += tests
+    for part, found in parts.items():
+        if not found:
+            raise ValueError(f"{config.data}: there is no record for the part {part!r}.")
+    return parts
+
+
+def _divide(name, members, rng, parts, with_test) -> None:
+    """Put the records of a group into parts at random, at least one into each."""
+    wanted = 3 if with_test else 2
+    if len(members) < wanted:
+        group = f"the label {name!r} occurs" if name else "there are"
+        raise ValueError(
+            f"{members[0].where}: {group} {len(members)} times; at least {wanted} are needed to "
+            "train and to test on."
+        )
+    validation, test = (max(1, round(share * len(members))) for share in FRACTIONS)
+    test = test if with_test else 0
+    order = rng.permutation(len(members))
+    for part, places in (
+        (VALIDATION, order[:validation]),
+        (TEST, order[validation : validation + test]),
+        (TRAIN, order[validation + test :]),
+    ):
+        parts[part] += [members[i] for i in places]

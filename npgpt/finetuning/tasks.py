@@ -1,0 +1,170 @@
+"""What differs between the tasks: data, order of the examples, and scores."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from npgpt.data.docstrings import TEST, TRAIN, VALIDATION
+from npgpt.data.held_out import HeldOutBatches
+from npgpt.data.records import Record
+from npgpt.data.samplers import Balanced, Dataset, LengthGrouped, Sampler
+from npgpt.finetuning.classification import (
+    ClassificationReport,
+    encode_labelled,
+    held_out_batches,
+    predict,
+    read_labelled,
+)
+from npgpt.finetuning.config import FineTuningConfig
+from npgpt.finetuning.instructions import encode_responses, read_instructions
+from npgpt.finetuning.preferences import (
+    encode_preferences,
+    read_preferences,
+    reward_accuracy,
+    with_reference,
+)
+from npgpt.tokenizers import Tokenizer
+
+
+class Task(Protocol):
+    """The data of a fine-tuning, in parts."""
+
+    records: dict[str, list[Record]]
+    labels: list[str]
+    parts: dict[str, Any]
+
+    @property
+    def train(self) -> Dataset:
+        """What is trained on."""
+
+    def prepare(self, model) -> None:
+        """Compute what is needed of the model before its first step."""
+
+    def sampler(self, batch_size: int) -> Sampler:
+        """Make the order of the training examples."""
+
+    def held_out(self, batch_size: int) -> HeldOutBatches:
+        """Make the batches to validate on."""
+
+    def scores(self, model) -> dict[str, float]:
+        """Compute further numbers on the validation part."""
+
+
+class ClassifyTask:
+    """Texts and their classes."""
+
+    def __init__(
+        self,
+        config: FineTuningConfig,
+        tokenizer: Tokenizer,
+        context_length: int,
+        labels: list[str] | None = None,
+    ):
+        split = read_labelled(config)
+        self.records, self.labels = split.records, labels or split.labels
+        self.parts = {
+            part: encode_labelled(records, self.labels, tokenizer, context_length)
+            for part, records in self.records.items()
+        }
+        self.train = self.parts[TRAIN]
+
+    def prepare(self, model) -> None:
+        """Do nothing."""
+
+    def sampler(self, batch_size: int) -> Sampler:
+        """Draw every class equally often."""
+        return Balanced(self.train.labels)
+
+    def held_out(self, batch_size: int) -> HeldOutBatches:
+        """Make the batches to validate on."""
+        return held_out_batches(self.parts[VALIDATION], batch_size)
+
+    def scores(self, model) -> dict[str, float]:
+        """Compute the accuracy."""
+        return {"accuracy": self.report(model, VALIDATION).accuracy}
+
+    def report(self, model, part: str = TEST) -> ClassificationReport:
+        """Compute all measures of a part."""
+        return ClassificationReport.of(*predict(model, self.parts[part]), self.labels)
+
+
+class InstructTask:
+    """Prompts and responses."""
+
+    def __init__(self, config: FineTuningConfig, tokenizer: Tokenizer, context_length: int):
+        self.records = read_instructions(config)
+        self.labels: list[str] = []
+        self.parts = {
+            part: encode_responses(
+                records,
+                config.template,
+                tokenizer,
+                context_length,
+                # a loss over prompts too would not be comparable
+                mask_prompt=config.mask_prompt or part != TRAIN,
+            )
+            for part, records in self.records.items()
+        }
+        train = self.parts[TRAIN]
+        self.train = train.packed(context_length) if config.packing else train
+
+    def prepare(self, model) -> None:
+        """Do nothing."""
+
+    def sampler(self, batch_size: int) -> Sampler:
+        """Put texts of similar length together."""
+        return LengthGrouped(self.train.lengths, batch_size)
+
+    def held_out(self, batch_size: int) -> HeldOutBatches:
+        """Make the batches to validate on."""
+        return HeldOutBatches(self.parts[VALIDATION], batch_size)
+
+    def scores(self, model) -> dict[str, float]:
+        """Return nothing: the loss says it."""
+        return {}
+
+
+class PreferenceTask:
+    """Chosen and rejected responses."""
+
+    def __init__(self, config: FineTuningConfig, tokenizer: Tokenizer, context_length: int):
+        self.records = read_preferences(config)
+        self.labels: list[str] = []
+        self.parts = {
+            part: encode_preferences(records, config.template, tokenizer, context_length)
+            for part, records in self.records.items()
+        }
+
+    @property
+    def train(self) -> Dataset:
+        """What is trained on."""
+        return self.parts[TRAIN]
+
+    def prepare(self, model) -> None:
+        """Compute the log-probabilities of the reference: the model before its first step."""
+        self.parts = {part: with_reference(model, pairs) for part, pairs in self.parts.items()}
+
+    def sampler(self, batch_size: int) -> Sampler:
+        """Put pairs of similar length together."""
+        return LengthGrouped(self.parts[TRAIN].lengths, batch_size)
+
+    def held_out(self, batch_size: int) -> HeldOutBatches:
+        """Make the batches to validate on."""
+        return HeldOutBatches(self.parts[VALIDATION], batch_size)
+
+    def scores(self, model) -> dict[str, float]:
+        """Compute how often the chosen response has the higher reward."""
+        return {"reward accuracy": reward_accuracy(model, self.parts[VALIDATION])}
+
+
+def make_task(
+    config: FineTuningConfig,
+    tokenizer: Tokenizer,
+    context_length: int,
+    labels: list[str] | None = None,
+) -> Task:
+    """Read, check and encode the data of a task."""
+    if config.task == "classify":
+        return ClassifyTask(config, tokenizer, context_length, labels)
+    kind = InstructTask if config.task == "instruct" else PreferenceTask
+    return kind(config, tokenizer, context_length)

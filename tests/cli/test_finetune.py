@@ -1,0 +1,74 @@
+"""npgpt finetune and npgpt classify, as a user meets them."""
+
+import json
+
+import pytest
+
+from tests.cli.test_commands import SMALL, npgpt
+from tests.training.tiny_run import TEXT
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with a base model, and a classifier made from it."""
+    folder = tmp_path_factory.mktemp("finetune")
+    (folder / "text.txt").write_text(TEXT, encoding="utf-8")
+    bpe = ["--tokenizer=bpe", "--vocab-size=280", "--context-length=64", *SMALL[2:]]
+    result = npgpt("train", "text.txt", *bpe, "--steps=5", "--out=base", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    rows = [f"{kind}\tthe {thing} sat {i} times" for i in range(20)
+            for kind, thing in (("animal", "cat"), ("place", "mat"))]  # fmt: skip
+    (folder / "data.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    records = [{"instruction": f"say {i}", "output": "the cat"} for i in range(12)]
+    (folder / "instructions.json").write_text(json.dumps(records), encoding="utf-8")
+    options = ("--data=data.tsv", "--method=lora", "--epochs=1", "--lr=0.01", "--out=classifier")
+    result = npgpt("finetune", "classify", "base", *options, cwd=folder)
+    assert result.returncode == 0, result.stderr
+    (folder / "classify.out").write_text(result.stdout, encoding="utf-8")
+    return folder
+
+
+def test_a_classifier_is_made_tested_and_asked(folder):
+    out = (folder / "classify.out").read_text(encoding="utf-8")
+    assert "data.tsv: 28 train, 4 validation, 8 test" in out
+    assert "accuracy" in out
+    assert "Confusion" in out
+    names = {path.name for path in (folder / "classifier").iterdir()}
+    assert {"confusion.png", "loss.png", "adapter", "best.safetensors"} <= names
+    result = npgpt("classify", "classifier", "the cat sat", "--json", cwd=folder)
+    answer = json.loads(result.stdout)
+    assert set(answer["probabilities"]) == {"animal", "place"}
+    assert sum(answer["probabilities"].values()) == pytest.approx(1.0)
+    assert answer["label"] in npgpt("classify", "classifier", "-", cwd=folder, stdin="a cat").stdout
+
+
+def test_instructions_are_learned_and_compared_with_the_base(folder):
+    pytest.importorskip("rouge_score", reason="ROUGE-L needs the extra 'rouge'")
+    options = ("--data=instructions.json", "--template=chat", "--samples=1", "--out=instruct")
+    result = npgpt("finetune", "instruct", "base", *options, cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert "ROUGE-L" in result.stdout
+    line = json.loads((folder / "instruct" / "responses.jsonl").read_text().splitlines()[0])
+    assert set(line) == {"prompt", "expected", "base", "fine-tuned"}
+    result = npgpt("generate", "instruct", "the", "--max-new-tokens=3", cwd=folder)
+    assert result.returncode == 0, result.stderr
+
+
+def test_what_is_wrong_is_said_in_one_sentence(folder):
+    for arguments, message, status in (
+        (("finetune", "classify", "base", "--data=no.csv", "--out=x"), "There is no file", 1),
+        (("finetune", "classify", "base", "--label-column=kind", "--data=data.csv", "--out=x"),
+         "There is no file", 1),
+        (("finetune", "instruct", "classifier", "--out=x"), "is a classifier", 1),
+        (("finetune", "classify", "base", "--method=half"), "method must be one of", 2),
+        (("finetune", "classify", "classifier", "--resume", "--epochs=2"), "leave out", 2),
+        (("finetune", "classify", "base", "--data=data.tsv", "--out=classifier"), "exists already", 1),
+        (("classify", "base", "text"), "is not a fine-tuned model", 1),
+        (("classify", "classifier", " "), "no text to classify", 1),
+    ):  # fmt: skip
+        result = npgpt(*arguments, cwd=folder)
+        assert result.returncode == status, arguments
+        said = " ".join(result.stderr.replace("│", " ").split())
+        assert message in said
+        assert "Traceback" not in result.stderr
+    assert not (folder / "x").exists()

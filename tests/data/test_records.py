@@ -1,0 +1,111 @@
+"""Files of records, and the standard library's docstrings."""
+
+import json
+
+import pytest
+
+from npgpt.data import docstrings
+from npgpt.data.records import read_records, text_field
+
+ROWS = [{"label": "ham", "text": 'see, "you"'}, {"label": "spam", "text": "win\nnow"}]
+
+
+def write(path, content):
+    path.write_text(content, encoding="utf-8")
+    return path
+
+
+def test_the_four_kinds_of_files_hold_the_same_records(tmp_path):
+    csv = write(tmp_path / "a.csv", 'label,text\nham,"see, ""you"""\nspam,"win\nnow"\n')
+    jsonl = write(tmp_path / "a.jsonl", "".join(json.dumps(row) + "\n" for row in ROWS) + "\n")
+    json_file = write(tmp_path / "a.json", json.dumps(ROWS))
+    for path in (csv, jsonl, json_file):
+        assert [record.fields for record in read_records(path, ["text", "label"])] == ROWS
+
+
+@pytest.mark.parametrize("name", ["SMSSpamCollection", "sms.tsv"])
+def test_the_form_of_the_uci_spam_collection_has_no_header_and_no_quotes(tmp_path, name):
+    path = write(tmp_path / name, 'ham\tHe said "hi\nspam\tWin £1000\r\n')
+    found = [record.fields for record in read_records(path, ["text", "label"])]
+    assert found == [
+        {"label": "ham", "text": 'He said "hi'},
+        {"label": "spam", "text": "Win £1000"},
+    ]
+
+
+def test_a_table_of_tabs_may_have_a_header(tmp_path):
+    path = write(tmp_path / "a.tsv", "text\tlabel\nhello\tham\n")
+    assert read_records(path, ["text", "label"])[0].fields == {"text": "hello", "label": "ham"}
+
+
+BAD = [
+    ("a.csv", "text,label\nhello\n", r"a.csv, row 2: 1 columns where there must be 2"),
+    ("a.csv", "text,kind\nhello,ham\n", r"a.csv, row 2: there is no 'label'; there is 'text', 'kind'"),
+    ("a.csv", 'text,label\n"hello,ham\n', r"a.csv, row 2: unexpected end of data"),
+    ("a.csv", "", "has no records"),
+    ("a.csv", "text,label\n", "has no records"),
+    ("a.jsonl", '{"text": "a", "label": "b"}\n{oops\n', r"a.jsonl, line 2 is not JSON"),
+    ("a.jsonl", "[1]\n", r"line 1: a record must be a JSON object, got list"),
+    ("a.jsonl", '{"text": "a"}\n', r"line 1: there is no 'label'"),
+    ("a.json", "{}", "must hold a list"),
+    ("a.json", "[", "is not JSON"),
+    ("a.txt", "hello", "records are read from"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "content", "message"), BAD)
+def test_a_file_that_does_not_fit_is_refused_with_the_row(tmp_path, name, content, message):
+    with pytest.raises(ValueError, match=message):
+        read_records(write(tmp_path / name, content), ["text", "label"])
+
+
+def test_bytes_that_are_not_utf8_are_refused(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"text,label\nhall\xf6,a\n")
+    with pytest.raises(ValueError, match="not UTF-8"):
+        read_records(path)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"), [("  ", "is empty"), (3, "got int"), (None, "no 't'")]
+)
+def test_a_field_must_be_a_text(tmp_path, value, message):
+    path = write(tmp_path / "a.jsonl", json.dumps({"t": value}) + "\n")
+    with pytest.raises(ValueError, match=rf"line 1: .*{message}"):
+        text_field(read_records(path)[0], "t")
+
+
+@pytest.fixture(scope="module")
+def packages():
+    return docstrings.package_records()
+
+
+def modules_by_part(records):
+    parts = {}
+    for record in records:
+        parts.setdefault(record.fields["split"], set()).add(record.where)
+    return parts
+
+
+def test_no_module_and_no_text_is_in_two_parts(packages):
+    for records in (packages, docstrings.instruction_records()):
+        parts = modules_by_part(records)
+        assert set(parts) == {"train", "validation", "test"}
+        assert sum(map(len, parts.values())) == len(set().union(*parts.values()))
+    texts = [record.fields["text"] for record in packages]
+    assert len(texts) == len(set(texts))
+
+
+def test_held_out_parts_have_as_many_of_each_package(packages):
+    for part in ("validation", "test"):
+        labels = [r.fields["label"] for r in packages if r.fields["split"] == part]
+        assert len({labels.count(label) for label in labels}) == 1
+        assert len(set(labels)) == docstrings.NUM_PACKAGES
+
+
+def test_modules_are_split_by_their_names_alone():
+    sizes = {f"module{i}": 10 for i in range(40)}
+    parts = docstrings.split_modules(sizes)
+    assert docstrings.split_modules(dict(reversed(sizes.items()))) == parts
+    counts = [list(parts.values()).count(part) for part in ("test", "validation", "train")]
+    assert counts == [6, 6, 28]
