@@ -10,15 +10,16 @@ from benchmarks.listening import listening
 from benchmarks.memory import memory
 from benchmarks.scaling import scaling
 from benchmarks.shakespeare import shakespeare
+from benchmarks.tokenizers import tokenizers
 from benchmarks.train import train
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Measure npgpt beside PyTorch. Each part is a command.",
+    help="Measure npgpt beside PyTorch and others. Each part is a command.",
 )
-for part in (train, attention, layers, memory, scaling, shakespeare, listening):
+for part in (train, attention, layers, memory, scaling, shakespeare, tokenizers, listening):
     app.command(part.__name__)(part)
 
 

@@ -112,6 +112,20 @@ def test_npgpts_side_of_the_shakespeare_run_alone(tmp_path):
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.skipif(
+    importlib.util.find_spec("tiktoken") is None, reason="the other side is tiktoken (extra bench)"
+)
+def test_tokenizers_are_measured_on_the_same_work(tmp_path):
+    result = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "tokenizers", "--quick", "--out", str(tmp_path)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    saved = json.loads((tmp_path / "tokenizers.json").read_text())["results"]
+    assert saved["stream"]["peak_memory"] > 0
+    assert set(saved["tasks"]["encode"]) == {"npgpt", "tiktoken", "tokenizers"}
+
+
 @needs_torch
 @pytest.mark.parametrize("part", ["train", "attention", "layers", "memory", "scaling", "listening"])
 def test_a_part_measures_both_sides_and_saves_what_it_found(part, tmp_path):

@@ -13,7 +13,6 @@ SPACE_BYTE, APOSTROPHE = 0x20, 0x27
 NUM_CODE_POINTS = 0x110000
 
 kernel = njit(cache=True)
-inline_kernel = njit(inline="always")
 
 
 @functools.cache
@@ -27,7 +26,8 @@ def code_point_categories() -> np.ndarray:
     ndarray of uint8, shape (0x110000,)
     """
     categories = np.full(NUM_CODE_POINTS, OTHER, np.uint8)
-    everything = "".join(map(chr, range(NUM_CODE_POINTS)))
+    points = np.arange(NUM_CODE_POINTS, dtype="<u4")
+    everything = points.tobytes().decode("utf-32-le", "surrogatepass")
     for category, pattern in ((LETTER, r"\p{L}+"), (NUMBER, r"\p{N}+"), (SPACE, r"\s+")):
         for match in regex.finditer(pattern, everything):
             categories[match.start() : match.end()] = category
@@ -74,7 +74,12 @@ def category_at(content, i, categories):
 def end_of_run(content, i, wanted, categories):
     """Return where the characters of one category that go on at byte ``i`` end."""
     while i < content.size:
-        category, length = category_at(content, i, categories)
+        if (
+            content[i] < 0x80
+        ):  # here and not in a function, because most characters are of this kind
+            category, length = categories[content[i]], 1
+        else:
+            category, length = category_at(content, i, categories)
         if category != wanted:
             break
         i += length
