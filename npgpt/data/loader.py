@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from npgpt.data.order import RandomOrder
 from npgpt.data.samplers import Dataset, Sampler, Shuffled
+
+LARGEST_LIST = 1 << 24  # windows; the order of more is computed when it is needed
 
 
 class DataLoader:
@@ -175,8 +178,8 @@ class DataLoader:
     def _indices(self, batch: int) -> np.ndarray:
         at_once = self.batch_size * self.world_size  # one batch of each process
         start = batch * at_once
-        share = min(at_once, len(self.dataset) - start) // self.world_size
-        return self._order[start + self.rank * share : start + (self.rank + 1) * share]
+        share = min(at_once, len(self._order) - start) // self.world_size
+        return np.asarray(self._order[start + self.rank * share : start + (self.rank + 1) * share])
 
     def _identity(self) -> dict[str, Any]:
         identity: dict[str, Any] = {
@@ -197,7 +200,9 @@ class DataLoader:
             self._order = self._order_of(epoch)
         self.epoch, self.batch = epoch, batch
 
-    def _order_of(self, epoch: int) -> np.ndarray:
+    def _order_of(self, epoch: int) -> np.ndarray | range | RandomOrder:
         if self.sampler is None:
-            return np.arange(len(self.dataset))
+            return range(len(self.dataset))
+        if isinstance(self.sampler, Shuffled) and len(self.dataset) > LARGEST_LIST:
+            return RandomOrder(len(self.dataset), [self.seed, epoch])
         return self.sampler.order(np.random.default_rng([self.seed, epoch]))
