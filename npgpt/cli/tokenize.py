@@ -76,7 +76,8 @@ def tokenize_command(
         raise typer.BadParameter(str(error)) from None
     if out is not None and out.exists() and (out.is_file() or any(out.iterdir())):
         raise FileExistsError(f"{out} exists already; choose another folder.")
-    source = StreamedCorpus(corpus, validation_fraction, field, errors)
+    with progress_bar(console, "Reading"):
+        source = StreamedCorpus(corpus, validation_fraction, field, errors)
     with progress_bar(console, "Training the tokenizer") as progress:
         made = _tokenizer(tokenizer, source, vocab_size, progress)
     with progress_bar(console, "Encoding") as progress:

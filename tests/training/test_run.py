@@ -1,5 +1,6 @@
 """Run folders, checkpoints, evaluation and the plot."""
 
+import dataclasses
 import io
 import json
 import math
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from npgpt.data import HeldOutBatches, TokenWindows
+from npgpt.tokenizers import BPETokenizer
 from npgpt.training import Run, TrainingConfig, evaluate, load_checkpoint, save_checkpoint
 from npgpt.training.plot import plot_loss
 from tests.training.tiny_run import tiny_config
@@ -180,3 +182,27 @@ def test_a_run_on_standard_input_keeps_its_text(tmp_path, monkeypatch):
     again = Run.open(tmp_path / "run")
     assert again.corpus.documents == [text]
     assert again.corpus.fingerprint == run.corpus_fingerprint
+
+
+def test_files_of_nanogpt_are_trained_on_with_a_tokenizer_that_is_named(tmp_path):
+    tokenizer = BPETokenizer.train("the cat sat on the mat " * 5, 270)
+    ids = tokenizer.encode("the cat sat on the mat " * 60).astype("<u2")
+    (tmp_path / "tokens").mkdir()
+    for name in ("train.bin", "val.bin"):
+        ids.tofile(tmp_path / "tokens" / name)
+    config = tiny_config(tmp_path, corpus=str(tmp_path / "tokens"), tokenizer="bpe")
+    with pytest.raises(ValueError, match=r"come without tokenizer\.json; name the tokenizer"):
+        Run.create(tmp_path / "run", config)
+    tokenizer.save(tmp_path / "mine.json")
+    config = dataclasses.replace(config, tokenizer=str(tmp_path / "mine.json"))
+    run = Run.create(tmp_path / "run", config)
+    assert run.tokenizer.merges == tokenizer.merges
+    assert isinstance(run.windows[0].ids, np.memmap)
+    assert Run.open(tmp_path / "run").corpus.fingerprint == run.corpus_fingerprint
+    np.append(ids, ids[:1]).tofile(tmp_path / "tokens" / "train.bin")
+    with pytest.raises(ValueError, match="SHA-256 differs"):
+        Run.open(tmp_path / "run").corpus  # noqa: B018
+    BPETokenizer([]).save(tmp_path / "mine.json")
+    with pytest.raises(ValueError, match="but the tokenizer has 257 tokens: it was made with"):
+        Run.create(tmp_path / "other", config)
+    assert not (tmp_path / "other").exists()

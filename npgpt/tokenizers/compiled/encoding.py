@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from npgpt.tokenizers.compiled.hashing import EMPTY, find_pair, hash_bytes, pair_key
-from npgpt.tokenizers.compiled.splitting import end_of_pre_token, kernel
+from npgpt.tokenizers.compiled.splitting import end_of_pre_token, inline_kernel, kernel
 
 CACHE_SLOTS = 1 << 15
 LONGEST_KEPT, MOST_IDS_KEPT = 16, 8  # bytes and ids of a pre-token that is remembered
@@ -72,7 +72,7 @@ def encode(content, categories, byte_ids, table, keys, sizes, kept, kept_ids, id
     return count
 
 
-@kernel
+@inline_kernel
 def is_kept(content, start, length, slot, sizes, kept):
     """Say whether a slot of the cache holds this pre-token."""
     if sizes[slot, 0] != length:

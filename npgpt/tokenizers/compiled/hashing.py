@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from npgpt.tokenizers.compiled.splitting import kernel
+from npgpt.tokenizers.compiled.splitting import inline_kernel, kernel
 
 EMPTY = np.int64(-1)
 # of FNV-1a (Fowler, Noll and Vo), and of Fibonacci hashing (Knuth, volume 3, section 6.4)
@@ -18,7 +18,7 @@ def power_of_two(at_least: int) -> int:
     return 1 << max(0, int(at_least) - 1).bit_length()
 
 
-@kernel
+@inline_kernel
 def hash_bytes(content, start, end):
     """Return a hash of some bytes."""
     value = FNV_OFFSET

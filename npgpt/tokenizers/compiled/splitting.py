@@ -13,6 +13,8 @@ SPACE_BYTE, APOSTROPHE = 0x20, 0x27
 NUM_CODE_POINTS = 0x110000
 
 kernel = njit(cache=True)
+# a small function that is written into the loop that calls it
+inline_kernel = njit(inline="always")
 
 
 @functools.cache
@@ -70,7 +72,7 @@ def category_at(content, i, categories):
     return categories[point] if point >= 0 else np.uint8(OTHER), length
 
 
-@kernel
+@inline_kernel
 def end_of_run(content, i, wanted, categories):
     """Return where the characters of one category that go on at byte ``i`` end."""
     while i < content.size:
@@ -88,8 +90,8 @@ def end_of_run(content, i, wanted, categories):
 
 @kernel
 def length_of_contraction(content, i):
-    """Return 2 or 3 if 's, 't, 're, 've, 'm, 'll or 'd stands at byte ``i``, else 0."""
-    if content[i] != APOSTROPHE or i + 1 >= content.size:
+    """Return 2 or 3 if the apostrophe at byte ``i`` begins 's, 't, 're, 've, 'm, 'll or 'd."""
+    if i + 1 >= content.size:
         return 0
     one = content[i + 1]
     if one == ord("s") or one == ord("t") or one == ord("m") or one == ord("d"):
@@ -110,9 +112,10 @@ def end_of_pre_token(content, start, categories):
 
     In the order of the regular expression's alternatives.
     """
-    contraction = length_of_contraction(content, start)
-    if contraction:
-        return start + contraction
+    if content[start] == APOSTROPHE:
+        contraction = length_of_contraction(content, start)
+        if contraction:
+            return start + contraction
     category, length = category_at(content, start, categories)
     second = start + length
     if category != SPACE:
