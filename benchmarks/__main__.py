@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from benchmarks.attention import attention
+from benchmarks.decode import decode
 from benchmarks.layers import layers
 from benchmarks.listening import listening
 from benchmarks.memory import memory
@@ -19,7 +20,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Measure npgpt beside PyTorch and others. Each part is a command.",
 )
-for part in (train, attention, layers, memory, scaling, shakespeare, tokenizers, listening):
+PARTS = (train, decode, attention, layers, memory, scaling, shakespeare, tokenizers, listening)
+for part in PARTS:
     app.command(part.__name__)(part)
 
 

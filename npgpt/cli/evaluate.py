@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from npgpt.cli.app import console, tells_errors
-from npgpt.cli.model_argument import Checkpoint, Model, Revision, open_argument
+from npgpt.cli.model_argument import Checkpoint, Dtype, Model, Revision, open_argument
 
 
 @tells_errors
@@ -29,13 +29,15 @@ def evaluate_command(
     batch_size: Annotated[int, typer.Option(min=1, help="Windows at a time.")] = 1,
     checkpoint: Checkpoint = "best",
     revision: Revision = None,
+    dtype: Dtype = "float32",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure how well a model predicts text: loss, perplexity, bits per byte.
 
     The loss is the mean cross-entropy in nats a token. Bits per byte compares models with
     different tokenizers. A TEXT is read in overlapping windows, so that every token is predicted
-    after a long past; the smaller --stride, the longer the past.
+    after a long past; the smaller --stride, the longer the past. With --dtype bfloat16 or int8 the
+    loss in float32 is measured too, and the difference reported.
 
     [bold]Examples[/bold]
 
@@ -49,7 +51,8 @@ def evaluate_command(
     from npgpt.data import HeldOutBatches, StridedWindows, encode_documents, load_corpus
     from npgpt.training import evaluate
 
-    opened = open_argument(model, checkpoint, revision)
+    few_bits = dtype in ("bfloat16", "int8")
+    opened = open_argument(model, checkpoint, revision, "float32" if few_bits else dtype)
     run, tokenizer = opened.run, opened.tokenizer
     batches: StridedWindows | HeldOutBatches
     if text is not None:
@@ -67,15 +70,25 @@ def evaluate_command(
             ids = run.windows[1].ids
             batches = strided(ids, run.config.context_length, stride, batch_size)
     compile_kernels(console, opened.model.config)
-    done = 0
-    with progress_bar(console, "Evaluating") as progress:
 
-        def on_batch() -> None:
-            nonlocal done
-            done += 1
-            progress(done, len(batches))
+    def measured(label: str):
+        done = 0
+        with progress_bar(console, label) as progress:
 
-        result = evaluate(opened.model, batches, tokenizer.bytes_per_token(), on_batch=on_batch)
+            def on_batch() -> None:
+                nonlocal done
+                done += 1
+                progress(done, len(batches))
+
+            return evaluate(opened.model, batches, tokenizer.bytes_per_token(), on_batch=on_batch)
+
+    result = measured("Evaluating")
+    extra = {}
+    if few_bits:
+        extra["float32_loss"] = result.loss
+        opened.model.quantize(dtype)
+        result = measured(f"Evaluating in {dtype}")
+        extra["loss_above_float32"] = result.loss - extra["float32_loss"]
     numbers = {
         "text": name,
         "checkpoint": checkpoint,
@@ -83,6 +96,8 @@ def evaluate_command(
         "loss": result.loss,
         "perplexity": result.perplexity,
         "bits_per_byte": result.bits_per_byte,
+        "dtype": dtype,
+        **extra,
     }
     if as_json:
         print(json.dumps(numbers))
@@ -95,7 +110,7 @@ def evaluate_command(
             if isinstance(value, int)
             else value
         )
-        console.print(f"{key.replace('_', ' '):<14} {shown}", markup=False, soft_wrap=True)
+        console.print(f"{key.replace('_', ' '):<18} {shown}", markup=False, soft_wrap=True)
 
 
 def strided(ids, context_length: int, stride: int | None, batch_size: int):

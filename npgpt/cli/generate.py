@@ -8,7 +8,14 @@ from typing import Annotated
 import typer
 
 from npgpt.cli.app import notes_for_warnings, tells_errors
-from npgpt.cli.model_argument import Checkpoint, Model, Revision, check_checkpoint, open_argument
+from npgpt.cli.model_argument import (
+    Checkpoint,
+    Dtype,
+    Model,
+    Revision,
+    check_checkpoint,
+    open_argument,
+)
 
 
 @tells_errors
@@ -40,6 +47,7 @@ def generate_command(
     seed: Annotated[int | None, typer.Option(min=0, help="Same seed, same text.")] = None,
     checkpoint: Checkpoint = "best",
     revision: Revision = None,
+    dtype: Dtype = "float32",
 ) -> None:
     """Continue a prompt with a model; the text appears as it is made.
 
@@ -62,7 +70,7 @@ def generate_command(
         check_sampling(temperature, top_k, top_p, repetition_penalty)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    opened = open_argument(model, checkpoint, revision)
+    opened = open_argument(model, checkpoint, revision, dtype)
     tokenizer = opened.tokenizer
     if prompt == "-":
         prompt = sys.stdin.read()

@@ -24,6 +24,14 @@ Checkpoint = Annotated[str, typer.Option(help="Of a run: best or last.")]
 Revision = Annotated[
     str | None, typer.Option(help="Of a model on the hub: a branch, tag or commit.")
 ]
+DTYPES = ("float32", "float64", "bfloat16", "int8")
+Dtype = Annotated[
+    str,
+    typer.Option(
+        help="Of the weights: float32, float64, or bfloat16 or int8, which are faster and a little "
+        "less exact."
+    ),
+]
 
 
 def check_checkpoint(name: str) -> None:
@@ -32,9 +40,13 @@ def check_checkpoint(name: str) -> None:
         raise typer.BadParameter(f"--checkpoint must be best or last, got {name}.")
 
 
-def open_argument(model: str, checkpoint: str = "best", revision: str | None = None) -> OpenedModel:
+def open_argument(
+    model: str, checkpoint: str = "best", revision: str | None = None, dtype: str = "float32"
+) -> OpenedModel:
     """Load the model of a MODEL argument, with its tokenizer."""
     from npgpt.training import open_model
 
     check_checkpoint(checkpoint)
-    return open_model(model, checkpoint, revision=revision)
+    if dtype not in DTYPES:
+        raise typer.BadParameter(f"--dtype must be one of {', '.join(DTYPES)}, got {dtype}.")
+    return open_model(model, checkpoint, dtype, revision)

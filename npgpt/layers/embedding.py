@@ -41,6 +41,12 @@ class Embedding(Layer):
         ValueError
             If the ids are not integers, or one is not in ``range(vocab_size)``.
         """
+        token_ids = self.checked(token_ids)
+        self.saved = token_ids
+        return ops.embedding_forward(token_ids, self.weight.value, positions)
+
+    def checked(self, token_ids):
+        """Return ids as an array, or raise ValueError as `forward` does."""
         token_ids = np.asarray(token_ids)
         if token_ids.dtype.kind not in "iu":
             raise ValueError(
@@ -53,8 +59,7 @@ class Embedding(Layer):
                 f"{self._where()}: token id {token_ids[place]} at index {place} is outside the "
                 f"vocabulary of {self.vocab_size} tokens (0 to {self.vocab_size - 1})."
             )
-        self.saved = token_ids
-        return ops.embedding_forward(token_ids, self.weight.value, positions)
+        return token_ids
 
     def backward(self, dy):
         """Add to the table's gradient. Ids have no gradient: returns None."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from npgpt import hub
 from npgpt.files import write_atomically
 from npgpt.hub.names import block_count
+from npgpt.layers import OutputHead
 from npgpt.layers.base import uninitialized
 from npgpt.models.config import GPTConfig
 from npgpt.tokenizers import Tokenizer
@@ -62,6 +63,11 @@ def save_pretrained(
 ) -> None:
     """Write a folder that transformers loads; see `GPT.save_pretrained`."""
     config = model.config
+    if not isinstance(model.head, OutputHead):
+        raise ValueError(
+            "save_pretrained: the model is for inference only, its weights were rounded to fewer "
+            "bits; save the one in float32."
+        )
     gpt2 = GPTConfig(**{name: getattr(config, name) for name in hub.GPT2_FIELDS})
     if gpt2 != config:
         others = [

@@ -14,7 +14,7 @@ from typing import Any
 from npgpt.ops import reference
 from npgpt.ops.reference import DropoutKey
 from npgpt.ops.threads import get_num_threads, obey_environment, set_num_threads
-from npgpt.ops.workspace import Workspace, empty
+from npgpt.ops.workspace import Workspace, empty, head_chunk_rows
 
 __all__ = [
     "BACKENDS",
@@ -23,6 +23,7 @@ __all__ = [
     "backend",
     "empty",
     "get_num_threads",
+    "head_chunk_rows",
     "set_num_threads",
     "use",
 ]

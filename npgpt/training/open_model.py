@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from npgpt import hub, tokenizers
+from npgpt.layers.quantized import KINDS
 from npgpt.models import GPT
 from npgpt.tokenizers import Tokenizer
 from npgpt.training.run import CONFIG, TOKENIZER, Run
@@ -53,7 +54,7 @@ def open_model(
     checkpoint : {"best", "last"}
         Of a run.
     dtype : dtype
-        Of the parameters.
+        Of the parameters; ``"bfloat16"`` or ``"int8"`` for inference only.
     revision : str, optional
         Of a model on the hub.
 
@@ -72,7 +73,9 @@ def open_model(
     if is_run(folder):
         run = Run.open(folder)
         model = run.load_model(checkpoint)
-        if model.dtype != np.dtype(dtype):
+        if isinstance(dtype, str) and dtype in KINDS:
+            model.quantize(dtype)
+        elif model.dtype != np.dtype(dtype):
             model.astype(dtype)
         return OpenedModel(str(name_or_folder), model, run.tokenizer, folder, run)
     tokenizer = open_tokenizer(folder)

@@ -122,6 +122,10 @@ def test_a_hugging_face_folder_is_a_model_too(folder, hugging_face):
     closer = npgpt("eval", "hf", "text.txt", "--json", "--stride=2", cwd=folder)
     assert json.loads(closer.stdout)["tokens"] == numbers["tokens"]
     assert json.loads(closer.stdout)["loss"] != numbers["loss"]
+    fewer_bits = npgpt("eval", "hf", "text.txt", "--json", "--dtype=int8", cwd=folder)
+    rounded = json.loads(fewer_bits.stdout)
+    assert rounded["float32_loss"] == numbers["loss"]
+    assert rounded["loss"] - rounded["float32_loss"] == rounded["loss_above_float32"] != 0.0
     info = npgpt("info", "hf", cwd=folder)
     for word in ("270", "0.0 MB in 1 files", "F32", "BPETokenizer", "attention.qkv.weight"):
         assert word in info.stdout
@@ -275,6 +279,7 @@ BAD = {
     "a negative temperature": (["generate", "run", "--temperature=-1"], 2, "Invalid value for '--temperature'"),
     "a top_p above 1": (["generate", "run", "--top-p=2"], 2, "top_p must be above 0 and at most 1"),
     "an unknown checkpoint": (["eval", "run", "--checkpoint=first"], 2, "must be best or last"),
+    "an unknown dtype": (["eval", "run", "--dtype=int4"], 2, "--dtype must be one of"),
     "a stride beyond the context": (["eval", "run", "text.txt", "--stride=9"], 2, "at most the context, 8"),
     "an unknown kind of position": (
         ["experiment", "positions", "text.txt", "--kinds=rotary"], 2, "position must be one of learned",

@@ -40,6 +40,7 @@ from npgpt.ops.compiled.gelu import (
 from npgpt.ops.compiled.layer_norm import layer_norm_backward, layer_norm_forward
 from npgpt.ops.compiled.linear import linear_backward, linear_forward
 from npgpt.ops.compiled.lora import low_rank_backward, low_rank_forward
+from npgpt.ops.compiled.quantized import quantized_linear_forward
 from npgpt.ops.compiled.rms_norm import rms_norm_backward, rms_norm_forward
 from npgpt.ops.compiled.rotary import rotary_backward, rotary_forward
 
@@ -71,6 +72,7 @@ __all__ = [
     "linear_forward",
     "low_rank_backward",
     "low_rank_forward",
+    "quantized_linear_forward",
     "relu_backward",
     "relu_forward",
     "rms_norm_backward",

@@ -6,11 +6,28 @@ is multiplied with every row of ``x`` while it is in the registers or the first 
 """
 
 import numba
-from numba import prange
+import numpy as np
+from numba import prange, types
+from numba.extending import overload
 
 from npgpt.ops.compiled.jit import kernel, parallel_kernel
 
 MOST_ROWS = 16  # above that the weight's reading is no longer what takes the time
+
+
+def number_of(w, like):
+    """Return a number of the weight as float, inside a kernel: bfloat16's bits are shifted."""
+    raise RuntimeError("npgpt.ops.compiled.few_rows.number_of works inside kernels only.")
+
+
+@overload(number_of, inline="always")
+def _overload_number_of(w, like):
+    if w == types.uint16:
+        shift = np.uint32(16)
+        return lambda w, like: np.uint32(np.uint32(w) << shift).view(np.float32)
+    if w == types.int8:
+        return lambda w, like: np.float32(np.int32(w))
+    return lambda w, like: w
 
 
 @kernel()
@@ -18,42 +35,59 @@ def dot(w, x):
     """One product."""
     total = x.dtype.type(0.0)
     for k in range(x.size):
-        total += x.dtype.type(w[k]) * x[k]
+        total += number_of(w[k], x) * x[k]
     return total
 
 
 @kernel()
-def dot_4(w, x):
-    """Products of a row of the weight with four rows of x; each number of the weight once."""
+def dot_2x4(w, v, x):
+    """Products of two rows of the weight with four rows of x: six loads for eight products."""
     a, b, c, d = x[0], x[1], x[2], x[3]
     zero = x.dtype.type(0.0)
-    total_a, total_b, total_c, total_d = zero, zero, zero, zero
+    wa, wb, wc, wd, va, vb, vc, vd = zero, zero, zero, zero, zero, zero, zero, zero
     for k in range(a.size):
-        number = x.dtype.type(w[k])
-        total_a += number * a[k]
-        total_b += number * b[k]
-        total_c += number * c[k]
-        total_d += number * d[k]
-    return total_a, total_b, total_c, total_d
+        first, second = number_of(w[k], x), number_of(v[k], x)
+        wa += first * a[k]
+        wb += first * b[k]
+        wc += first * c[k]
+        wd += first * d[k]
+        va += second * a[k]
+        vb += second * b[k]
+        vc += second * c[k]
+        vd += second * d[k]
+    return (wa, wb, wc, wd), (va, vb, vc, vd)
+
+
+@kernel()
+def _single_columns(x, weight, begin, end, first_row, y):
+    for j in range(begin, end):
+        for row in range(first_row, x.shape[0]):
+            y[row, j] = dot(weight[j], x[row])
 
 
 @parallel_kernel()
-def _forward(x, weight, bias, y, parts):
+def _forward(x, weight, scales, bias, y, parts):
     rows, columns = y.shape
+    fours = rows // 4 * 4
     for part in prange(parts):
-        for j in range(part * columns // parts, (part + 1) * columns // parts):
-            shift = bias[j] if bias.size else x.dtype.type(0.0)
-            row = 0
-            while row + 4 <= rows:
-                a, b, c, d = dot_4(weight[j], x[row : row + 4])
-                y[row, j], y[row + 1, j] = a + shift, b + shift
-                y[row + 2, j], y[row + 3, j] = c + shift, d + shift
-                row += 4
-            while row < rows:
-                y[row, j] = dot(weight[j], x[row]) + shift
-                row += 1
+        begin, end = part * columns // parts, (part + 1) * columns // parts
+        pairs = (end - begin) // 2 * 2 if fours else 0
+        for j in range(begin, begin + pairs, 2):
+            for row in range(0, fours, 4):
+                left, right = dot_2x4(weight[j], weight[j + 1], x[row : row + 4])
+                for i in range(4):
+                    y[row + i, j], y[row + i, j + 1] = left[i], right[i]
+            _single_columns(x, weight, j, j + 2, fours, y)
+        _single_columns(x, weight, begin + pairs, end, 0, y)
+        for row in range(rows):
+            if scales.size:
+                for j in range(begin, end):
+                    y[row, j] *= scales[j]
+            if bias.size:
+                for j in range(begin, end):
+                    y[row, j] += bias[j]
 
 
-def few_rows_linear(x, weight, bias, y):
-    """Compute ``y = x W^T + b`` for (rows, d_in), with an empty bias if there is none."""
-    _forward(x, weight, bias, y, numba.get_num_threads())
+def few_rows_linear(x, weight, bias, y, scales):
+    """Compute ``y = scales * (x W^T) + b``; scales and bias are empty if there are none."""
+    _forward(x, weight, scales, bias, y, numba.get_num_threads())

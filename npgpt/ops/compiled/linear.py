@@ -110,9 +110,9 @@ def linear_forward(x, weight, bias=None):  # noqa: D103
     y = empty((*x.shape[:-1], weight.shape[0]), x.dtype)
     rows = as_rows(y)
     if len(rows) <= MOST_ROWS:
-        few_rows_linear(
-            as_rows(x), as_rows(weight), NOTHING[x.dtype] if bias is None else bias, rows
-        )
+        nothing = NOTHING[x.dtype]
+        shift = nothing if bias is None else bias
+        few_rows_linear(as_rows(x), as_rows(weight), shift, rows, nothing)
         return y
     product(False, as_rows(x), True, as_rows(weight), rows)
     if bias is not None:

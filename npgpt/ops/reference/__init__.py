@@ -55,6 +55,12 @@ from npgpt.ops.reference.normalise import (
 )
 from npgpt.ops.reference.positions import alibi_slopes, relative_buckets, sinusoids
 from npgpt.ops.reference.preference import preference_loss_backward, preference_loss_forward
+from npgpt.ops.reference.quantized import (
+    from_bits,
+    quantized_linear_forward,
+    to_bfloat16,
+    to_int8,
+)
 from npgpt.ops.reference.relu import relu_backward, relu_forward
 from npgpt.ops.reference.rms_norm import rms_norm_backward, rms_norm_forward
 from npgpt.ops.reference.rotary import rotary_angles, rotary_backward, rotary_forward
@@ -83,6 +89,7 @@ __all__ = [
     "dropout_mask",
     "embedding_backward",
     "embedding_forward",
+    "from_bits",
     "gelu_exact_backward",
     "gelu_exact_forward",
     "gelu_tanh_backward",
@@ -102,6 +109,7 @@ __all__ = [
     "mask_future_forward",
     "preference_loss_backward",
     "preference_loss_forward",
+    "quantized_linear_forward",
     "relative_buckets",
     "relu_backward",
     "relu_forward",
@@ -118,6 +126,8 @@ __all__ = [
     "sum_of_squares",
     "swiglu_backward",
     "swiglu_forward",
+    "to_bfloat16",
+    "to_int8",
     "weighted_sum_backward",
     "weighted_sum_forward",
 ]

@@ -1,0 +1,112 @@
+"""Layers whose weight is kept in fewer bits: for inference, with no backward."""
+
+import numpy as np
+
+from npgpt import ops
+from npgpt.layers.base import Layer
+
+KINDS = ("bfloat16", "int8")
+
+
+class QuantizedWeight:
+    """A matrix in fewer bits.
+
+    Parameters
+    ----------
+    weight : ndarray of float32, shape (rows, columns)
+    kind : {"bfloat16", "int8"}
+        int8 has a scale for each row.
+    """
+
+    def __init__(self, weight, kind):
+        if kind not in KINDS:
+            raise ValueError(f"quantize: kind must be one of {', '.join(KINDS)}, got {kind!r}.")
+        self.scales = None
+        if kind == "int8":
+            self.array, self.scales = ops.to_int8(weight)
+        else:
+            self.array = ops.to_bfloat16(weight)
+
+    @property
+    def nbytes(self):
+        """Size in memory."""
+        return self.array.nbytes + (0 if self.scales is None else self.scales.nbytes)
+
+    def rows(self, index):
+        """Return some rows as float32."""
+        return ops.from_bits(self.array[index], None if self.scales is None else self.scales[index])
+
+
+class InferenceOnly(Layer):
+    """Base of layers without backward."""
+
+    def backward(self, dy):
+        """Raise RuntimeError."""
+        raise RuntimeError(
+            f"{self._where()} is for inference only: its weight was rounded to fewer bits. Load "
+            "the model in float32 to train it."
+        )
+
+
+class QuantizedLinear(InferenceOnly):
+    """`Linear`, or the output head, with a weight in fewer bits.
+
+    Parameters
+    ----------
+    weight : QuantizedWeight, shape (d_out, d_in)
+    bias : Parameter, optional
+    """
+
+    def __init__(self, weight, bias=None):
+        super().__init__()
+        self.weight, self.bias = weight, bias
+        self.d_out, self.d_in = weight.array.shape
+
+    def forward(self, x, with_bias=True):
+        """Map (..., d_in) to (..., d_out); without the bias if what follows adds it."""
+        self._check_last_axis(x, self.d_in, "d_in")
+        bias = self.bias.value if self.bias and with_bias else None
+        return ops.quantized_linear_forward(x, self.weight.array, self.weight.scales, bias)
+
+
+class QuantizedHead(QuantizedLinear):
+    """`OutputHead` with a weight in fewer bits."""
+
+    TAPS = ("logits",)
+
+    def forward(self, x, with_bias=False):
+        """Map (..., d_model) to logits (..., vocab_size)."""
+        return self.tap("logits", super().forward(x, with_bias))
+
+    def cross_entropy(self, x, targets, ignore_index=-100):
+        """Compute the cross-entropy of the logits, a few rows at a time."""
+        rows, targets = x.reshape(-1, self.d_in), targets.reshape(-1)
+        counted = targets != ignore_index
+        rows, targets = rows[counted], targets[counted]
+        nats, step = 0.0, ops.head_chunk_rows(self.d_out)
+        for begin in range(0, len(rows), step):
+            part = slice(begin, begin + step)
+            loss, _ = ops.cross_entropy_forward(self.forward(rows[part]), targets[part])
+            nats += float(loss) * len(targets[part])
+        return x.dtype.type(nats / len(rows)) if len(rows) else x.dtype.type(np.nan)
+
+
+class QuantizedEmbedding(InferenceOnly):
+    """`Embedding` with a table in fewer bits.
+
+    Parameters
+    ----------
+    weight : QuantizedWeight, shape (vocab_size, d_model)
+    embedding : Embedding
+        Whose checks of the ids are used.
+    """
+
+    def __init__(self, weight, embedding):
+        super().__init__()
+        self.weight, self._checked = weight, embedding.checked
+        self.vocab_size, self.d_model = weight.array.shape
+
+    def forward(self, token_ids, positions=None):
+        """Look up ids of shape (...); returns (..., d_model)."""
+        rows = self.weight.rows(self._checked(token_ids))
+        return rows if positions is None else rows + positions
