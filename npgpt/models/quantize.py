@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from npgpt.layers import Linear
 from npgpt.layers.quantized import (
     QuantizedEmbedding,
     QuantizedHead,
@@ -26,6 +27,10 @@ def quantize(model: GPT, kind: str) -> None:
         return QuantizedWeight(layer.weight.value, kind)
 
     def linear(layer) -> QuantizedLinear:
+        if type(layer) is not Linear:
+            raise ValueError(
+                f"GPT.quantize: {layer.name} is a {type(layer).__name__}; merge adapters first."
+            )
         return QuantizedLinear(rounded(layer), layer.bias)
 
     head = rounded(model.head)
