@@ -6,7 +6,7 @@ from the hub.
 """
 
 from npgpt.hub.config_json import GPT2_FIELDS, config_fields, config_json
-from npgpt.hub.download import fetch
+from npgpt.hub.download import TOKENIZER_FILES, fetch
 from npgpt.hub.names import NAMES, Name, Source, export_arrays, match_names
 from npgpt.hub.tensor_files import SHARD, TensorFiles, read_json, save_tensors
 
@@ -14,6 +14,7 @@ __all__ = [
     "GPT2_FIELDS",
     "NAMES",
     "SHARD",
+    "TOKENIZER_FILES",
     "Name",
     "Source",
     "TensorFiles",

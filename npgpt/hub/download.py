@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 # owner/name or a name alone, as the hub allows them
@@ -24,7 +25,12 @@ FILES = (
 )
 
 
-def fetch(name_or_folder: str | Path, revision: str | None = None) -> Path:
+TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "merges.txt")
+
+
+def fetch(
+    name_or_folder: str | Path, revision: str | None = None, files: Sequence[str] = FILES
+) -> Path:
     """Return the folder of a model: one that is there, or the hub's, downloaded if need be.
 
     Parameters
@@ -34,6 +40,8 @@ def fetch(name_or_folder: str | Path, revision: str | None = None) -> Path:
         ``openai-community/gpt2-medium``. A folder comes first.
     revision : str, optional
         A branch, tag or commit of the hub's repository.
+    files : sequence of str
+        Patterns of the files to download.
 
     Returns
     -------
@@ -66,10 +74,10 @@ def fetch(name_or_folder: str | Path, revision: str | None = None) -> Path:
             f"There is no folder {name}; to download the model of that name from the Hugging Face "
             "hub, install huggingface_hub: pip install 'npgpt[hub]'."
         )
-    return _download(name, revision)
+    return _download(name, revision, files)
 
 
-def _download(name: str, revision: str | None) -> Path:
+def _download(name: str, revision: str | None, files: Sequence[str]) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -80,7 +88,7 @@ def _download(name: str, revision: str | None) -> Path:
     )
 
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=list(FILES)))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=list(files)))
     except GatedRepoError:
         raise OSError(
             f"The model {name} is gated: accept its terms on the hub, and set HF_TOKEN."

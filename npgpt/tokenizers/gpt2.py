@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TypeVar
 
+from npgpt import hub
 from npgpt.tokenizers.base import END_OF_TEXT
 from npgpt.tokenizers.bpe import BPETokenizer
 from npgpt.tokenizers.tokenizer_json import from_vocabulary
@@ -53,14 +54,18 @@ class GPT2Tokenizer(BPETokenizer):
         raise TypeError("GPT2Tokenizer is already trained; BPETokenizer.train makes a new one.")
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path) -> GPT2Tokenizer:
-        """Read GPT-2's vocabulary from a local folder.
+    def from_pretrained(
+        cls, name_or_folder: str | Path = "gpt2", revision: str | None = None
+    ) -> GPT2Tokenizer:
+        """Read GPT-2's vocabulary from a local folder, or from the Hugging Face hub.
 
         Parameters
         ----------
-        folder : path
-            With ``vocab.json`` and ``merges.txt``, or ``encoder.json`` and ``vocab.bpe``, or
-            ``tokenizer.json``.
+        name_or_folder : str or path
+            A folder with ``vocab.json`` and ``merges.txt``, or ``encoder.json`` and ``vocab.bpe``,
+            or ``tokenizer.json``; or a name on the hub, of which those files alone are downloaded.
+        revision : str, optional
+            Of the hub's repository.
 
         Raises
         ------
@@ -68,8 +73,10 @@ class GPT2Tokenizer(BPETokenizer):
             If the files are not there.
         ValueError
             If one is damaged, or they hold another vocabulary.
+        OSError, RuntimeError
+            If the download fails, or huggingface_hub is not installed.
         """
-        return _from_folder(cls, folder)
+        return _from_folder(cls, hub.fetch(name_or_folder, revision, hub.TOKENIZER_FILES))
 
 
 def load_folder(folder: str | Path) -> BPETokenizer:

@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from npgpt import hub, tokenizers
-from npgpt.tokenizers import BPETokenizer, CharTokenizer, Tokenizer, WordTokenizer
+from npgpt import tokenizers
+from npgpt.tokenizers import (
+    BPETokenizer,
+    CharTokenizer,
+    GPT2Tokenizer,
+    Tokenizer,
+    WordTokenizer,
+)
 
 # kinds that are learned from the text; "gpt2" is fetched
 TOKENIZERS = ("bpe", "char", "word", "gpt2")
@@ -79,5 +85,5 @@ def make_tokenizer(
     if kind == "bpe":
         return BPETokenizer.train(train_texts(), vocab_size, progress=progress)
     if kind == "gpt2" and not Path(kind).exists():
-        return tokenizers.load_folder(hub.fetch(kind))
+        return GPT2Tokenizer.from_pretrained(kind)
     return open_tokenizer(kind)

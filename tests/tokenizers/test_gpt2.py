@@ -6,7 +6,7 @@ import shutil
 import pytest
 from hypothesis import given, settings
 
-from npgpt import tokenizers
+from npgpt import hub, tokenizers
 from npgpt.tokenizers import BPETokenizer, GPT2Tokenizer, bpe_from_files, load_folder
 from tests.tokenizers.gpt2_files import gpt2_folder
 from tests.tokenizers.strategies import BYTES, TEXTS, WITH_SURROGATES
@@ -133,3 +133,15 @@ def test_files_that_are_not_there_are_named(tmp_path):
         GPT2Tokenizer.from_pretrained(tmp_path)
     with pytest.raises(FileNotFoundError, match="There is no folder"):
         load_folder(tmp_path / "nowhere")
+
+
+def test_a_name_on_the_hub_brings_the_tokenizers_files_alone(monkeypatch, gpt2):
+    asked = []
+
+    def fetch(name, revision, files):
+        asked.append((name, revision, files))
+        return gpt2_folder()
+
+    monkeypatch.setattr(hub, "fetch", fetch)
+    assert GPT2Tokenizer.from_pretrained("gpt2", revision="main").merges == gpt2.merges
+    assert asked == [("gpt2", "main", ("tokenizer.json", "vocab.json", "merges.txt"))]
