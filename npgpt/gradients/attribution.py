@@ -109,7 +109,7 @@ def gradient_times_input(
     """
     ids = _one_sequence(token_ids)
     position = _index("position", position, ids.shape[1])
-    with untouched(model, training=False), record(model, "embeddings") as tape:
+    with untouched(model, training=False, frozen=True), record(model, "embeddings") as tape:
         logits = model.forward(ids)
         token = _token(logits[0, position], token)
         _backward_from_logit(model, logits.shape, position, token)
@@ -168,7 +168,7 @@ def integrated_gradients(
     places = np.concatenate([0.5 * (nodes + 1.0), [0.0, 1.0]])[:, None, None]  # and both ends
     size = max(1, BATCH_BYTES // (time * model.config.vocab_size * model.dtype.itemsize))
     grads, logits = [], []
-    with untouched(model, training=False):
+    with untouched(model, training=False, frozen=True):
         with record(model, "embeddings") as tape:
             token = _token(model.forward(ids)[0, position], token)
             change = tape["embeddings"].value[0] - start
@@ -228,7 +228,7 @@ def direct_logit_attribution(
     ids = _one_sequence(token_ids)
     position = _index("position", position, ids.shape[1])
     with (
-        untouched(model, training=False),
+        untouched(model, training=False, frozen=True),
         record(model, "embeddings") as embeddings,
         record(model, "blocks.*.attention.context") as contexts,
         record(model, "blocks.*.feed_forward.output") as outputs,

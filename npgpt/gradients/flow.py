@@ -359,9 +359,9 @@ def dead_units(activation: np.ndarray) -> float:
 
 
 def _parameters_by_layer(model: Layer) -> dict[str, list[Parameter]]:
-    """Group parameters by the layer a reader thinks in: ``blocks.0.attention``, ``final_norm``."""
+    """Group what is trained by the layer a reader thinks in, such as ``blocks.0.attention``."""
     groups: dict[str, list[Parameter]] = {}
-    for name, parameter in model.named_parameters():
+    for name, parameter in model.named_parameters(trained_only=True):
         path = name.split(".")[:-1]
         depth = 3 if len(path) > 1 and path[1].isdigit() else 1
         groups.setdefault(".".join(path[:depth]), []).append(parameter)

@@ -147,7 +147,7 @@ def gradient_moments(
     Welford's update (1962, Technometrics 4(3)): nothing is kept but a mean and a sum of squared
     differences, two arrays of the parameters' size.
     """
-    parameters = dict(model.named_parameters())
+    parameters = dict(model.named_parameters(trained_only=True))
     mean = {name: np.zeros_like(parameter.value) for name, parameter in parameters.items()}
     squares = {name: np.zeros_like(parameter.value) for name, parameter in parameters.items()}
     count = 0

@@ -111,7 +111,7 @@ def batch_of_gradients(
         By dotted name, of the parameter's shape.
     """
     token_ids, targets = np.asarray(token_ids), np.asarray(targets)
-    parameters = dict(model.named_parameters())
+    parameters = dict(model.named_parameters(trained_only=True))
     with untouched(model, training=False):
         model.loss(token_ids, targets)
         dlogits = model.cross_entropy.backward(1.0)
@@ -150,7 +150,7 @@ def _parameters_without_rule(model: Layer) -> set[int]:
 
 def _one_by_one(model: GPT, token_ids, targets, names: list[str]) -> dict[str, np.ndarray]:
     squares = {name: np.zeros(len(token_ids)) for name in names}
-    parameters = dict(model.named_parameters())
+    parameters = dict(model.named_parameters(trained_only=True))
     for b in range(len(token_ids)):
         if np.all(targets[b] == model.cross_entropy.ignore_index):
             continue

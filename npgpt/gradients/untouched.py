@@ -9,7 +9,7 @@ from npgpt.layers import Dropout, Layer
 
 
 @contextmanager
-def untouched(model: Layer, training: bool | None = None) -> Iterator[None]:
+def untouched(model: Layer, training: bool | None = None, frozen: bool = False) -> Iterator[None]:
     """Lend a model inside a ``with`` block; afterwards it is in the state it was in before.
 
     Gradients of the block go to arrays of their own, which start at zero. Mode, gradients, and
@@ -20,10 +20,17 @@ def untouched(model: Layer, training: bool | None = None) -> Iterator[None]:
     model : Layer
     training : bool, optional
         Mode inside the block; by default the model's own.
+    frozen : bool
+        Whether backward leaves out the gradients of the parameters, because only those of
+        activations are wanted.
     """
     modes = [(layer, layer.training) for layer in model.layers()]
     steps = [(layer, layer.step) for layer in model.layers() if isinstance(layer, Dropout)]
     grads = [(parameter, parameter.set_grad_aside()) for parameter in model.parameters()]
+    trained = model.trained_parameters()
+    if frozen:
+        for parameter in trained:
+            parameter.freeze()
     if training is not None:
         model.train(training)
     try:
@@ -33,5 +40,7 @@ def untouched(model: Layer, training: bool | None = None) -> Iterator[None]:
             layer.training = mode
         for dropout, step in steps:
             dropout.step = step
+        for parameter in trained:
+            parameter.freeze(False)
         for parameter, kept in grads:
             parameter.restore_grad(kept)

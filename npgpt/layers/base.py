@@ -188,12 +188,14 @@ class Layer:
         for _, layer in self.named_layers():
             yield layer
 
-    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+    def named_parameters(self, trained_only: bool = False) -> Iterator[tuple[str, Parameter]]:
         """Yield (dotted name, parameter); a parameter that is shared comes once, first name."""
         seen = set()
         for prefix, layer in self.named_layers():
             for name, attribute in vars(layer).items():
                 if isinstance(attribute, Parameter) and id(attribute) not in seen:
+                    if trained_only and not attribute.requires_grad:
+                        continue
                     seen.add(id(attribute))
                     yield (f"{prefix}.{name}" if prefix else name), attribute
 

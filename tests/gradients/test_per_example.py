@@ -6,7 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import npgpt
-from npgpt.gradients import gradient_moments, gradient_noise_scale, per_example_gradient_norms
+from npgpt.gradients import (
+    gradient_flow,
+    gradient_moments,
+    gradient_noise_scale,
+    per_example_gradient_norms,
+)
 from npgpt.gradients.per_example import RULES
 from npgpt.layers import Linear
 from npgpt.models.config import POSITIONS
@@ -101,6 +106,20 @@ def test_both_ways_to_a_matrix_norm_agree(monkeypatch):
         )
         norms.append(per_example_gradient_norms(model, *batch).total)
     np.testing.assert_allclose(norms[0], norms[1], rtol=1e-12)
+
+
+def test_frozen_parameters_do_not_count():
+    model, (ids, targets) = make_model(), make_batch()
+    for parameter in model.blocks[0].parameters():
+        parameter.freeze()
+    norms = per_example_gradient_norms(model, ids, targets)
+    assert all("blocks.0" not in name for name in norms.by_parameter)
+    squares = sum(array**2 for array in norms.by_parameter.values())
+    np.testing.assert_allclose(norms.total**2, squares, rtol=1e-12)
+    moments = gradient_moments(model, [(ids, targets)] * 2)
+    assert moments.mean.keys() == norms.by_parameter.keys()
+    assert gradient_noise_scale(model, ids, targets).noise > 0
+    assert all("blocks.0" not in row.name for row in gradient_flow(model, ids, targets).parameters)
 
 
 def test_a_layer_without_a_rule_is_measured_one_example_at_a_time(monkeypatch):
