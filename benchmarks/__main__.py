@@ -8,6 +8,7 @@ from benchmarks.attention import attention
 from benchmarks.decode import decode
 from benchmarks.layers import layers
 from benchmarks.listening import listening
+from benchmarks.loading import loading
 from benchmarks.memory import memory
 from benchmarks.scaling import scaling
 from benchmarks.shakespeare import shakespeare
@@ -20,7 +21,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Measure npgpt beside PyTorch and others. Each part is a command.",
 )
-PARTS = (train, decode, attention, layers, memory, scaling, shakespeare, tokenizers, listening)
+PARTS = (
+    train,
+    decode,
+    loading,
+    attention,
+    layers,
+    memory,
+    scaling,
+    shakespeare,
+    tokenizers,
+    listening,
+)
 for part in PARTS:
     app.command(part.__name__)(part)
 

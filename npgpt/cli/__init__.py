@@ -5,6 +5,7 @@ at once.
 """
 
 from npgpt.cli.app import app, main
+from npgpt.cli.chat import chat_command
 from npgpt.cli.classify import classify_command
 from npgpt.cli.data import data_app
 from npgpt.cli.evaluate import evaluate_command
@@ -22,6 +23,7 @@ COMMANDS = {
     "train": train_command,
     "tokenize": tokenize_command,
     "generate": generate_command,
+    "chat": chat_command,
     "eval": evaluate_command,
     "classify": classify_command,
     "info": info_command,

@@ -73,10 +73,7 @@ def open_model(
     if is_run(folder):
         run = Run.open(folder)
         model = run.load_model(checkpoint)
-        if isinstance(dtype, str) and dtype in KINDS:
-            model.quantize(dtype)
-        elif model.dtype != np.dtype(dtype):
-            model.astype(dtype)
+        _convert(model, dtype)
         return OpenedModel(str(name_or_folder), model, run.tokenizer, folder, run)
     tokenizer = open_tokenizer(folder)
     model = GPT.from_pretrained(folder, dtype)
@@ -110,9 +107,15 @@ def _open_fine_tuned(name: str, folder: Path, checkpoint: str, dtype) -> OpenedM
 
     run = FineTuningRun.open(folder)
     model = run.load_gpt(checkpoint)
-    if model.dtype != np.dtype(dtype):
-        model.astype(dtype)
+    _convert(model, dtype)
     return OpenedModel(name, model, run.tokenizer, folder)
+
+
+def _convert(model: GPT, dtype) -> None:
+    if isinstance(dtype, str) and dtype in KINDS:
+        model.quantize(dtype)
+    elif model.dtype != np.dtype(dtype):
+        model.astype(dtype)
 
 
 def open_tokenizer(folder: Path) -> Tokenizer:

@@ -1,0 +1,143 @@
+"""npgpt chat."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from npgpt.cli.app import notes_for_warnings, tells_errors
+from npgpt.cli.model_argument import Checkpoint, Dtype, Model, Revision, open_argument
+
+if TYPE_CHECKING:
+    from npgpt.training import OpenedModel
+
+HELP = "/reset forgets what was said, /exit or Ctrl-D ends, Ctrl-C ends an answer."
+# where each template's answers end, besides the end of a document
+STOPS = {"alpaca": ["\n### "], "chat": ["<|user|>"], "plain": []}
+
+
+@tells_errors
+def chat_command(
+    model: Model,
+    template: Annotated[
+        str | None,
+        typer.Option(
+            help="How a line becomes a prompt: alpaca (each line alone), chat (a user's turn after "
+            "those before), or plain (the text so far).",
+            show_default="the one that the model was fine-tuned with, or plain",
+        ),
+    ] = None,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Of an answer.")] = 256,
+    temperature: Annotated[float, typer.Option(min=0, help="0 is greedy.")] = 0.7,
+    top_k: Annotated[int | None, typer.Option(min=1)] = None,
+    top_p: Annotated[float | None, typer.Option()] = 0.9,
+    repetition_penalty: Annotated[float, typer.Option()] = 1.0,
+    seed: Annotated[int | None, typer.Option(min=0, help="Same seed, same answers.")] = None,
+    checkpoint: Checkpoint = "best",
+    revision: Revision = None,
+    dtype: Dtype = "float32",
+) -> None:
+    """Talk with a model, line by line; for models that were fine-tuned on instructions.
+
+    When the input is not a terminal, each of its lines is answered.
+
+    [bold]Examples[/bold]
+
+      npgpt chat runs/instructions
+
+      echo "Name three colours." | npgpt chat runs/instructions --temperature 0
+    """
+    from npgpt.generation.sampling import check_sampling
+
+    if template is not None and template not in STOPS:
+        raise typer.BadParameter(f"--template must be one of {', '.join(STOPS)}, got {template}.")
+    try:
+        check_sampling(temperature, top_k, top_p, repetition_penalty)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    opened = open_argument(model, checkpoint, revision, dtype)
+    template = template or _own_template(opened)
+    write_prompt = _prompt_writer(template)
+    past = ""
+    for turn, line in enumerate(_lines(sys.stdin.isatty())):
+        if line == "/reset":
+            past = ""
+            continue
+        prompt = write_prompt(past, line)
+        answer = ""
+        sampling = {
+            "temperature": temperature,
+            "top_k": top_k,
+            "top_p": top_p,
+            "repetition_penalty": repetition_penalty,
+            "seed": None if seed is None else seed + turn,
+        }
+        try:
+            for piece in _answer(opened, prompt, max_new_tokens, STOPS[template], sampling):
+                answer += piece
+                sys.stdout.write(piece)
+                sys.stdout.flush()
+        except KeyboardInterrupt:
+            if not sys.stdin.isatty():
+                raise
+        sys.stdout.write("\n")
+        sys.stdout.flush()
+        past = f"{prompt}{answer}\n"
+
+
+def _lines(at_terminal: bool) -> Iterator[str]:
+    """Yield what is said until the end, at a terminal with a prompt."""
+    if at_terminal:
+        print(HELP)
+    while True:
+        try:
+            line = input("> ") if at_terminal else sys.stdin.readline()
+        except (EOFError, KeyboardInterrupt):
+            print()
+            return
+        if not at_terminal and not line:
+            return
+        line = line.strip()
+        if line == "/exit":
+            return
+        if line:
+            yield line
+
+
+def _answer(
+    opened: OpenedModel, prompt: str, max_new_tokens: int, stop: list[str], sampling: dict
+) -> Iterator[str]:
+    from npgpt.generation import stream_text
+
+    tokenizer = opened.tokenizer
+    stop_id = tokenizer.end_of_text_id
+    with notes_for_warnings():
+        tokens = opened.model.stream(
+            tokenizer.encode(prompt), max_new_tokens, stop_id=stop_id, **sampling
+        )
+        ids = (int(token[0]) for token in tokens)
+        yield from stream_text(ids, tokenizer.decode, stop, stop_id)
+
+
+def _own_template(opened: OpenedModel) -> str:
+    """Return the template that a model was fine-tuned with, or plain."""
+    from npgpt import hub
+    from npgpt.training.open_model import is_fine_tuned
+
+    if not is_fine_tuned(opened.folder):
+        return "plain"
+    return hub.read_json(opened.folder / "config.json")["finetuning"].get("template", "alpaca")
+
+
+def _prompt_writer(template: str) -> Callable[[str, str], str]:
+    """Return the function of (what was said before, line) that writes a prompt."""
+    if template == "plain":
+        return lambda past, line: f"{past}{line}\n"
+    from npgpt.finetuning.templates import PROMPTS
+
+    if template == "chat":
+        return lambda past, line: past + PROMPTS["chat"](line)
+    return lambda past, line: PROMPTS["alpaca"](line)
