@@ -90,7 +90,7 @@ def _ids_of(corpus: str, tokenizer: str, vocab_size: int, field: str, errors: st
     """Return a tokenizer and the ids of a corpus, or those of token files."""
     from pathlib import Path
 
-    from npgpt.cli.progress import progress_bar
+    from npgpt.cli.progress import COMPILING_TOKENIZER, progress_bar
     from npgpt.data import TokenFolder, encode_documents, load_corpus
     from npgpt.data.streams import is_token_folder
     from npgpt.training.tokenizer import check_tokenizer_name, make_tokenizer, open_tokenizer
@@ -105,7 +105,7 @@ def _ids_of(corpus: str, tokenizer: str, vocab_size: int, field: str, errors: st
         raise typer.BadParameter(str(error)) from None
     documents = load_corpus(corpus, field, errors).documents
     several = len(documents) > 1
-    with progress_bar(console, "Training the tokenizer") as progress:
+    with progress_bar(console, "Training the tokenizer", COMPILING_TOKENIZER) as progress:
         made = make_tokenizer(
             tokenizer, lambda: documents, lambda: documents, vocab_size, several, progress
         )

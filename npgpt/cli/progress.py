@@ -31,25 +31,38 @@ from npgpt.training.callbacks import Callback, EvaluationMetrics, StepMetrics
 from npgpt.training.trainer import Trainer
 
 CACHED_LOAD = 2.0  # seconds
+COMPILING_TOKENIZER = "(the first time its code is compiled: about 15 seconds)"
 SMOOTHING = 0.9  # of the tokens a second that the bar shows
 
 
 @contextlib.contextmanager
-def progress_bar(console: Console, label: str) -> Iterator[Callable[[int, int], None]]:
+def progress_bar(
+    console: Console, label: str, slow_start: str = ""
+) -> Iterator[Callable[[int, int], None]]:
     """Show a bar while the block runs; it yields a function of (done, total).
 
-    Nothing is shown when the output is not a terminal.
+    Nothing is shown when the output is not a terminal. The words ``slow_start`` are added if nothing
+    has been done after a while.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as bar:
         task = bar.add_task(label, total=None)
+        timer = threading.Timer(
+            CACHED_LOAD, bar.update, [task], {"description": f"{label} {slow_start}".strip()}
+        )
+        timer.daemon = True
+        timer.start()
 
         def update(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
+            timer.cancel()
+            bar.update(task, completed=done, total=total, description=label)
 
-        yield update
+        try:
+            yield update
+        finally:
+            timer.cancel()
 
 
 def compile_kernels(console: Console, like: GPTConfig | None = None) -> None:

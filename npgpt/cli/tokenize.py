@@ -65,7 +65,7 @@ def tokenize_command(
             raise typer.BadParameter("give either --steps or --out, not both.")
         _show_steps(corpus, steps, field, errors)
         return
-    from npgpt.cli.progress import progress_bar
+    from npgpt.cli.progress import COMPILING_TOKENIZER, progress_bar
     from npgpt.data import StreamedCorpus, write_token_folder
     from npgpt.data.streams import DocumentEncoder
     from npgpt.training.tokenizer import check_tokenizer_name
@@ -78,7 +78,7 @@ def tokenize_command(
         raise FileExistsError(f"{out} exists already; choose another folder.")
     with progress_bar(console, "Reading"):
         source = StreamedCorpus(corpus, validation_fraction, field, errors)
-    with progress_bar(console, "Training the tokenizer") as progress:
+    with progress_bar(console, "Training the tokenizer", COMPILING_TOKENIZER) as progress:
         made = _tokenizer(tokenizer, source, vocab_size, progress)
     with progress_bar(console, "Encoding") as progress:
         if out is not None:

@@ -242,9 +242,9 @@ def train_command(
         config = TrainingConfig(**settings)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    from npgpt.cli.progress import progress_bar
+    from npgpt.cli.progress import COMPILING_TOKENIZER, progress_bar
 
-    with progress_bar(console, "Training the tokenizer") as progress:
+    with progress_bar(console, "Training the tokenizer", COMPILING_TOKENIZER) as progress:
         run = Run.create(out or _next_free_folder(corpus), config, progress)
     _train(run, resuming=False)
 
