@@ -41,8 +41,8 @@ def progress_bar(
 ) -> Iterator[Callable[[int, int], None]]:
     """Show a bar while the block runs; it yields a function of (done, total).
 
-    Nothing is shown when the output is not a terminal. The words ``slow_start`` are added if nothing
-    has been done after a while.
+    Nothing is shown when the output is not a terminal. The words ``slow_start`` are added if
+    nothing has been done after a while.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Progress(
