@@ -7,11 +7,12 @@ files, `load_folder` the vocabulary of a pretrained model.
 """
 
 from npgpt.tokenizers.base import Tokenizer
-from npgpt.tokenizers.bpe import BPETokenizer, MergeStep
+from npgpt.tokenizers.bpe import BPETokenizer
 from npgpt.tokenizers.char import CharTokenizer
 from npgpt.tokenizers.compression import compress, decompress
 from npgpt.tokenizers.files import load
 from npgpt.tokenizers.gpt2 import GPT2Tokenizer, bpe_from_files, load_folder
+from npgpt.tokenizers.merge_step import MergeStep
 from npgpt.tokenizers.word import WordTokenizer
 from npgpt.tokenizers.word_bpe import WordBPETokenizer
 

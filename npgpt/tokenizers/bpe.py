@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -14,40 +13,17 @@ import numpy as np
 from npgpt.files import write_atomically
 from npgpt.tokenizers.base import END_OF_TEXT, checked_ids, documents_of, to_utf8
 from npgpt.tokenizers.byte_alphabet import BYTE_TO_CHARACTER
+from npgpt.tokenizers.merge_step import MergeStep
 from npgpt.tokenizers.reference import PRE_TOKEN
 from npgpt.tokenizers.special import Names, chosen, parts_of, refuse
-from npgpt.tokenizers.tokenizer_json import from_json, to_json
+from npgpt.tokenizers.tokenizer_json import Pair, from_json, to_json
 
 if TYPE_CHECKING:
     from npgpt.tokenizers.compiled.codec import Decoder, Encoder
 
-__all__ = ["PRE_TOKEN", "BPETokenizer", "MergeStep"]
+__all__ = ["PRE_TOKEN", "BPETokenizer"]
 
 NUM_BYTES = 256
-Pair = tuple[int, int]
-
-
-@dataclasses.dataclass(frozen=True)
-class MergeStep:
-    """One step of training.
-
-    Attributes
-    ----------
-    left, right : bytes or str
-        The two tokens that were the most frequent neighbours.
-    count : int
-        How often they were.
-    token : bytes or str
-        The token they became.
-    tokens_left : int
-        Tokens of the training text afterwards.
-    """
-
-    left: bytes | str
-    right: bytes | str
-    count: int
-    token: bytes | str
-    tokens_left: int
 
 
 class BPETokenizer:

@@ -12,8 +12,9 @@ import numpy as np
 
 from npgpt.files import write_atomically
 from npgpt.tokenizers.base import END_OF_TEXT, UNKNOWN, checked_ids, documents_of
-from npgpt.tokenizers.bpe import MergeStep, Pair
+from npgpt.tokenizers.merge_step import MergeStep
 from npgpt.tokenizers.reference import apply_merges
+from npgpt.tokenizers.tokenizer_json import Pair
 
 WORD_BPE_FORMAT = "npgpt-word-bpe"
 WORD_BPE_FORMAT_VERSION = 1
