@@ -6,6 +6,7 @@ import typer
 
 from benchmarks.attention import attention
 from benchmarks.decode import decode
+from benchmarks.finetune import finetune
 from benchmarks.layers import layers
 from benchmarks.listening import listening
 from benchmarks.loading import loading
@@ -28,6 +29,7 @@ PARTS = (
     attention,
     layers,
     memory,
+    finetune,
     scaling,
     shakespeare,
     tokenizers,

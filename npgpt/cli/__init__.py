@@ -15,6 +15,7 @@ from npgpt.cli.flow import flow_command
 from npgpt.cli.generate import generate_command
 from npgpt.cli.gradcheck import gradcheck_command
 from npgpt.cli.info import info_command
+from npgpt.cli.many_shots import ManyShots
 from npgpt.cli.tokenize import tokenize_command
 from npgpt.cli.trace import trace_command
 from npgpt.cli.train import train_command
@@ -33,7 +34,7 @@ COMMANDS = {
 }
 app.add_typer(finetune, name="finetune")
 for name, command in COMMANDS.items():
-    app.command(name)(command)
+    app.command(name, cls=ManyShots if name == "eval" else None)(command)
 app.add_typer(experiment_app)
 app.add_typer(data_app, name="data")
 

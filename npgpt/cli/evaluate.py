@@ -27,6 +27,24 @@ def evaluate_command(
         ),
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Windows at a time.")] = 1,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help="Ask questions instead: signatures, modules, or a file of records with question, "
+            "answer and perhaps choices."
+        ),
+    ] = None,
+    shots: Annotated[
+        list[int] | None,
+        typer.Option(
+            help="Examples before each question; several numbers compare.", show_default="0 1 5"
+        ),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Questions to ask.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="Of the examples' choice.")] = 0,
+    show_prompt: Annotated[
+        bool, typer.Option("--show-prompt", help="Print the first prompt, and ask nothing.")
+    ] = False,
     checkpoint: Checkpoint = "best",
     revision: Revision = None,
     dtype: Dtype = "float32",
@@ -46,7 +64,23 @@ def evaluate_command(
       npgpt eval runs/python-docs-1 README.md --json
 
       npgpt eval gpt2 README.md --stride 256
+
+      npgpt eval gpt2 --task signatures --shots 0 1 5
     """
+    if task is not None:
+        from npgpt.cli.few_shot import ask_questions, print_prompt
+
+        numbers_of_shots = list(shots or (0, 1, 5))
+        if min(numbers_of_shots) < 0:
+            raise typer.BadParameter("--shots must be at least 0.")
+        if show_prompt:
+            print_prompt(task, numbers_of_shots[-1], seed)
+            return
+        opened = open_argument(model, checkpoint, revision)
+        ask_questions(opened, task, numbers_of_shots, seed, limit, as_json)
+        return
+    if shots or show_prompt:
+        raise typer.BadParameter("--shots and --show-prompt go with --task.")
     from npgpt.cli.progress import compile_kernels, progress_bar
     from npgpt.data import HeldOutBatches, StridedWindows, encode_documents, load_corpus
     from npgpt.training import evaluate

@@ -138,3 +138,11 @@ def test_a_part_measures_both_sides_and_saves_what_it_found(part, tmp_path):
     assert result.returncode == 0, result.stderr
     assert json.loads((tmp_path / f"{part}.json").read_text())["results"]
     assert list(tmp_path.glob(f"{part}*.png"))
+
+
+def test_what_is_trained_is_compared_and_saved(tmp_path):
+    arguments = ["finetune", "--quick", "--out", str(tmp_path)]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    saved = json.loads((tmp_path / "finetune.json").read_text())["results"][0]
+    assert set(saved["peak_memory"]) == {"full", "lora", "last-block"}

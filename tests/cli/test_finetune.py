@@ -72,3 +72,24 @@ def test_what_is_wrong_is_said_in_one_sentence(folder):
         assert message in said
         assert "Traceback" not in result.stderr
     assert not (folder / "x").exists()
+
+
+def test_questions_are_asked_with_no_one_and_some_examples(folder):
+    task = ("eval", "base", "--task=task.jsonl")
+    lines = [
+        {"question": f"is {i} odd", "answer": i % 2, "choices": ["no", "yes"]} for i in range(8)
+    ]
+    content = "".join(json.dumps(line) + "\n" for line in lines)
+    (folder / "task.jsonl").write_text(content, encoding="utf-8")
+    result = npgpt(*task, "--shots", "0", "1", "3", "--json", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    results = json.loads(result.stdout)["results"]
+    assert [r["shots"] for r in results] == [0, 1, 3]
+    assert all(r["interval"][0] <= r["accuracy"] <= r["interval"][1] for r in results)
+    assert "95 % interval" in npgpt(*task, "--limit=2", cwd=folder).stdout
+    prompt = npgpt(*task, "--shots", "2", "--show-prompt", cwd=folder).stdout
+    assert prompt.count("Q: ") == 3
+    result = npgpt(*task, "--shots", "8", cwd=folder)
+    assert result.returncode == 1
+    assert "8 shots need a task of at least 9 questions" in result.stderr
+    assert npgpt("eval", "base", "--shots", "1", cwd=folder).returncode == 2

@@ -61,3 +61,13 @@ def test_a_loader_with_a_sampler_resumes_where_it_stood():
         np.testing.assert_array_equal(next(rest)[0], batch)
     with pytest.raises(ValueError, match="the saved position is for sampler Balanced"):
         loader(~labels).load_state_dict(first.state_dict())
+
+
+def test_an_epoch_of_a_sampler_that_repeats_examples_has_them_all():
+    windows = TokenWindows(np.arange(42), 4)
+    labels = np.array([0] * 8 + [1, 1])
+    loader = DataLoader(windows, 3, sampler=Balanced(labels))
+    batches = [inputs for inputs, _ in loader]
+    assert [len(inputs) for inputs in batches] == [3, 3, 3, 3, 3, 1]
+    rare = sum(labels[inputs[:, 0] // 4].sum() for inputs in batches)
+    assert rare == 8

@@ -1,0 +1,153 @@
+"""Questions after no, one or a few examples in the prompt (Brown et al. 2020, arXiv 2005.14165)."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from npgpt.data.questions import Question
+from npgpt.models import GPT
+from npgpt.tokenizers import Tokenizer
+
+Z = 1.959963984540054  # 95 per cent of a normal distribution are within so many deviations
+LONGEST_ANSWER = 40  # tokens that are written
+
+
+@dataclasses.dataclass(frozen=True)
+class FewShotResult:
+    """How many questions were answered rightly.
+
+    Attributes
+    ----------
+    shots : int
+        Examples in each prompt.
+    right, questions : int
+    cut : int
+        Prompts that were too long for the context, so that their beginning was left out.
+    """
+
+    shots: int
+    right: int
+    questions: int
+    cut: int
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right answers."""
+        return self.right / self.questions
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The accuracy's 95 per cent confidence interval (Wilson 1927).
+
+        Examples
+        --------
+        >>> low, high = FewShotResult(shots=0, right=8, questions=10, cut=0).interval
+        >>> round(low, 3), round(high, 3)
+        (0.49, 0.943)
+        """
+        n, p = self.questions, self.accuracy
+        centre = (p + Z * Z / (2 * n)) / (1 + Z * Z / n)
+        half = Z / (1 + Z * Z / n) * math.sqrt(p * (1 - p) / n + Z * Z / (4 * n * n))
+        return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def few_shot_prompt(question: Question, examples: Sequence[Question]) -> str:
+    r"""Write examples with their answers, then the question.
+
+    Examples
+    --------
+    >>> one = Question("row 1", "2 + 2", "4")
+    >>> few_shot_prompt(Question("row 2", "3 + 4", "7"), [one])
+    'Q: 2 + 2\nA: 4\n\nQ: 3 + 4\nA:'
+    """
+    shown = "".join(f"Q: {example.question}\nA: {example.answer}\n\n" for example in examples)
+    return f"{shown}Q: {question.question}\nA:"
+
+
+def draw_examples(
+    questions: Sequence[Question], asked: int, shots: int, seed: int
+) -> list[Question]:
+    """Draw other questions as examples; more shots have those of fewer, and some before them.
+
+    Raises
+    ------
+    ValueError
+        If there are too few.
+    """
+    if not 0 <= shots < len(questions):
+        raise ValueError(
+            f"{shots} shots need a task of at least {shots + 1} questions, and there are "
+            f"{len(questions)}."
+        )
+    order = np.random.default_rng([seed, asked]).permutation(len(questions))
+    others = [int(i) for i in order if i != asked]
+    return [questions[i] for i in reversed(others[:shots])]
+
+
+def evaluate_few_shot(
+    model: GPT,
+    tokenizer: Tokenizer,
+    questions: Sequence[Question],
+    shots: int,
+    seed: int = 0,
+    limit: int | None = None,
+    on_question: Callable[[], None] = lambda: None,
+) -> FewShotResult:
+    """Ask a model questions.
+
+    With choices, the one of the highest log-likelihood a token is taken; without, the model writes
+    a line, greedily, which must be the answer.
+
+    Parameters
+    ----------
+    model : GPT
+    tokenizer : Tokenizer
+    questions : sequence of Question
+        Those that examples are drawn from, too.
+    shots : int
+        Examples in each prompt.
+    seed : int
+        Of the examples.
+    limit : int, optional
+        Ask the first ones only.
+    on_question : function
+        Called after each.
+    """
+    right, cut = 0, 0
+    asked = questions[:limit]
+    for i, question in enumerate(asked):
+        prompt = few_shot_prompt(question, draw_examples(questions, i, shots, seed))
+        ids = tokenizer.encode(prompt)
+        answer = _choose if question.choices else _write
+        answered, was_cut = answer(model, tokenizer, ids, question)
+        right += answered == question.answer
+        cut += was_cut
+        on_question()
+    return FewShotResult(shots, right, len(asked), cut)
+
+
+def _choose(model, tokenizer, prompt_ids, question) -> tuple[str, bool]:
+    context = model.config.context_length
+    scores, longest = [], 0
+    for choice in question.choices:
+        ids = tokenizer.encode(f" {choice}")[:context]
+        scores.append(model.log_likelihood(prompt_ids, ids) / len(ids))
+        longest = max(longest, len(ids))
+    return question.choices[int(np.argmax(scores))], len(prompt_ids) + longest > context + 1
+
+
+def _write(model, tokenizer, prompt_ids, question) -> tuple[str, bool]:
+    wanted = len(tokenizer.encode(f" {question.answer}\n"))
+    room = model.config.context_length - min(wanted + 4, LONGEST_ANSWER)
+    kept = prompt_ids[-max(1, room) :]
+    new = model.generate(
+        kept, min(wanted + 4, LONGEST_ANSWER), temperature=0.0, stop_id=tokenizer.end_of_text_id
+    )[len(kept) :]
+    if tokenizer.end_of_text_id is not None:
+        new = new[new != tokenizer.end_of_text_id]
+    lines = tokenizer.decode(new).strip().split("\n")
+    return lines[0].strip(), len(kept) < len(prompt_ids)
