@@ -86,7 +86,7 @@ def _measured_now(opened, text: str | None, batch_size: int):
         raise ValueError(f"{text} has {len(ids)} tokens; at least 2 are needed.")
     windows = TokenWindows(ids, context)
     inputs, targets = windows.batch(list(range(min(batch_size, len(windows)))))
-    compile_kernels(console)
+    compile_kernels(console, opened.model.config)
     return gradient_flow(opened.model, inputs, targets)
 
 

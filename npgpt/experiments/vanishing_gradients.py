@@ -122,7 +122,7 @@ def plot_vanishing_gradients(results: Sequence[DepthResult], path: str | Path) -
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator
 
-    figure = Figure(figsize=(9, 6), dpi=100, layout="constrained")
+    figure = Figure(figsize=(8, 5), dpi=72, layout="constrained")
     depths = sorted({result.n_layers for result in results})
     colours = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.9, len(depths)))
     for axes, variant in zip(figure.subplots(2, 2).flat, VARIANTS, strict=True):
