@@ -14,6 +14,9 @@ OPERATIONS = (
     "layer norm",
     *(f"linear {name}" for name in LINEAR),
     "bias + GELU",
+    "RMS norm",
+    "SwiGLU",
+    "rotary",
     "residual",
     "residual + dropout",
     "head + cross-entropy",
@@ -22,6 +25,8 @@ OPERATIONS = (
 )
 WITHOUT_FORWARD = ("gradient norm", "AdamW")  # one pass, which is neither
 NUM_PARAMETERS = 211  # in units of d_model squared: GPT-2 124M's at d_model 768
+GATED = 8.0 / 3.0  # of d_model: width of a SwiGLU layer
+HEAD_SIZE = 64
 RANDOM = ("residual + dropout",)  # each side drops elements of its own
 
 
@@ -40,6 +45,9 @@ def least_work(d: int, shape: tuple[int, int], operation: str) -> tuple[float, f
         "embedding": 3.0,
         "layer": 5.0,  # x, y; dy, x, dx
         "bias": 5.0 * 4,  # the same, 4 times as wide
+        "RMS": 5.0,
+        "SwiGLU": 8.0 * GATED,  # x, y; dy, x, dx, and x is twice as wide as y
+        "rotary": 4.0,  # x, y; dy, dx
         "residual": 5.0 if operation in RANDOM else 3.0,
     }
     numbers = rows.get(kind, 0.0) * tokens * d
@@ -69,6 +77,18 @@ def _arrays(d: int, shape: tuple[int, int], operation: str) -> dict[str, Any]:
         return {"x": normal(*shape, d), "w": 0.02 * normal(VOCAB, d), "ids": targets}
     if kind in ("gradient", "AdamW"):
         return {name: np.abs(normal(NUM_PARAMETERS * d * d)) for name in "xwmv"}
+    if kind == "SwiGLU":
+        d_ff = int(GATED * d)
+        return {"x": normal(*shape, 2 * d_ff), "dy": normal(*shape, d_ff)}
+    if kind == "rotary":
+        heads = (shape[0], shape[1], d // HEAD_SIZE, HEAD_SIZE)  # as the linear map leaves them
+        angles = np.arange(shape[1])[:, None] * 10000.0 ** (-np.arange(HEAD_SIZE // 2) / 32.0)
+        return {
+            "x": normal(*heads),
+            "dy": normal(*heads),
+            "w": np.cos(angles).astype(np.float32),
+            "b": np.sin(angles).astype(np.float32),
+        }
     wide, narrow = LINEAR.get(operation.partition(" ")[2], (1, 1))
     d_in, d_out = wide * d, narrow * d
     if kind == "bias":
@@ -95,7 +115,9 @@ def npgpt_layers(d: int, shape: tuple[int, int]) -> Callable[[str], Callable[[],
         operation, _, part = task.rpartition(", ")
         a: dict[str, Any] = _arrays(d, shape, operation)
         x, w, b, dy, ids = _named(a)
-        dw, db = np.zeros_like(w), np.zeros_like(w if b is None else b)
+        dw: Any
+        db: Any
+        dw, db = (None if t is None else np.zeros_like(t) for t in (w, b))
         key = ops.DropoutKey(0, 0, 0)
 
         def embedding_both():
@@ -107,6 +129,21 @@ def npgpt_layers(d: int, shape: tuple[int, int]) -> Callable[[str], Callable[[],
         def layer_norm_both():
             _, mean, rstd = ops.layer_norm_forward(x, w, b, EPS)
             return ops.layer_norm_backward(dy, x, mean, rstd, w, dw, db)
+
+        def rms_norm_both():
+            _, rstd = ops.rms_norm_forward(x, w, EPS)
+            return ops.rms_norm_backward(dy, x, rstd, w, dw)
+
+        def swiglu_both():
+            ops.swiglu_forward(x)
+            return ops.swiglu_backward(dy, x)
+
+        def rotary():
+            return ops.rotary_forward(x.transpose(0, 2, 1, 3), w, b)
+
+        def rotary_both():
+            rotary()
+            return ops.rotary_backward(dy.transpose(0, 2, 1, 3), w, b).transpose(0, 2, 1, 3)
 
         def linear_both():
             ops.linear_forward(x, w, b)
@@ -137,6 +174,9 @@ def npgpt_layers(d: int, shape: tuple[int, int]) -> Callable[[str], Callable[[],
             "layer": (lambda: ops.layer_norm_forward(x, w, b, EPS)[0], layer_norm_both),
             "linear": (lambda: ops.linear_forward(x, w, b), linear_both),
             "bias": (lambda: ops.gelu_tanh_forward(x, b), gelu_both),
+            "RMS": (lambda: ops.rms_norm_forward(x, w, EPS)[0], rms_norm_both),
+            "SwiGLU": (lambda: ops.swiglu_forward(x), swiglu_both),
+            "rotary": (rotary, rotary_both),
             "residual": (lambda: ops.dropout_add_forward(x, dy, 0.0, None), residual_both),
             "residual +": (lambda: ops.dropout_add_forward(x, dy, P, key), dropout_both),
             "head": (lambda: ops.head_cross_entropy_forward(x, w, ids), head_both),
@@ -179,10 +219,25 @@ def torch_layers(d: int, shape: tuple[int, int]) -> Callable[[str], Callable[[],
             "layer": lambda: F.layer_norm(x, w.shape, w, b, EPS),
             "linear": lambda: F.linear(x, w, b),
             "bias": lambda: F.gelu(x + b, approximate="tanh"),
+            "RMS": lambda: F.rms_norm(x, w.shape, w, EPS),
+            "SwiGLU": lambda: _swiglu(F, x),
+            "rotary": lambda: _rotated(torch, x.transpose(1, 2), w, b),
             "head": lambda: F.cross_entropy(F.linear(x, w).flatten(0, 1), ids.flatten()),
         }[kind]
         if kind == "bias":
             learned = [x, b]
+        if kind == "rotary":
+            learned, dy = [x], dy.transpose(1, 2)
         return (lambda: torch.autograd.grad(forward(), learned, dy)[0]) if both else forward
 
     return make
+
+
+def _swiglu(F, x):
+    gate, up = x.chunk(2, -1)
+    return F.silu(gate) * up
+
+
+def _rotated(torch, x, cos, sin):
+    a, b = x.chunk(2, -1)
+    return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
