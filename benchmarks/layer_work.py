@@ -226,6 +226,8 @@ def torch_layers(d: int, shape: tuple[int, int]) -> Callable[[str], Callable[[],
         }[kind]
         if kind == "bias":
             learned = [x, b]
+        if kind == "RMS":
+            learned = [x, w]
         if kind == "rotary":
             learned, dy = [x], dy.transpose(1, 2)
         return (lambda: torch.autograd.grad(forward(), learned, dy)[0]) if both else forward
