@@ -168,7 +168,7 @@ def plot_positions(results: Sequence[PositionResult], trained: int, path: str | 
     """Draw the loss at each place of a window, smoothed over 8 places, as a PNG."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 4.5), dpi=100, layout="constrained")
+    figure = Figure(figsize=(7, 4), dpi=80, layout="constrained")
     axes = figure.subplots()
     window = min(8, *(len(result.by_place) for result in results))
     for result in results:
