@@ -168,7 +168,7 @@ def instruct_command(
     from npgpt.cli.finetune_report import report_responses
 
     report_responses(run, samples)
-    console.print(f'Next: npgpt generate {run.folder} "..."', soft_wrap=True)
+    console.print(f"Next: npgpt chat {run.folder}", soft_wrap=True)
 
 
 @finetune.command("dpo")

@@ -17,6 +17,7 @@ from npgpt.data.records import Record
 
 SHORTEST = 20  # characters of a docstring that says something
 SHORTEST_TO_CLASSIFY = 60  # characters that say something of the package
+LONGEST_SIGNATURE = 100  # characters, so that a prompt fits into a small context
 NUM_PACKAGES = 8
 TEST, VALIDATION, TRAIN = "test", "validation", "train"
 INSTRUCTION = "Write the first line of this function's docstring."
@@ -92,7 +93,8 @@ def package_records(num_packages: int = NUM_PACKAGES) -> list[Record]:
 def instruction_records() -> list[Record]:
     """Make records of the form ``instruction``, ``input``, ``output``, with a ``split``.
 
-    The input is a function's signature, the output the first line of its docstring.
+    The input is a function's signature of at most 100 characters, the output the first line of its
+    docstring.
     """
     found = [d for d in docstrings() if d.signature.startswith(("def ", "async def "))]
     sizes: dict[str, int] = defaultdict(int)
@@ -102,7 +104,9 @@ def instruction_records() -> list[Record]:
     records, seen = [], set()
     for docstring in found:
         first = docstring.text.split("\n", 1)[0].strip()
-        if len(first) < SHORTEST or (docstring.signature, first) in seen:
+        if len(first) < SHORTEST or len(docstring.signature) > LONGEST_SIGNATURE:
+            continue
+        if (docstring.signature, first) in seen:
             continue
         seen.add((docstring.signature, first))
         fields = {"instruction": INSTRUCTION, "input": docstring.signature, "output": first}

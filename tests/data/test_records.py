@@ -103,6 +103,11 @@ def test_held_out_parts_have_as_many_of_each_package(packages):
         assert len(set(labels)) == docstrings.NUM_PACKAGES
 
 
+def test_built_in_instructions_fit_into_a_small_context():
+    longest = max(len(r.fields["input"]) for r in docstrings.instruction_records())
+    assert longest <= docstrings.LONGEST_SIGNATURE
+
+
 def test_modules_are_split_by_their_names_alone():
     sizes = {f"module{i}": 10 for i in range(40)}
     parts = docstrings.split_modules(sizes)
