@@ -16,7 +16,8 @@ from benchmarks.steps import BETAS, CLIP_NORM, LR, WEIGHT_DECAY
 from benchmarks.train import GPT2_124M, SMALL
 from benchmarks.workers import take_turns, workers
 
-METHODS = ("full", "lora", "last-block")
+METHODS = ("full", "lora", "lora, attention", "last-block")
+TARGETS = {"lora": ("*",), "lora, attention": ("attention.qkv", "attention.projection")}
 
 
 def finetune_step(
@@ -29,8 +30,8 @@ def finetune_step(
     from npgpt.training import train_step
 
     model = npgpt.GPT(npgpt.GPTConfig(**config), seed=0).train()
-    if method == "lora":
-        apply_lora(model, LoRAConfig(rank=rank))
+    if method in TARGETS:
+        apply_lora(model, LoRAConfig(rank=rank, target_modules=TARGETS[method]))
     elif method == "last-block":
         train_only(model, [f"blocks.{config['n_layers'] - 1}.*", "final_norm.*"])
     optimizer = AdamW(model.parameters(), LR, BETAS, weight_decay=WEIGHT_DECAY)
@@ -48,7 +49,7 @@ def finetune(
     quick: Annotated[bool, typer.Option(help="A small model, three rounds.")] = False,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = report.RESULTS,
 ) -> None:
-    """Compare what is trained: all of GPT-2 124M, LoRA on all its linear maps, its last block."""
+    """Compare what is trained of GPT-2 124M: all, LoRA on all maps or some, the last block."""
     machine = limits.measure(quick)
     report.console.print(str(machine))
     model = {**(SMALL if quick else GPT2_124M), "dropout": 0.0}

@@ -295,7 +295,8 @@ def _draw(run) -> None:
     from npgpt.training.run import PLOT
 
     if run.metrics:
-        plot_loss(run.metrics, run.folder / PLOT, f"npgpt: {run.folder.name}")
+        item = {"classify": "text", "instruct": "token", "dpo": "pair"}[run.config.task]
+        plot_loss(run.metrics, run.folder / PLOT, f"npgpt: {run.folder.name}", item)
 
 
 def _report_classes(run, report: Any) -> None:

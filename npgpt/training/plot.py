@@ -12,7 +12,7 @@ from npgpt.files import atomic_path
 TRAIN_COLOUR, HELD_OUT_COLOUR, RATE_COLOUR = "#4c72b0", "#c44e52", "#8c8c8c"
 
 
-def plot_loss(metrics: list[dict[str, Any]], path: Path, title: str) -> None:
+def plot_loss(metrics: list[dict[str, Any]], path: Path, title: str, item: str = "token") -> None:
     """Draw loss and learning rate against the step, as a PNG.
 
     Parameters
@@ -21,6 +21,8 @@ def plot_loss(metrics: list[dict[str, Any]], path: Path, title: str) -> None:
         As `read_metrics` returns them.
     path : Path
     title : str
+    item : str
+        What the loss is the mean over.
     """
     # imported here, and without pyplot: a command that draws nothing does not pay for it
     from matplotlib.figure import Figure
@@ -53,7 +55,7 @@ def plot_loss(metrics: list[dict[str, Any]], path: Path, title: str) -> None:
             ha="center",
             color=HELD_OUT_COLOUR,
         )
-    loss_axes.set_ylabel("cross-entropy (nats a token)")
+    loss_axes.set_ylabel(f"loss (nats a {item})")
     loss_axes.grid(alpha=0.25)
     if steps or evaluations:
         loss_axes.legend(frameon=False)

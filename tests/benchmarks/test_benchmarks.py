@@ -145,4 +145,4 @@ def test_what_is_trained_is_compared_and_saved(tmp_path):
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     saved = json.loads((tmp_path / "finetune.json").read_text())["results"][0]
-    assert set(saved["peak_memory"]) == {"full", "lora", "last-block"}
+    assert set(saved["peak_memory"]) == {"full", "lora", "lora, attention", "last-block"}
