@@ -57,6 +57,8 @@ class StridedWindows:
         # the last window is the first one that reaches the end
         count = max(0, -(-(len(ids) - context_length) // stride)) + 1
         begins = [i * stride for i in range(count)]
+        if len(ids) - begins[-1] < 2:  # a token alone, where windows do not overlap
+            begins.pop()
         full = begins[:-1]  # the last may be shorter than the others
         self._batches = [full[i : i + batch_size] for i in range(0, len(full), batch_size)]
         self._batches.append(begins[-1:])

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from npgpt.data import StridedWindows
@@ -50,6 +50,7 @@ def test_empty_and_too_long_ones_are_refused():
 
 
 @given(seeds, st.integers(1, 8), st.integers(2, 40))
+@example(0, 8, 9)
 def test_ignored_targets_do_not_count_in_an_evaluation(seed, stride, size):
     ids = np.random.default_rng(seed).integers(0, 13, size)
     windows = StridedWindows(ids, 8, stride, batch_size=3)
