@@ -7,7 +7,7 @@ in `npgpt.ops`. Backward mirrors forward line by line, in reverse.
 from npgpt.layers.activations import ACTIVATIONS, ReLU, SwiGLU
 from npgpt.layers.alibi import ALiBi
 from npgpt.layers.attention import MultiHeadAttention
-from npgpt.layers.base import Layer, Parameter
+from npgpt.layers.base import Layer
 from npgpt.layers.batch_norm import BatchNorm
 from npgpt.layers.cross_entropy import CrossEntropy
 from npgpt.layers.dropout import Dropout
@@ -23,6 +23,7 @@ from npgpt.layers.no_norm import NoNorm
 from npgpt.layers.norms import NORMS
 from npgpt.layers.one_hot import OneHotEmbedding
 from npgpt.layers.output_head import OutputHead
+from npgpt.layers.parameter import Parameter
 from npgpt.layers.recompute import RecomputingBlock
 from npgpt.layers.relative_bias import RelativePositionBias
 from npgpt.layers.rms_norm import RMSNorm

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from npgpt.layers.base import Layer, Parameter, is_uninitialized
+from npgpt.layers.base import Layer, is_uninitialized
+from npgpt.layers.parameter import Parameter
 
 
 class FlatParameters:

@@ -3,7 +3,8 @@
 import numpy as np
 
 from npgpt import ops
-from npgpt.layers.base import Layer, Parameter, normal
+from npgpt.layers.base import Layer, normal
+from npgpt.layers.parameter import Parameter
 
 
 class OutputHead(Layer):

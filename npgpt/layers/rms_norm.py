@@ -3,7 +3,8 @@
 import numpy as np
 
 from npgpt import ops
-from npgpt.layers.base import Layer, Parameter
+from npgpt.layers.base import Layer
+from npgpt.layers.parameter import Parameter
 
 
 class RMSNorm(Layer):
