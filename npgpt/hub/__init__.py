@@ -5,12 +5,13 @@ between config fields, `tensor_files` reads and writes arrays, and `download` fe
 from the hub.
 """
 
-from npgpt.hub.config_json import GPT2_FIELDS, config_fields, config_json
+from npgpt.hub.config_json import ACTIVATIONS, GPT2_FIELDS, config_fields, config_json
 from npgpt.hub.download import TOKENIZER_FILES, fetch
 from npgpt.hub.names import NAMES, Name, Source, export_arrays, match_names
 from npgpt.hub.tensor_files import SHARD, TensorFiles, read_json, save_tensors
 
 __all__ = [
+    "ACTIVATIONS",
     "GPT2_FIELDS",
     "NAMES",
     "SHARD",

@@ -16,10 +16,16 @@ FIELDS = (
 # the fields of ours that a GPT-2 may choose; the others have one value in every GPT-2
 GPT2_FIELDS = (
     *(ours for ours, _ in FIELDS),
-    *("d_ff", "dropout", "bias", "tie_embeddings", "layer_norm_eps"),
+    *("d_ff", "dropout", "bias", "tie_embeddings", "layer_norm_eps", "activation"),
 )
-# GPT2Config's names of GELU's tanh form
-TANH_GELU = ("gelu_new", "gelu_pytorch_tanh", "gelu_fast")
+# GPT2Config's names of activations, and ours; of several names for one, the first is written
+ACTIVATIONS = {
+    "gelu_new": "gelu",
+    "gelu_pytorch_tanh": "gelu",
+    "gelu_fast": "gelu",
+    "gelu": "gelu_exact",
+    "relu": "relu",
+}
 # choices of GPT2Config that change what is computed, and the only value that is known here
 FIXED = {
     "scale_attn_weights": True,
@@ -54,11 +60,11 @@ def config_fields(content: Mapping[str, Any], where: str) -> dict[str, Any]:
     model_type = content.get("model_type", "gpt2")
     if model_type != "gpt2":
         raise ValueError(f"{where} describes a {model_type!r} model; npgpt loads GPT-2 ('gpt2').")
-    activation = content.get("activation_function", TANH_GELU[0])
-    if activation not in TANH_GELU:
+    activation = content.get("activation_function", "gelu_new")
+    if not isinstance(activation, str) or activation not in ACTIVATIONS:
         raise ValueError(
             f"{where}: activation_function {activation!r} is not known; npgpt's GPT-2 has "
-            f"{', '.join(TANH_GELU)}, which are one function."
+            f"{', '.join(ACTIVATIONS)}."
         )
     for name, only in FIXED.items():
         if content.get(name, only) != only:
@@ -71,6 +77,7 @@ def config_fields(content: Mapping[str, Any], where: str) -> dict[str, Any]:
         "bias": bool(content.get("bias", True)),  # nanoGPT's; GPT2Config always has them
         "tie_embeddings": bool(content.get("tie_word_embeddings", True)),
         "layer_norm_eps": _real(content, ("layer_norm_epsilon",), 1e-5, where),
+        "activation": ACTIVATIONS[activation],
     }
 
 
@@ -82,6 +89,7 @@ def config_json(
     Parameters
     ----------
     fields : mapping
+        Its activation is one that `ACTIVATIONS` knows.
     end_of_text_id : int or None
     dtype : str
         Of the weights, "float32" for one.
@@ -96,7 +104,9 @@ def config_json(
         "n_head": fields["n_heads"],
         "n_embd": fields["d_model"],
         "n_inner": fields["d_ff"],
-        "activation_function": TANH_GELU[0],
+        "activation_function": next(
+            theirs for theirs, ours in ACTIVATIONS.items() if ours == fields["activation"]
+        ),
         "resid_pdrop": fields["dropout"],
         "embd_pdrop": fields["dropout"],
         "attn_pdrop": fields["dropout"],

@@ -68,7 +68,10 @@ def save_pretrained(
             "save_pretrained: the model is for inference only, its weights were rounded to fewer "
             "bits; save the one in float32."
         )
-    gpt2 = GPTConfig(**{name: getattr(config, name) for name in hub.GPT2_FIELDS})
+    shape = {name: getattr(config, name) for name in hub.GPT2_FIELDS}
+    if config.activation not in hub.ACTIVATIONS.values():
+        del shape["activation"]
+    gpt2 = GPTConfig(**shape)
     if gpt2 != config:
         others = [
             f"{field.name}={getattr(config, field.name)!r}"

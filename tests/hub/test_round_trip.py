@@ -1,6 +1,7 @@
 """Hugging Face's format, out and in again, in every layout that is recognised."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -192,3 +193,22 @@ def test_other_fields_of_the_config_do_not_matter(tmp_path):
     folder, model = saved(tmp_path / "m")
     rewrite_json(folder / "config.json", lambda c: {**c, "task_specific_params": {"x": 1}})
     same_logits(folder, model)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"activation": "swiglu"}, "activation='swiglu'"), ({"position": "rope"}, "position='rope'")],
+)
+def test_what_gpt2_cannot_say_is_not_written(tmp_path, changes, message):
+    model = npgpt.GPT(npgpt.GPTConfig(11, 8, n_layers=1, n_heads=2, d_model=8, **changes))
+    with pytest.raises(ValueError, match=f"Hugging Face's GPT-2 has no .*{message}"):
+        model.save_pretrained(tmp_path / "m")
+    assert not (tmp_path / "m").exists()
+
+
+def test_without_huggingface_hub_a_name_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(RuntimeError, match=r"pip install 'npgpt\[hub\]'"):
+        npgpt.GPT.from_pretrained("gpt2")

@@ -95,9 +95,22 @@ def compare_gradients(ours, other, tolerance):
         {},
         {"tie_word_embeddings": False},
         {"n_inner": 40, "activation_function": "gelu_pytorch_tanh", "layer_norm_epsilon": 1e-3},
-        shape_of("124M", 2),
+        {"activation_function": "gelu"},
+        {"activation_function": "relu"},
+        SHAPES["124M"],
+        SHAPES["774M, 2 layers"],
+        SHAPES["1558M, 1 layer"],
     ],
-    ids=["tied", "untied", "other choices", "124M, 2 layers"],
+    ids=[
+        "tied",
+        "untied",
+        "other choices",
+        "exact GELU",
+        "ReLU",
+        "124M",
+        "774M, 2 layers",
+        "1558M, 1 layer",
+    ],
 )
 def test_logits_and_every_gradient_in_float64(tmp_path, changes):
     other = theirs(torch.float64, **changes)
@@ -135,11 +148,14 @@ def test_shards_of_transformers(tmp_path):
 
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("shard_size", [20_000, 10**9])
-def test_the_way_back(tmp_path, tied, bias, shard_size):
+@pytest.mark.parametrize(
+    ("shard_size", "activation"), [(20_000, "gelu"), (10**9, "gelu_exact"), (10**9, "relu")]
+)
+def test_the_way_back(tmp_path, tied, bias, shard_size, activation):
     config = npgpt.GPTConfig(
-        301, 24, n_layers=3, n_heads=2, d_model=16, d_ff=40, tie_embeddings=tied, bias=bias
-    )
+        301, 24, n_layers=3, n_heads=2, d_model=16, d_ff=40, tie_embeddings=tied, bias=bias,
+        activation=activation,
+    )  # fmt: skip
     model = npgpt.GPT(config, seed=1, dtype=np.float64).eval()
     for parameter in model.parameters():
         parameter.value += 0.02 * np.random.default_rng(0).standard_normal(parameter.shape)
