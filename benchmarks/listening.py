@@ -59,42 +59,36 @@ def _measure(case: Case, rounds: int) -> dict[str, list[float]]:
 
 def step_with(config: dict[str, Any], batch: int, time: int, listener: str) -> Callable[[], float]:
     """Make a training step, heard by one kind of listener."""
-    from benchmarks.steps import npgpt_parts
+    from benchmarks.steps import CLIP_NORM, npgpt_side
     from npgpt.gradients import FlowMeter, record
+    from npgpt.training import train_step
 
     if listener == NO_TAPS:
         _take_out_taps()
-    model, compute, update = npgpt_parts(config, batch, time)
-    if listener in (ALONE, NO_TAPS):
+    model, optimizer, chosen = npgpt_side(config, batch, time)
 
-        def step() -> float:
-            loss = compute()
-            update()
-            return loss
+    def usual() -> float:
+        return train_step(model, optimizer, [chosen], CLIP_NORM)[0]
 
-    elif listener == RECORD:
+    def recorded() -> float:
+        with record(model, max_bytes=1 << 34):
+            return usual()
 
-        def step() -> float:
-            with record(model, max_bytes=1 << 34):
-                loss = compute()
-            update()
-            return loss
+    meter = FlowMeter(model)
 
-    else:
-        meter = FlowMeter(model)
+    def read() -> None:  # what GradientFlowLog does over two steps
+        meter.remember_gradients()
+        meter.read_gradients()
+        meter.remember_weights()
 
-        def step() -> float:  # what GradientFlowLog does over two steps
-            with meter.activations():
-                loss = compute()
-            meter.remember_gradients()
-            meter.read_gradients()
-            meter.remember_weights()
-            update()
-            meter.read_updates()
-            meter.flow().to_dict()
-            return loss
+    def measured() -> float:
+        with meter.activations():
+            loss, _ = train_step(model, optimizer, [chosen], CLIP_NORM, read)
+        meter.read_updates()
+        meter.flow().to_dict()
+        return loss
 
-    return step
+    return {RECORD: recorded, FLOW: measured}.get(listener, usual)
 
 
 def _take_out_taps() -> None:

@@ -22,36 +22,18 @@ def _batch(config: dict[str, Any], batch: int, time: int):
     return ids[:, :-1], ids[:, 1:]
 
 
-def npgpt_parts(
-    config: dict[str, Any], batch: int, time: int, recompute: bool = False
-) -> tuple[Any, Callable[[], float], Callable[[], None]]:
-    """Make npgpt's model, and the two halves of its step: loss with gradients, and the update."""
-    from npgpt.optim import grad_norm
-
-    model, optimizer, (inputs, targets) = _npgpt_side(config, batch, time, recompute)
-
-    def compute() -> float:
-        optimizer.zero_grad()
-        return float(model.loss_and_backward(inputs, targets))
-
-    def update() -> None:
-        norm = grad_norm(optimizer.parameters)
-        optimizer.step(grad_scale=min(1.0, CLIP_NORM / norm))
-
-    return model, compute, update
-
-
 def npgpt_step(
     config: dict[str, Any], batch: int, time: int, recompute: bool = False
 ) -> Callable[[], float]:
     """Make npgpt's step, which is that of `npgpt.Trainer`."""
     from npgpt.training import train_step
 
-    model, optimizer, chosen = _npgpt_side(config, batch, time, recompute)
+    model, optimizer, chosen = npgpt_side(config, batch, time, recompute)
     return lambda: train_step(model, optimizer, [chosen], CLIP_NORM)[0]
 
 
-def _npgpt_side(config: dict[str, Any], batch: int, time: int, recompute: bool):
+def npgpt_side(config: dict[str, Any], batch: int, time: int, recompute: bool = False):
+    """Make npgpt's model, its optimiser, and the batch (inputs, targets)."""
     import npgpt
     from npgpt.optim import AdamW
 
