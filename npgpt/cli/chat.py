@@ -14,7 +14,7 @@ from npgpt.cli.model_argument import Checkpoint, Dtype, Model, Revision, open_ar
 if TYPE_CHECKING:
     from npgpt.training import OpenedModel
 
-HELP = "/reset forgets what was said, /exit or Ctrl-D ends, Ctrl-C ends an answer."
+HELP = "/reset forgets what was said, /exit or Ctrl-D ends, Ctrl-C ends an answer only."
 # where each template's answers end, besides the end of a document
 STOPS = {"alpaca": ["\n### "], "chat": ["<|user|>"], "plain": []}
 
@@ -61,50 +61,51 @@ def chat_command(
     opened = open_argument(model, checkpoint, revision, dtype)
     template = template or _own_template(opened)
     write_prompt = _prompt_writer(template)
-    past = ""
-    for turn, line in enumerate(_lines(sys.stdin.isatty())):
-        if line == "/reset":
-            past = ""
-            continue
-        prompt = write_prompt(past, line)
-        answer = ""
-        sampling = {
-            "temperature": temperature,
-            "top_k": top_k,
-            "top_p": top_p,
-            "repetition_penalty": repetition_penalty,
-            "seed": None if seed is None else seed + turn,
-        }
-        try:
-            for piece in _answer(opened, prompt, max_new_tokens, STOPS[template], sampling):
-                answer += piece
-                sys.stdout.write(piece)
-                sys.stdout.flush()
-        except KeyboardInterrupt:
-            if not sys.stdin.isatty():
-                raise
-        sys.stdout.write("\n")
-        sys.stdout.flush()
-        past = f"{prompt}{answer}\n"
-
-
-def _lines(at_terminal: bool) -> Iterator[str]:
-    """Yield what is said until the end, at a terminal with a prompt."""
+    at_terminal, past, turn = sys.stdin.isatty(), "", 0
     if at_terminal:
         print(HELP)
     while True:
+        # Ctrl-C may come a moment after an answer's end: at a terminal it never ends the talk
         try:
-            line = input("> ") if at_terminal else sys.stdin.readline()
-        except (EOFError, KeyboardInterrupt):
+            line = _read_line(at_terminal)
+            if line is None:
+                return
+            if line == "/reset":
+                past, turn = "", 0
+            elif line:
+                past, turn = write_prompt(past and f"{past}\n", line), turn + 1
+                sampling = {
+                    "temperature": temperature,
+                    "top_k": top_k,
+                    "top_p": top_p,
+                    "repetition_penalty": repetition_penalty,
+                    "seed": None if seed is None else seed + turn - 1,
+                }
+                for piece in _answer(opened, past, max_new_tokens, STOPS[template], sampling):
+                    past += piece
+                    sys.stdout.write(piece)
+                    sys.stdout.flush()
+                print(flush=True)
+        except KeyboardInterrupt:
+            if not at_terminal:
+                raise
+            print(flush=True)
+
+
+def _read_line(at_terminal: bool) -> str | None:
+    """Return what is said next, at a terminal after a prompt; None at the end."""
+    if at_terminal:
+        try:
+            line = input("> ")
+        except EOFError:
             print()
-            return
-        if not at_terminal and not line:
-            return
-        line = line.strip()
-        if line == "/exit":
-            return
-        if line:
-            yield line
+            return None
+    else:
+        line = sys.stdin.readline()
+        if not line:
+            return None
+    line = line.strip()
+    return None if line == "/exit" else line
 
 
 def _answer(
