@@ -47,6 +47,15 @@ FromScratch = Annotated[
     bool,
     typer.Option("--from-scratch", help="Random weights, to compare with.", rich_help_panel=METHOD),
 ]
+ModelDropout = Annotated[
+    float | None,
+    typer.Option(
+        "--dropout",
+        help="Of the model while it is trained.",
+        show_default="the base's",
+        rich_help_panel=OPTIMISATION,
+    ),
+]
 Epochs = Annotated[int, typer.Option(min=1, rich_help_panel=OPTIMISATION)]
 BatchSize = Annotated[int, typer.Option(min=1, rich_help_panel=OPTIMISATION)]
 GradAccumulation = Annotated[
@@ -99,6 +108,15 @@ def classify_command(
     batch_size: BatchSize = 16,
     grad_accumulation: GradAccumulation = 1,
     lr: LearningRate = None,
+    dropout: ModelDropout = None,
+    lm_coef: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="Weight of the texts' next tokens in the loss, beside the classes.",
+            rich_help_panel=OPTIMISATION,
+        ),
+    ] = 0.0,
     weight_decay: WeightDecay = 0.01,
     evals_per_epoch: EvalsPerEpoch = 2,
     patience: Patience = 4,
@@ -148,6 +166,7 @@ def instruct_command(
     batch_size: BatchSize = 16,
     grad_accumulation: GradAccumulation = 1,
     lr: LearningRate = None,
+    dropout: ModelDropout = None,
     weight_decay: WeightDecay = 0.01,
     evals_per_epoch: EvalsPerEpoch = 2,
     patience: Patience = 4,
@@ -196,6 +215,7 @@ def dpo_command(
     batch_size: BatchSize = 8,
     grad_accumulation: GradAccumulation = 1,
     lr: LearningRate = None,
+    dropout: ModelDropout = None,
     weight_decay: WeightDecay = 0.01,
     evals_per_epoch: EvalsPerEpoch = 2,
     patience: Patience = 4,

@@ -78,7 +78,7 @@ class Balanced:
 
 
 class LengthGrouped:
-    """Every example once, those of a batch of similar length, so that little is padded.
+    """Examples of similar length in a batch, so that little is padded.
 
     A random order is cut in groups of 50 batches and each group is sorted by length; then the
     batches are shuffled.
@@ -88,6 +88,8 @@ class LengthGrouped:
     lengths : array_like of int, shape (examples,)
     batch_size : int
         Of the loader.
+    sampler : Sampler, optional
+        Draws the examples of an epoch; by default each is drawn once.
 
     Examples
     --------
@@ -97,12 +99,13 @@ class LengthGrouped:
     [[9, 8], [7, 3], [2, 1]]
     """
 
-    def __init__(self, lengths, batch_size: int):
+    def __init__(self, lengths, batch_size: int, sampler: Sampler | None = None):
         self.lengths, self.batch_size = np.asarray(lengths), batch_size
+        self.sampler = sampler or Shuffled(len(self.lengths))
 
     def order(self, rng: np.random.Generator) -> np.ndarray:
-        """Return a permutation."""
-        shuffled = rng.permutation(len(self.lengths))
+        """Return the drawn examples' indices, grouped."""
+        shuffled = self.sampler.order(rng)
         size = MEGABATCH * self.batch_size
         groups = [shuffled[begin : begin + size] for begin in range(0, len(shuffled), size)]
         order = np.concatenate([g[np.argsort(-self.lengths[g], kind="stable")] for g in groups])
@@ -111,4 +114,5 @@ class LengthGrouped:
         return np.concatenate([rng.permutation(batches).reshape(-1), order[batches.size :]])
 
     def __repr__(self) -> str:
-        return f"LengthGrouped({len(self.lengths)} examples, {int(self.lengths.sum())} tokens)"
+        drawn = "" if isinstance(self.sampler, Shuffled) else f", {self.sampler!r}"
+        return f"LengthGrouped({len(self.lengths)} examples, {self.lengths.sum()} tokens{drawn})"

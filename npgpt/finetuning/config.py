@@ -41,6 +41,11 @@ class FineTuningConfig:
         Whether only the response counts in the loss.
     packing : bool
         Put several records into each row of a batch.
+    dropout : float, optional
+        Of the model while it is trained; by default the base's.
+    lm_coef : float
+        Of a classification: the weight of the texts' own next tokens in the loss, beside the
+        classes (`npgpt.models.GPTForClassification`).
     beta : float
         Of DPO: how much leaving the base model costs.
     epochs : int
@@ -77,6 +82,8 @@ class FineTuningConfig:
     template: str = "alpaca"
     mask_prompt: bool = True
     packing: bool = False
+    dropout: float | None = None
+    lm_coef: float = 0.0
     beta: float = 0.1
     epochs: int = 3
     batch_size: int = 8
@@ -100,9 +107,11 @@ class FineTuningConfig:
         for name in ("epochs", "batch_size", "grad_accumulation", "evals_per_epoch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
-        for name in ("lr", "weight_decay", "clip_norm", "patience", "seed"):
+        for name in ("lm_coef", "lr", "weight_decay", "clip_norm", "patience", "seed"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}.")
+        if self.dropout is not None and not 0.0 <= self.dropout < 1.0:
+            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}.")
         if not self.beta > 0.0:
             raise ValueError(f"beta must be positive, got {self.beta}.")
         if self.from_scratch and self.method != "full":

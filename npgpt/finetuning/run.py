@@ -83,14 +83,16 @@ class FineTuningRun:
             test_data=_absolute(config.test_data) if config.test_data else None,
         )
         opened = open_model(config.base)
-        model = opened.model
+        model, model_config = opened.model, opened.model.config
+        if config.dropout is not None:
+            model_config = dataclasses.replace(model_config, dropout=config.dropout)
         if config.from_scratch:
-            model = GPT(model.config, seed=config.seed)
-        task = make_task(config, opened.tokenizer, model.config.context_length)
+            model = GPT(model_config, seed=config.seed)
+        task = make_task(config, opened.tokenizer, model_config.context_length)
         run = cls(
             folder,
             config,
-            model.config,
+            model_config,
             opened.tokenizer,
             task.labels,
             _fingerprint(task),
@@ -273,7 +275,7 @@ class FineTuningRun:
 def wrapped(gpt: GPT, config: FineTuningConfig, num_classes: int) -> Trainable:
     """Put a GPT, of which all or some is trained, into the model of a task."""
     if config.task == "classify":
-        return GPTForClassification(gpt, num_classes, config.seed)
+        return GPTForClassification(gpt, num_classes, config.seed, config.lm_coef)
     return GPTForPreference(gpt, config.beta) if config.task == "dpo" else gpt
 
 

@@ -72,8 +72,8 @@ class ClassifyTask:
         """Do nothing."""
 
     def sampler(self, batch_size: int) -> Sampler:
-        """Draw every class equally often."""
-        return Balanced(self.train.labels)
+        """Draw every class equally often, and put texts of similar length together."""
+        return LengthGrouped(self.train.lengths, batch_size, Balanced(self.train.labels))
 
     def held_out(self, batch_size: int) -> HeldOutBatches:
         """Make the batches to validate on."""

@@ -50,8 +50,8 @@ def _gpt(rng, kind=GPT, **changes):
     return kind(dataclasses.replace(config, **changes), seed=1), (_ids(rng), targets)
 
 
-def _classifier(rng):
-    model = GPTForClassification(_gpt(rng)[0], num_classes=3, seed=1)
+def _classifier(rng, lm_coef=0.0):
+    model = GPTForClassification(_gpt(rng)[0], num_classes=3, seed=1, lm_coef=lm_coef)
     return model, (_ids(rng), np.array([TIME, 2]), np.array([2, 0]))
 
 
@@ -175,6 +175,7 @@ SUITE: dict[str, Example] = {
     "GPT (2 layers, Llama-shaped)": lambda rng: _gpt(rng, **LLAMA),
     "GPT (2 layers, training step)": lambda rng: _gpt(rng, TrainingStep),
     "GPT (2 layers, classification)": _classifier,
+    "GPT (2 layers, classification and language)": lambda rng: _classifier(rng, lm_coef=0.5),
     "GPT (2 layers, preference)": _preference,
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from npgpt.data.sequences import IGNORED
 from npgpt.layers import CrossEntropy, OutputHead, flatten_trained
 from npgpt.models.gpt import GPT
 from npgpt.models.trainable import Trainable
@@ -24,11 +25,16 @@ class GPTForClassification(Trainable):
         At least 2.
     seed : int
         Of the head's initial weights.
+    lm_coef : float
+        With more than 0, ``loss`` is that of the classes plus ``lm_coef`` times the mean
+        cross-entropy of the texts' own next tokens, for which the body's output head is kept
+        (Radford et al. 2018, eq. 5). The model stays one of the language, and learns fewer texts
+        by heart.
 
     Raises
     ------
     ValueError
-        If there are fewer than 2 classes.
+        If there are fewer than 2 classes, or ``lm_coef`` is negative.
 
     Examples
     --------
@@ -41,13 +47,16 @@ class GPTForClassification(Trainable):
     (2, 3)
     """
 
-    def __init__(self, body: GPT, num_classes: int, seed: int = 0):
+    def __init__(self, body: GPT, num_classes: int, seed: int = 0, lm_coef: float = 0.0):
         super().__init__()
         if num_classes < 2:
             raise ValueError(
                 f"GPTForClassification: there must be at least 2 classes, got {num_classes}."
             )
+        if not lm_coef >= 0.0:
+            raise ValueError(f"GPTForClassification: lm_coef must be at least 0, got {lm_coef}.")
         self.body, self.config, self.num_classes = body, body.config, num_classes
+        self.lm_coef, self.lm_head = lm_coef, body.head if lm_coef else None
         body.head = OutputHead(
             body.config.d_model, num_classes, rng=np.random.default_rng(seed), dtype=body.dtype
         )
@@ -84,11 +93,13 @@ class GPTForClassification(Trainable):
             )
         x = self.body.hidden_states(token_ids)  # (batch, time, d_model)
         last = np.arange(len(lengths)), lengths - 1
-        self.saved = last, x.shape
+        self.saved = last, x, token_ids, lengths
         return self.body.head.forward(x[last])  # (batch, d_model) -> (batch, num_classes)
 
     def loss(self, token_ids, lengths, labels) -> np.floating:
-        """Compute the mean cross-entropy of the labels, in nats a text; `backward` may follow.
+        """Compute the loss that is trained on, in nats; `backward` may follow.
+
+        The mean cross-entropy of the labels, and with ``lm_coef`` that of the next tokens.
 
         Parameters
         ----------
@@ -96,28 +107,45 @@ class GPTForClassification(Trainable):
             As for `forward`.
         labels : ndarray of int, shape (batch,)
         """
-        return self.cross_entropy.forward(self.forward(token_ids, lengths), labels)
+        loss = self.cross_entropy.forward(self.forward(token_ids, lengths), labels)
+        _, x, token_ids, lengths = self._recall()
+        if lm_head := self._lm_head_for(lengths):
+            targets = next_tokens(token_ids, lengths)
+            loss += self.lm_coef * lm_head.cross_entropy(x, targets)
+        return loss
 
     def backward(self, dloss: float = 1.0) -> None:
         """Add the gradient of `loss`, times ``dloss``, to every trained parameter's ``.grad``."""
         if self.cross_entropy.saved is None:
             raise RuntimeError("GPTForClassification: backward needs a call of loss before it.")
-        last, shape = self._recall()
+        last, x, token_ids, lengths = self._recall()
+        dx = np.zeros_like(x)
+        if lm_head := self._lm_head_for(lengths):
+            targets = next_tokens(token_ids, lengths)
+            dx += lm_head.cross_entropy_and_backward(x, targets, self.lm_coef * dloss)[1]
         dlogits = self.cross_entropy.backward(dloss)
-        dlast = self.body.head.backward(dlogits)  # (batch, d_model)
-        dx = np.zeros(shape, dlast.dtype)
-        dx[last] = dlast  # the other positions were not read
+        dx[last] += self.body.head.backward(dlogits)  # a class is read at the last token only
         self.body.backward_from_hidden(dx)
 
     def loss_and_backward(self, token_ids, lengths, labels, dloss: float = 1.0) -> np.floating:
-        """Compute `loss` and do `backward`, as training does."""
-        loss = self.loss(token_ids, lengths, labels)
+        """Do `loss` and `backward`, as training does.
+
+        Returns
+        -------
+        scalar
+            The part of the loss that is the classes', to be compared with `evaluation_loss`.
+        """
+        loss = self.evaluation_loss(token_ids, lengths, labels)
         self.backward(dloss)
         return loss
 
     def evaluation_loss(self, token_ids, lengths, labels) -> np.floating:
-        """Compute `loss`, when no `backward` follows."""
-        return self.loss(token_ids, lengths, labels)
+        """Compute the mean cross-entropy of the labels, in nats a text."""
+        return self.cross_entropy.forward(self.forward(token_ids, lengths), labels)
+
+    def _lm_head_for(self, lengths):
+        # texts of one token have no next ones, whose mean would be one of nothing
+        return self.lm_head if lengths.max() > 1 else None
 
     def num_targets(self, token_ids, lengths, labels) -> int:
         """Count the texts."""
@@ -128,3 +156,17 @@ class GPTForClassification(Trainable):
         logits = self.forward(token_ids, lengths)
         exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
         return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+
+def next_tokens(token_ids, lengths) -> np.ndarray:
+    """Make each token's target, the one after it; -100 at a text's last token and behind it.
+
+    Examples
+    --------
+    >>> next_tokens(np.array([[5, 6, 7], [8, 9, 0]]), np.array([3, 2])).tolist()
+    [[6, 7, -100], [9, -100, -100]]
+    """
+    targets = np.full_like(token_ids, IGNORED)
+    targets[:, :-1] = token_ids[:, 1:]
+    targets[np.arange(token_ids.shape[1]) >= lengths[:, None] - 1] = IGNORED
+    return targets

@@ -28,6 +28,15 @@ def test_length_grouped_draws_every_example_once(lengths, size, seed):
     assert sorted(order) == list(range(len(lengths)))
 
 
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=60), st.integers(1, 9), seeds)
+def test_length_grouped_draws_what_its_sampler_draws(labels, size, seed):
+    lengths = np.random.default_rng(seed).integers(1, 50, len(labels))
+    grouped = LengthGrouped(lengths, size, Balanced(labels))
+    balanced = Balanced(labels).order(np.random.default_rng(seed))
+    assert sorted(grouped.order(np.random.default_rng(seed))) == sorted(balanced)
+    assert repr(grouped) != repr(LengthGrouped(lengths, size))
+
+
 @given(seeds)
 def test_length_grouped_pads_less_than_half_of_what_a_shuffle_pads(seed):
     rng = np.random.default_rng(seed)

@@ -1,9 +1,11 @@
 """Classification and preferences as models; responses whose prompts are masked."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from npgpt.data.sequences import LabelledTexts, PreferencePairs, Responses
+from npgpt.data.sequences import LabelledTexts, PreferencePairs, Responses, pad
 from npgpt.finetuning import LoRAConfig, apply_lora
 from npgpt.finetuning.preferences import reward_accuracy, with_reference
 from npgpt.models import GPT, GPTConfig, GPTForClassification, GPTForPreference
@@ -57,6 +59,29 @@ def test_a_classifier_learns_a_rule():
     assert (model.forward(*batch[:2]).argmax(axis=-1) == batch[2]).mean() > 0.95
 
 
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_classifiers_language_loss_is_that_of_the_texts_alone(tied, backend):
+    body = shaken_model(dataclasses.replace(CONFIG, tie_embeddings=tied))
+    batch = texts().batch(np.arange(6))
+    rows = [ids[:n] for ids, n in zip(*batch[:2], strict=True)]
+    inputs, targets = pad([row[:-1] for row in rows]), pad([row[1:] for row in rows], -100)
+    language = body.loss(inputs, targets)
+    model = GPTForClassification(body, 3, lm_coef=0.7)
+    classes = model.evaluation_loss(*batch)
+    assert model.loss(*batch) == pytest.approx(classes + 0.7 * language, abs=1e-12)
+    assert model.loss_and_backward(*batch) == classes
+    names = [name for name, _ in model.named_parameters()]
+    assert ("lm_head.weight" in names) == (not tied)
+
+
+def test_texts_of_one_token_have_no_next_ones(backend):
+    model = GPTForClassification(shaken_model(CONFIG), 2, lm_coef=1.0)
+    ids, lengths = np.array([[3], [4]]), np.array([1, 1])
+    assert model.loss(ids, lengths, [0, 1]) == model.evaluation_loss(ids, lengths, [0, 1])
+    model.loss_and_backward(ids, lengths, [0, 1])
+    assert all(np.isfinite(p.grad).all() for p in model.parameters())
+
+
 @pytest.mark.parametrize("lengths", [[0, 1], [1, 6], [1], [[1, 1]]])
 def test_lengths_that_do_not_fit_are_refused(lengths):
     model = GPTForClassification(GPT(CONFIG), 2)
@@ -67,6 +92,11 @@ def test_lengths_that_do_not_fit_are_refused(lengths):
 def test_a_classifier_of_one_class_is_refused():
     with pytest.raises(ValueError, match="at least 2 classes, got 1"):
         GPTForClassification(GPT(CONFIG), 1)
+
+
+def test_a_negative_weight_of_the_language_is_refused():
+    with pytest.raises(ValueError, match="lm_coef must be at least 0"):
+        GPTForClassification(GPT(CONFIG), 2, lm_coef=-0.5)
 
 
 def test_masked_targets_get_exactly_no_gradient(backend):

@@ -35,25 +35,32 @@ def assert_gradients_are_the_twins(parameters, twin, prefix="", skipped=()):
             close(parameter.grad, theirs[twin_name(name)].grad)
 
 
+@pytest.mark.parametrize("lm_coef", [0.0, 0.5])
 @names
-def test_classification(name, backend):
+def test_classification(name, lm_coef, backend):
     config = CONFIGS[name]
     body = shaken_model(config)
     twin = twin_of(body)
-    model = GPTForClassification(body, 3, seed=5)
+    model = GPTForClassification(body, 3, 5, lm_coef)
     rng = np.random.default_rng(0)
     rows = [rng.integers(0, config.vocab_size, n) for n in (8, 3, 5, 1)]
     token_ids, lengths, labels = LabelledTexts(rows, [2, 0, 1, 0]).batch(np.arange(4))
     head = leaf(body.head.weight.value.copy())
     x = hidden_states(twin, torch.from_numpy(token_ids))
     logits = x[torch.arange(4), torch.from_numpy(lengths - 1)] @ head.T
-    loss = F.cross_entropy(logits, torch.from_numpy(labels))
+    classes = F.cross_entropy(logits, torch.from_numpy(labels))
+    next_ones = [F.cross_entropy(twin(torch.from_numpy(row[None, :-1]))[0], torch.from_numpy(row[1:]),
+                                 reduction="sum") for row in rows if len(row) > 1]  # fmt: skip
+    loss = classes + lm_coef * sum(next_ones) / sum(len(row) - 1 for row in rows)
     loss.backward()
     close(model.forward(token_ids, lengths), logits)
-    close(model.loss_and_backward(token_ids, lengths, labels), loss)
+    close(model.loss(token_ids, lengths, labels), loss)
+    close(model.loss_and_backward(token_ids, lengths, labels), classes)
     close(body.head.weight.grad, head.grad)
-    skipped = {"head.weight"}
+    skipped = {"head.weight", "lm_head.weight"}
     assert_gradients_are_the_twins(model.named_parameters(), twin, "body.", skipped)
+    if lm_coef and not config.tie_embeddings:
+        close(model.lm_head.weight.grad, twin.head.weight.grad)
 
 
 @names
