@@ -101,7 +101,8 @@ def test_every_task_trains_by_every_method(tmp_path, base, task, method):
     ("task", "method"), [("classify", "lora"), ("instruct", "full"), ("dpo", "full")]
 )
 def test_a_resumed_run_equals_the_uninterrupted_one(tmp_path, base, task, method):
-    config = config_for(tmp_path, base, task, method=method, lora_dropout=0.2)
+    settings = {"method": method, "lora_dropout": 0.2, "dropout": 0.1, "lm_coef": 0.5}
+    config = config_for(tmp_path, base, task, **settings)
     whole = FineTuningRun.create(tmp_path / "a", config).trainer()
     whole.fit()
     interrupted = FineTuningRun.create(tmp_path / "b", config).trainer([StopAt(3, signal.SIGINT)])
@@ -111,6 +112,15 @@ def test_a_resumed_run_equals_the_uninterrupted_one(tmp_path, base, task, method
     assert resumed.state.step == 3
     resumed.fit()
     assert_same_weights(weights(whole), weights(resumed))
+
+
+def test_dropout_is_the_bases_unless_another_is_asked_for(tmp_path, base):
+    for name, dropout, expected in (("a", None, 0.0), ("b", 0.25, 0.25)):
+        config = config_for(tmp_path, base, "classify", dropout=dropout)
+        FineTuningRun.create(tmp_path / name, config)
+        model = FineTuningRun.open(tmp_path / name).new_model()
+        assert model.body.embedding_dropout.p == expected
+        assert model.body.blocks[1].attention.dropout.p == expected
 
 
 def test_a_fine_tuned_model_is_opened_like_any_other_and_can_be_tuned_again(tmp_path, base):
@@ -192,7 +202,7 @@ def test_bad_records_are_refused_with_their_row_and_nothing_is_written(
 
 @pytest.mark.parametrize(
     "changes", [{"task": "sing"}, {"method": "half"}, {"epochs": 0}, {"beta": 0.0}, {"rank": 0},
-                {"template": "x"}, {"lr": -1.0}, {"from_scratch": True, "method": "lora"}],
+                {"dropout": 1.0}, {"lm_coef": -0.1}, {"template": "x"}, {"lr": -1.0}, {"from_scratch": True, "method": "lora"}],
 )  # fmt: skip
 def test_a_config_that_cannot_be_is_refused(changes):
     with pytest.raises(ValueError, match=r"must be|needs"):
