@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -45,6 +46,12 @@ def evaluate_command(
     show_prompt: Annotated[
         bool, typer.Option("--show-prompt", help="Print the first prompt, and ask nothing.")
     ] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            help="Draw the accuracy against the shots, as a PNG, to this file.", metavar="FILE"
+        ),
+    ] = None,
     checkpoint: Checkpoint = "best",
     revision: Revision = None,
     dtype: Dtype = "float32",
@@ -65,7 +72,7 @@ def evaluate_command(
 
       npgpt eval gpt2 README.md --stride 256
 
-      npgpt eval gpt2 --task signatures --shots 0 1 5
+      npgpt eval gpt2 --task signatures --shots 0 1 5 --plot shots.png
     """
     if task is not None:
         from npgpt.cli.few_shot import ask_questions, print_prompt
@@ -77,10 +84,10 @@ def evaluate_command(
             print_prompt(task, numbers_of_shots[-1], seed)
             return
         opened = open_argument(model, checkpoint, revision)
-        ask_questions(opened, task, numbers_of_shots, seed, limit, as_json)
+        ask_questions(opened, task, numbers_of_shots, seed, limit, as_json, plot)
         return
-    if shots or show_prompt:
-        raise typer.BadParameter("--shots and --show-prompt go with --task.")
+    if shots or show_prompt or plot:
+        raise typer.BadParameter("--shots, --show-prompt and --plot go with --task.")
     from npgpt.cli.progress import compile_kernels, progress_bar
     from npgpt.data import HeldOutBatches, StridedWindows, encode_documents, load_corpus
     from npgpt.training import evaluate

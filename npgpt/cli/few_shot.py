@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from rich.table import Table
 
@@ -11,11 +12,17 @@ from npgpt.cli.progress import progress_bar
 
 
 def ask_questions(
-    opened, task: str, shots: list[int], seed: int, limit: int, as_json: bool
+    opened,
+    task: str,
+    shots: list[int],
+    seed: int,
+    limit: int,
+    as_json: bool,
+    plot: Path | None = None,
 ) -> None:
-    """Print the accuracy of a model for each number of shots."""
+    """Print, and perhaps draw, the accuracy of a model for each number of shots."""
     from npgpt.data.questions import read_questions
-    from npgpt.training.few_shot import evaluate_few_shot
+    from npgpt.training.few_shot import chance, evaluate_few_shot
 
     questions = read_questions(task)
     results = []
@@ -33,6 +40,11 @@ def ask_questions(
                     opened.model, opened.tokenizer, questions, number, seed, limit, on_question
                 )
             )
+    by_chance = chance(questions[:limit])
+    if plot is not None:
+        from npgpt.training.plot import plot_few_shot
+
+        plot_few_shot(results, by_chance, plot, f"{Path(opened.name).name}: {task}")
     if as_json:
         lines = [
             {
@@ -44,7 +56,7 @@ def ask_questions(
             }
             for result in results
         ]
-        print(json.dumps({"task": task, "results": lines}))
+        print(json.dumps({"task": task, "chance": by_chance, "results": lines}))
         return
     table = Table(title=f"{task}: {results[0].questions} questions", title_justify="left")
     for i, column in enumerate(("shots", "accuracy", "95 % interval", "prompts cut off")):
@@ -55,9 +67,10 @@ def ask_questions(
             str(result.shots), f"{result.accuracy:.3f}", f"{low:.3f} to {high:.3f}", str(result.cut)
         )
     console.print(table)
-    choices = questions[0].choices
-    if choices:
-        console.print(f"Guessing is right in {1 / len(choices):.3f}.")
+    guess = "Guessing" if questions[0].choices else "Always giving the commonest answer"
+    console.print(f"{guess} is right in {by_chance:.3f}.")
+    if plot is not None:
+        console.print(f"Picture: {plot}", soft_wrap=True)
 
 
 def print_prompt(task: str, shots: int, seed: int) -> None:

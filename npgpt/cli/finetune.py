@@ -198,9 +198,10 @@ def dpo_command(
     data: Annotated[
         str,
         typer.Option(
-            help="A .csv, .tsv, .json or .jsonl file with instruction, chosen and rejected."
+            help="A .csv, .tsv, .json or .jsonl file with instruction, chosen and rejected, or "
+            "docstrings."
         ),
-    ],
+    ] = "docstrings",
     test_data: TestData = None,
     template: Template = "alpaca",
     beta: Annotated[float, typer.Option(help="How much leaving the base model costs.")] = 0.1,
@@ -223,12 +224,18 @@ def dpo_command(
 ) -> None:
     """Tune a model to prefer the chosen of two responses (direct preference optimisation).
 
+    A record has an instruction, perhaps an input, and the responses chosen and rejected. Without
+    --data the model learns to prefer a function's own docstring to that of another function of its
+    module.
+
     [bold]Examples[/bold]
+
+      npgpt finetune dpo runs/instruct-1
 
       npgpt finetune dpo runs/instruct-1 --data preferences.jsonl --lr 5e-5
     """
     run = _fine_tune("dpo", context, resume)
-    console.print(f"Test pairs in the right order: {run.test_rewards():.3f}")
+    _report_preferences(run)
     console.print(f'Next: npgpt generate {run.folder} "..."', soft_wrap=True)
 
 
@@ -252,7 +259,8 @@ def _fine_tune(task: str, context: typer.Context, resume: bool):
             run = FineTuningRun.create(out or _next_free_folder(task), config)
     watch = Stopwatch()
     compile_kernels(console, run.model_config)
-    trainer = run.trainer([TrainingProgress(console)])
+    with console.status("Preparing the first step"):
+        trainer = run.trainer([TrainingProgress(console)])
     _introduce(run, trainer)
     if resume:
         trainer.resume()
@@ -327,3 +335,14 @@ def _report_classes(run, report: Any) -> None:
     path = run.folder / "confusion.png"
     plot_confusion(report, path, f"npgpt: {run.folder.name}")
     console.print(f"Confusion matrix: {path}", soft_wrap=True)
+
+
+def _report_preferences(run) -> None:
+    from npgpt.cli.finetune_report import print_preferences
+    from npgpt.finetuning.plot import plot_rewards
+
+    base, tuned = run.test_preferences()
+    print_preferences(base, tuned, len(run.task.records["test"]))
+    path = run.folder / "rewards.png"
+    plot_rewards(run.metrics, path, f"npgpt: {run.folder.name}")
+    console.print(f"Rewards: {path}", soft_wrap=True)

@@ -12,6 +12,7 @@ from npgpt.data import HeldOutBatches
 from npgpt.data.docstrings import TEST
 from npgpt.files import write_atomically
 from npgpt.finetuning import ClassificationReport, FineTuningRun, score_responses
+from npgpt.finetuning.preferences import PreferenceScores
 from npgpt.finetuning.templates import prompt_of
 from npgpt.training import evaluate
 
@@ -38,6 +39,20 @@ def print_classes(report: ClassificationReport) -> None:
         matrix.add_row(label, *(str(n) if n else "." for n in row))
     console.print(matrix)
     console.print(f"Accuracy: {report.accuracy:.3f} on {report.confusion.sum()} texts")
+
+
+def print_preferences(base: PreferenceScores, tuned: PreferenceScores, pairs: int) -> None:
+    """Print how the reference and the tuned model order the test pairs."""
+    table = Table(title=f"{pairs} held-out pairs", title_justify="left")
+    columns = ("loss", "ranking accuracy", "reward accuracy", "reward margin")
+    for i, column in enumerate(("model", *columns)):
+        table.add_column(column, justify="right" if i else "left")
+    for name, scores in (("base", base), ("fine-tuned", tuned)):
+        # the reference's rewards are 0 by definition: there is no order to be right or wrong
+        rewarded = "-" if scores is base else f"{scores.reward_accuracy:.3f}"
+        loss, ranked = f"{scores.loss:.3f}", f"{scores.ranking_accuracy:.3f}"
+        table.add_row(name, loss, ranked, rewarded, f"{scores.margin:.3f}")
+    console.print(table)
 
 
 def report_responses(run: FineTuningRun, samples: int) -> None:

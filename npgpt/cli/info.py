@@ -59,15 +59,27 @@ def info_command(
             rich_help_panel=MEMORY,
         ),
     ] = None,
+    method: Annotated[
+        str,
+        typer.Option(
+            help="What is trained, as of npgpt finetune: full, last-block or lora.",
+            rich_help_panel=MEMORY,
+        ),
+    ] = "full",
+    rank: Annotated[int, typer.Option(min=1, help="Of LoRA.", rich_help_panel=MEMORY)] = 8,
+    generate: Annotated[
+        bool,
+        typer.Option("--generate", help="Not training, but generation.", rich_help_panel=MEMORY),
+    ] = False,
     measure: Annotated[
         bool,
-        typer.Option("--measure", help="Do such a step and compare.", rich_help_panel=MEMORY),
+        typer.Option("--measure", help="Do it and compare.", rich_help_panel=MEMORY),
     ] = False,
 ) -> None:
     """Describe a model layer by layer; of a run, also its settings and how far it came.
 
     Without a model: the versions and the number of threads in use, for a bug report.
-    With --memory: the memory that a training step takes at its peak.
+    With --memory: the memory that a training step, or generation, takes at its peak.
 
     [bold]Examples[/bold]
 
@@ -77,6 +89,10 @@ def info_command(
 
       npgpt info --memory 124M --batch-size 4 --time 256
 
+      npgpt info --memory 124M --method lora --measure
+
+      npgpt info --memory 124M --batch-size 8 --generate
+
       npgpt info
     """
     if memory is not None:
@@ -84,11 +100,13 @@ def info_command(
 
         if model is not None:
             raise typer.BadParameter("give either a MODEL or --memory CONFIG, not both.")
-        describe_memory(memory, batch_size, time, recompute, measure)
+        describe_memory(memory, batch_size, time, recompute, measure, method, rank, generate)
         return
-    if (batch_size, time, recompute, measure) != (None, None, None, False):
+    given = (batch_size, time, recompute, measure, method, rank, generate)
+    if given != (None, None, None, False, "full", 8, False):
         raise typer.BadParameter(
-            "--batch-size, --time, --recompute and --measure go with --memory CONFIG."
+            "--batch-size, --time, --recompute, --method, --rank, --generate and --measure go with "
+            "--memory CONFIG."
         )
     if model is None:
         _describe_installation()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 
@@ -12,13 +13,20 @@ from npgpt.models.config import GPT2_SIZES, GPTConfig
 
 
 def describe_memory(
-    name: str, batch_size: int | None, time: int | None, recompute: bool | None, measure: bool
+    name: str,
+    batch_size: int | None,
+    time: int | None,
+    recompute: bool | None,
+    measure: bool,
+    method: str = "full",
+    rank: int = 8,
+    generate: bool = False,
 ) -> None:
-    """Print what a training step takes, part by part; with ``measure``, also what one took."""
+    """Print what a training step, or generation, takes, part by part; perhaps also what it took."""
     from rich.table import Table
 
     from npgpt.models import MemoryPlan
-    from npgpt.training import measure_step
+    from npgpt.training import measure_generation, measure_step
 
     config, run_batch, run_recompute = _find(name)
     batch = batch_size or run_batch
@@ -28,7 +36,12 @@ def describe_memory(
         raise typer.BadParameter(
             f"--time {time} is longer than the context of {config.context_length}."
         )
-    plan = MemoryPlan.of(config, batch, time, recompute)
+    if method not in PREPARE:
+        raise typer.BadParameter(f"--method must be one of {', '.join(PREPARE)}, got {method}.")
+    if generate:
+        plan = MemoryPlan.of_generation(config, batch, time)
+    else:
+        plan = MemoryPlan.of(config, batch, time, recompute, method=method, rank=rank)
     libraries = _size_of_libraries(config)
     rows = [
         ("parameters", plan.parameters),
@@ -36,28 +49,51 @@ def describe_memory(
         ("AdamW's two moments", plan.moments),
         ("saved for backward", plan.saved),
         ("working arrays", plan.working),
-        ("a chunk of logits", plan.logits),
+        ("logits" if generate else "a chunk of logits", plan.logits),
+        ("cached keys and values", plan.cache),
         ("Python and its libraries", libraries),
     ]
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="dim")
     table.add_column(justify="right")
     for part, size in rows:
-        table.add_row(part, _megabytes(size))
+        if size:
+            table.add_row(part, _megabytes(size))
     table.add_section()
     predicted = plan.total + libraries
     table.add_row("peak, predicted", _megabytes(predicted), style="bold")
+    what = "generation" if generate else "a training step"
+    how = ", recomputing blocks" if recompute and not generate else ""
+    trained = {"full": "", "last-block": " of the last block", "lora": f" of LoRA of rank {rank}"}
     console.print(
-        f"{name}: a training step of {batch} x {time} tokens in float32"
-        + (", recomputing blocks" if recompute else ""),
+        f"{name}: {what}{trained[method]} of {batch} x {time} tokens in float32{how}",
         soft_wrap=True,
     )
     if measure:
         with console.status("Measuring a step in a process of its own"):
-            measured = measure_step(config, batch, time, recompute)
+            if generate:
+                measured = measure_generation(config, batch, time)
+            else:
+                measured = measure_step(config, batch, time, recompute, PREPARE[method](rank))
         table.add_row("peak, measured", _megabytes(measured))
         table.add_row("predicted / measured", f"{predicted / measured:.3f}")
     console.print(table)
+
+
+def _lora(rank: int):
+    from npgpt.finetuning import LoRAConfig, apply_lora
+
+    return functools.partial(apply_lora, config=LoRAConfig(rank))
+
+
+def _last_block(rank: int):
+    from npgpt.finetuning.freezing import train_last_block
+
+    return train_last_block
+
+
+# of a method and LoRA's rank: what is done to a model before its first step
+PREPARE = {"full": lambda rank: None, "last-block": _last_block, "lora": _lora}
 
 
 def _find(name: str) -> tuple[GPTConfig, int, bool]:

@@ -115,6 +115,29 @@ def instruction_records() -> list[Record]:
     return records
 
 
+def preference_records() -> list[Record]:
+    """Make records of the form ``instruction``, ``input``, ``chosen``, ``rejected``, ``split``.
+
+    Signatures and chosen lines are those of `instruction_records`. The rejected line is the first
+    line of another function of the same module, so that only what it says is wrong, not how. Each
+    line of a module is chosen once and rejected once, which keeps a model from learning the lines
+    instead of whether they fit.
+    """
+    by_module: dict[str, list[Record]] = defaultdict(list)
+    for record in instruction_records():
+        by_module[record.where].append(record)
+    records = []
+    for members in by_module.values():
+        members.sort(key=lambda r: _digest(r.fields["input"] + r.fields["output"]))
+        for record, other in zip(members, members[1:] + members[:1], strict=True):
+            chosen, rejected = record.fields["output"], other.fields["output"]
+            if chosen != rejected:  # also the only function of its module
+                fields = {k: record.fields[k] for k in ("instruction", "input", "split")}
+                fields |= {"chosen": chosen, "rejected": rejected}
+                records.append(Record(record.where, fields))
+    return records
+
+
 def split_modules(sizes: dict[str, int], fraction: float = 0.15) -> dict[str, str]:
     """Put whole modules into test, validation and training parts.
 

@@ -50,3 +50,8 @@ def train_only(model: Layer, patterns: Sequence[str]) -> list[str]:
         parameter.freeze(name not in trained)
     flatten_trained(model)
     return trained
+
+
+def train_last_block(model) -> list[str]:
+    """Freeze every parameter of a `GPT` but those of its last block and its final norm."""
+    return train_only(model, [f"blocks.{model.config.n_layers - 1}.*", "final_norm.*"])

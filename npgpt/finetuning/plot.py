@@ -1,8 +1,9 @@
-"""The confusion matrix as a picture."""
+"""A classifier's confusion matrix and a preference run's rewards as pictures."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from npgpt.files import atomic_path
 from npgpt.finetuning.classification import ClassificationReport
@@ -37,5 +38,41 @@ def plot_confusion(report: ClassificationReport, path: Path, title: str) -> None
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     axes.set_title(f"{title}: accuracy {report.accuracy:.3f}", loc="left", fontsize=10)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png")
+
+
+def plot_rewards(metrics: list[dict[str, Any]], path: Path, title: str) -> None:
+    """Draw rewards and their accuracy on the validation pairs against the step, as a PNG.
+
+    Parameters
+    ----------
+    metrics : list of dict
+        As `npgpt.training.read_metrics` returns them, of a preference run.
+    path : Path
+    title : str
+    """
+    from matplotlib.figure import Figure
+
+    evaluations = [line for line in metrics if line["kind"] == "evaluation"]
+    steps = [line["step"] for line in evaluations]
+    figure = Figure(figsize=(7, 4.5), dpi=80, layout="constrained")
+    reward_axes, accuracy_axes = figure.subplots(2, 1, sharex=True)
+    reward_axes.set_title(title)
+    for name, colour in (("chosen", "#55a868"), ("rejected", "#c44e52"), ("margins", "#4c72b0")):
+        values = [line["scores"][f"rewards/{name}"] for line in evaluations]
+        label = "margin" if name == "margins" else name
+        reward_axes.plot(steps, values, "o-", color=colour, markersize=4, label=label)
+    reward_axes.axhline(0, color="#8c8c8c", linewidth=0.8)
+    reward_axes.set_ylabel("reward")
+    reward_axes.legend(frameon=False)
+    rewarded = evaluations[1:]  # before the first step all rewards are 0: there is no order yet
+    accuracies = [line["scores"]["rewards/accuracies"] for line in rewarded]
+    accuracy_axes.plot(steps[1:], accuracies, "o-", color="#4c72b0", markersize=4)
+    accuracy_axes.axhline(0.5, color="#8c8c8c", linestyle="--", linewidth=0.8)
+    accuracy_axes.set_ylabel("reward accuracy")
+    accuracy_axes.set_xlabel("step")
+    for axes in (reward_axes, accuracy_axes):
+        axes.grid(alpha=0.25)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png")

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
 
+from npgpt import ops
+from npgpt.data.docstrings import preference_records
 from npgpt.data.records import Record, read_records
 from npgpt.data.sequences import PreferencePairs
+from npgpt.finetuning.classification import BUILT_IN
 from npgpt.finetuning.config import FineTuningConfig
 from npgpt.finetuning.instructions import encode_responses
 from npgpt.finetuning.splitting import split_records
@@ -25,7 +32,10 @@ def read_preferences(config: FineTuningConfig) -> dict[str, list[Record]]:
     ValueError
         If a field is missing or empty, or both responses are the same; with the row.
     """
-    records = read_records(config.data, NEEDED)
+    if config.data == BUILT_IN and not Path(config.data).exists():
+        records = preference_records()
+    else:
+        records = read_records(config.data, NEEDED)
     parts = split_records(config, records, NEEDED)
     for members in parts.values():
         for record in members:
@@ -57,21 +67,85 @@ def with_reference(
     was_training = model.training
     model.eval()
     reference = np.empty((len(pairs), 2))
-    for begin in range(0, len(pairs), batch_size):
-        indices = np.arange(begin, min(begin + batch_size, len(pairs)))
-        inputs, targets, _ = pairs.batch(indices)
-        reference[indices] = model.log_probabilities(inputs, targets).reshape(2, -1).T
+    with ops.Workspace():
+        for indices in _by_length(pairs, batch_size):
+            inputs, targets, _ = pairs.batch(indices)
+            reference[indices] = model.log_probabilities(inputs, targets).reshape(2, -1).T
     model.train(was_training)
     return PreferencePairs(pairs.chosen, pairs.rejected, reference)
 
 
-def reward_accuracy(model: GPTForPreference, pairs: PreferencePairs, batch_size: int = 8) -> float:
-    """Compute the share of pairs whose chosen response has the higher reward."""
+@dataclasses.dataclass(frozen=True)
+class PreferenceScores:
+    """How a model orders pairs, as means over them.
+
+    Attributes
+    ----------
+    loss : float
+        ``-log sigmoid(margin)``; log 2 for the reference itself.
+    chosen_reward, rejected_reward : float
+    chosen_log_p, rejected_log_p : float
+        Log-probabilities of the responses.
+    reward_accuracy : float
+        Share of pairs whose chosen response has the higher reward. The rewards of the reference
+        itself are all 0, so it has none right.
+    ranking_accuracy : float
+        Share of pairs whose chosen response is the more probable one, which can also be told of
+        the reference.
+    """
+
+    loss: float
+    chosen_reward: float
+    rejected_reward: float
+    chosen_log_p: float
+    rejected_log_p: float
+    reward_accuracy: float
+    ranking_accuracy: float
+
+    @property
+    def margin(self) -> float:
+        """How much higher the rewards of the chosen responses are."""
+        return self.chosen_reward - self.rejected_reward
+
+    def to_metrics(self) -> dict[str, float]:
+        """Return the numbers by the names that TRL's DPOTrainer logs them by."""
+        return {
+            "rewards/chosen": self.chosen_reward,
+            "rewards/rejected": self.rejected_reward,
+            "rewards/accuracies": self.reward_accuracy,
+            "rewards/margins": self.margin,
+            "logps/chosen": self.chosen_log_p,
+            "logps/rejected": self.rejected_log_p,
+        }
+
+
+def score_preferences(
+    model: GPTForPreference, pairs: PreferencePairs, batch_size: int = 8
+) -> PreferenceScores:
+    """Compare a model with the reference whose log-probabilities the pairs hold."""
     was_training = model.training
     model.eval()
-    margins = [
-        model.forward(*pairs.batch(np.arange(begin, min(begin + batch_size, len(pairs)))))
-        for begin in range(0, len(pairs), batch_size)
-    ]
+    parts = []
+    with ops.Workspace():
+        for indices in _by_length(pairs, batch_size):
+            inputs, targets, reference = pairs.batch(indices)
+            log_p = model.log_probabilities(inputs, targets)
+            parts.append(np.stack([log_p, model.rewards(log_p, reference)]).reshape(2, 2, -1))
     model.train(was_training)
-    return float(np.mean(np.concatenate(margins) > 0.0))
+    log_p, rewards = np.concatenate(parts, axis=-1).astype(float)  # each (2, pairs)
+    return PreferenceScores(
+        loss=float(ops.preference_loss_forward(rewards[0] - rewards[1])),
+        chosen_reward=float(rewards[0].mean()),
+        rejected_reward=float(rewards[1].mean()),
+        chosen_log_p=float(log_p[0].mean()),
+        rejected_log_p=float(log_p[1].mean()),
+        reward_accuracy=float(np.mean(rewards[0] > rewards[1])),
+        ranking_accuracy=float(np.mean(log_p[0] > log_p[1])),
+    )
+
+
+def _by_length(pairs: PreferencePairs, batch_size: int) -> Iterator[np.ndarray]:
+    """Yield the indices of batches in which little is padded."""
+    order = np.argsort(pairs.lengths, kind="stable")
+    for begin in range(0, len(order), batch_size):
+        yield order[begin : begin + batch_size]

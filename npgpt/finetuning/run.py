@@ -13,12 +13,11 @@ from typing import Any
 from npgpt import tokenizers
 from npgpt.data import DataLoader
 from npgpt.data.docstrings import TEST
-from npgpt.files import write_atomically
 from npgpt.finetuning.adapters import save_adapter
 from npgpt.finetuning.config import FineTuningConfig
-from npgpt.finetuning.freezing import train_only
+from npgpt.finetuning.freezing import train_last_block
 from npgpt.finetuning.lora import apply_lora, merge_lora
-from npgpt.finetuning.preferences import reward_accuracy, with_reference
+from npgpt.finetuning.preferences import PreferenceScores, score_preferences, with_reference
 from npgpt.finetuning.tasks import Task, make_task
 from npgpt.layers.base import uninitialized
 from npgpt.models import GPT, GPTConfig, GPTForClassification, GPTForPreference, Trainable
@@ -28,9 +27,9 @@ from npgpt.training.callbacks import Callback
 from npgpt.training.checkpoints import load_checkpoint, save_checkpoint, without_prefix
 from npgpt.training.metrics import MetricsLog, read_metrics
 from npgpt.training.open_model import open_model
-from npgpt.training.run import CHECKPOINTS, CONFIG, METRICS, TOKENIZER
+from npgpt.training.run import CHECKPOINTS, METRICS, TOKENIZER
+from npgpt.training.run_folder import CONFIG, read_settings, refuse_used, write_settings
 from npgpt.training.trainer import Trainer
-from npgpt.version import __version__
 
 ADAPTER = "adapter"
 BASE = "base.safetensors"  # the weights that the run begins with
@@ -71,11 +70,7 @@ class FineTuningRun:
             If the base model or the data cannot be read, or do not fit each other.
         """
         folder = Path(folder)
-        if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-            raise FileExistsError(
-                f"{folder} exists already; choose another folder with --out, or go on with "
-                f"--resume {folder}."
-            )
+        refuse_used(folder)
         config = dataclasses.replace(
             config,
             base=_absolute(config.base),
@@ -102,13 +97,12 @@ class FineTuningRun:
         opened.tokenizer.save(folder / TOKENIZER)
         save_checkpoint(folder / BASE, model.state_dict(), {})
         settings = {
-            "npgpt_version": __version__,
             "finetuning": config.to_dict(),
             "model": run.model_config.to_dict(),
             "labels": run.labels,
             "data_fingerprint": run.data_fingerprint,
         }
-        write_atomically(folder / CONFIG, (json.dumps(settings, indent=2) + "\n").encode())
+        write_settings(folder, settings)
         return run
 
     @classmethod
@@ -123,13 +117,7 @@ class FineTuningRun:
             If its config or tokenizer is damaged.
         """
         folder = Path(folder)
-        path = folder / CONFIG
-        if not path.is_file():
-            raise FileNotFoundError(f"{folder} is not a run: there is no {CONFIG} in it.")
-        try:
-            settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{path} is not a whole run config ({error}).") from None
+        settings = read_settings(folder)
         if "finetuning" not in settings:
             raise ValueError(
                 f"{folder} is not a fine-tuned model; npgpt finetune makes one from it."
@@ -144,7 +132,7 @@ class FineTuningRun:
                 settings["data_fingerprint"],
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path} is not a whole run config ({error}).") from None
+            raise ValueError(f"{folder / CONFIG} is not a whole run config ({error}).") from None
 
     @functools.cached_property
     def task(self) -> Task:
@@ -168,8 +156,7 @@ class FineTuningRun:
         if config.method == "lora":
             apply_lora(gpt, config.lora, config.seed)
         elif config.method == "last-block":
-            last = self.model_config.n_layers - 1
-            train_only(gpt, [f"blocks.{last}.*", "final_norm.*"])
+            train_last_block(gpt)
         return wrapped(gpt, config, len(self.labels))
 
     def load_model(self, checkpoint: str = "best") -> Trainable:
@@ -229,14 +216,12 @@ class FineTuningRun:
         model = getattr(model, "policy", model)
         save_adapter(model, self.folder / ADAPTER, self.config.base, self.config.lora_dropout)
 
-    def test_rewards(self) -> float:
-        """Compute, of a preference run, the share of test pairs in the right order."""
-        pairs = with_reference(self._preference_model(), self.task.parts[TEST])
-        model = self._load()
-        return reward_accuracy(model, pairs)  # type: ignore[arg-type]
-
-    def _preference_model(self) -> GPTForPreference:
-        return GPTForPreference(self.base_model(), self.config.beta)
+    def test_preferences(self) -> tuple[PreferenceScores, PreferenceScores]:
+        """Score the test pairs of a preference run: by the model it began with, and by its best."""
+        base = GPTForPreference(self.base_model(), self.config.beta)
+        pairs = with_reference(base, self.task.parts[TEST])
+        tuned = self._load()
+        return score_preferences(base, pairs), score_preferences(tuned, pairs)  # type: ignore[arg-type]
 
     def trainer(self, callbacks: Sequence[Callback] = ()) -> Trainer:
         """Make the trainer of this run, at its first step; ``resume()`` takes up a checkpoint."""

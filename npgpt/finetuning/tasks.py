@@ -20,7 +20,7 @@ from npgpt.finetuning.instructions import encode_responses, read_instructions
 from npgpt.finetuning.preferences import (
     encode_preferences,
     read_preferences,
-    reward_accuracy,
+    score_preferences,
     with_reference,
 )
 from npgpt.tokenizers import Tokenizer
@@ -153,8 +153,8 @@ class PreferenceTask:
         return HeldOutBatches(self.parts[VALIDATION], batch_size)
 
     def scores(self, model) -> dict[str, float]:
-        """Compute how often the chosen response has the higher reward."""
-        return {"reward accuracy": reward_accuracy(model, self.parts[VALIDATION])}
+        """Compute rewards and how often they are in the right order."""
+        return score_preferences(model, self.parts[VALIDATION]).to_metrics()
 
 
 def make_task(

@@ -83,8 +83,10 @@ class BatchNorm(Layer):
     def _backward_running(self, dy, x):
         rows = tuple(range(dy.ndim - 1))
         x_hat, rstd = self._normalised(x)
-        self.gamma.grad += (dy * x_hat).sum(axis=rows)
-        self.beta.grad += dy.sum(axis=rows)
+        if self.gamma.requires_grad:
+            self.gamma.grad += (dy * x_hat).sum(axis=rows)
+        if self.beta.requires_grad:
+            self.beta.grad += dy.sum(axis=rows)
         return dy * self.gamma.value * rstd
 
     def _normalised(self, x):

@@ -83,9 +83,12 @@ class GPTForPreference(Trainable):
                 f"{token_ids.shape} and {targets.shape}."
             )
         log_p = self.log_probabilities(token_ids, targets)
-        rewards = log_p.real.dtype.type(self.beta) * (log_p - reference.astype(log_p.dtype))
-        chosen, rejected = np.split(rewards, 2)
+        chosen, rejected = np.split(self.rewards(log_p, reference), 2)
         return chosen - rejected
+
+    def rewards(self, log_p: np.ndarray, reference: np.ndarray) -> np.ndarray:
+        """Compute ``beta (log p(response) - log p_reference(response))`` of each row."""
+        return log_p.real.dtype.type(self.beta) * (log_p - reference.astype(log_p.dtype))
 
     def loss(self, token_ids, targets, reference) -> np.floating:
         """Compute the mean of ``-log sigmoid(margin)`` over pairs; `backward` may follow."""

@@ -39,8 +39,9 @@ class Workspace:
 
     Notes
     -----
-    Memory is given back when the block ends. Like `use`, it holds for the whole process; blocks may
-    be nested, and the innermost one counts.
+    Batches of different lengths share memory: a shorter array may lie in the memory of a longer one,
+    and a longer one takes the place of a shorter one's. Memory is given back when the block ends. Like `use`, it holds for the
+    whole process; blocks may be nested, and the innermost one counts.
 
     Examples
     --------
@@ -52,6 +53,13 @@ class Workspace:
     ...         y = ops.gelu_tanh_forward(x)
     >>> workspace.blocks_made  # the new y is made while the old one is still there
     2
+
+    Attributes
+    ----------
+    blocks_made : int
+        How often memory was not there already.
+    bytes_made : int
+        Of the memory that is kept now.
     """
 
     def __init__(self) -> None:
@@ -61,14 +69,27 @@ class Workspace:
         self._outer: Workspace | None = None
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-        """Make an array with undefined content, in reused memory if some of this shape is free."""
-        key = shape, dtype
+        """Make an array with undefined content, in reused memory if some that fits is free."""
+        key = len(shape), shape[-1:], dtype
         blocks = self._blocks.get(key)
         if blocks is None:
             blocks = self._blocks[key] = []
+        size, best, outgrown = math.prod(shape), None, None
         for block in blocks:
-            if getrefcount(block.memory) == IDLE:
+            made = block.array.size
+            if getrefcount(block.memory) != IDLE:
+                continue
+            if block.array.shape == shape:
                 return block.array.view()
+            if made < size:
+                outgrown = block
+            elif best is None or made < best.array.size:
+                best = block
+        if best is not None:
+            return best.array.reshape(-1)[:size].reshape(shape)
+        if outgrown is not None:
+            self.bytes_made -= outgrown.array.nbytes
+            blocks.remove(outgrown)
         block = _Block(shape, dtype)
         blocks.append(block)
         self.blocks_made += 1

@@ -4,7 +4,12 @@ from npgpt.training.callbacks import Callback
 from npgpt.training.checkpoints import load_checkpoint, save_checkpoint
 from npgpt.training.config import TrainingConfig
 from npgpt.training.evaluation import Evaluation, evaluate
-from npgpt.training.memory import measure_step, peak_resident_size, resident_size
+from npgpt.training.memory import (
+    measure_generation,
+    measure_step,
+    peak_resident_size,
+    resident_size,
+)
 from npgpt.training.metrics import MetricsLog, read_metrics
 from npgpt.training.open_model import OpenedModel, open_model
 from npgpt.training.run import Run
@@ -22,6 +27,7 @@ __all__ = [
     "TrainingState",
     "evaluate",
     "load_checkpoint",
+    "measure_generation",
     "measure_step",
     "open_model",
     "peak_resident_size",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -41,7 +42,10 @@ class FewShotResult:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The accuracy's 95 per cent confidence interval (Wilson 1927).
+        """The accuracy's 95 per cent confidence interval (Wilson 1927, J. Am. Stat. Assoc. 22).
+
+        All shares ``q`` that are within 1.96 of their standard deviations ``sqrt(q (1 - q) / n)``
+        of the measured one; unlike ``p +- 1.96 sqrt(p (1 - p) / n)`` it is right at 0 and 1 too.
 
         Examples
         --------
@@ -53,6 +57,23 @@ class FewShotResult:
         centre = (p + Z * Z / (2 * n)) / (1 + Z * Z / n)
         half = Z / (1 + Z * Z / n) * math.sqrt(p * (1 - p) / n + Z * Z / (4 * n * n))
         return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def chance(questions: Sequence[Question]) -> float:
+    """Compute the accuracy of who has not read the questions.
+
+    One of the choices at random; where there are none, the answer that is right most often.
+
+    Examples
+    --------
+    >>> chance([Question("row 1", "x", "a", ("a", "b")), Question("row 2", "y", "b", ("a", "b"))])
+    0.5
+    >>> chance([Question(f"row {i}", "x", answer) for i, answer in enumerate("aab")])
+    0.6666666666666666
+    """
+    written = Counter(question.answer for question in questions if not question.choices)
+    guessed = sum(1 / len(question.choices) for question in questions if question.choices)
+    return (guessed + max(written.values(), default=0)) / len(questions)
 
 
 def few_shot_prompt(question: Question, examples: Sequence[Question]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import sys
+from collections.abc import Callable
 
 import numpy as np
 
@@ -24,7 +25,13 @@ def peak_resident_size() -> int:
     return _from_proc_status("VmHWM") or _largest_resident_size()
 
 
-def measure_step(config: GPTConfig, batch: int, time: int, recompute: bool = False) -> int:
+def measure_step(
+    config: GPTConfig,
+    batch: int,
+    time: int,
+    recompute: bool = False,
+    prepare: Callable[[GPT], object] | None = None,
+) -> int:
     """Do two training steps on random tokens in a process of its own; return its peak memory.
 
     Parameters
@@ -34,6 +41,9 @@ def measure_step(config: GPTConfig, batch: int, time: int, recompute: bool = Fal
         Sequences, and tokens in each.
     recompute : bool
         As for `npgpt.GPT`.
+    prepare : function, optional
+        Freezes parameters of the model or adds to them; a function of a module, or a
+        `functools.partial` of one, since it goes to another process.
 
     Returns
     -------
@@ -47,21 +57,54 @@ def measure_step(config: GPTConfig, batch: int, time: int, recompute: bool = Fal
     """
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_steps, args=(sender, config, batch, time, recompute))
+    process = context.Process(target=_steps, args=(sender, config, batch, time, recompute, prepare))
+    return _received(process, receiver, sender)
+
+
+def measure_generation(config: GPTConfig, batch: int, time: int) -> int:
+    """Read prompts that nearly fill ``time`` and generate the rest, in a process of its own.
+
+    Parameters
+    ----------
+    config : GPTConfig
+    batch, time : int
+        Texts, and tokens of each.
+
+    Returns
+    -------
+    int
+        Peak memory in bytes, as of `measure_step`.
+    """
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_generation, args=(sender, config, batch, time))
+    return _received(process, receiver, sender)
+
+
+def _received(process, receiver, sender) -> int:
     process.start()
     sender.close()
     try:
         return receiver.recv()
     except EOFError:
         raise RuntimeError(
-            "The process that measures a step ended before it was done; is there enough memory?"
+            "The process that measures ended before it was done; is there enough memory?"
         ) from None
     finally:
         process.join()
 
 
-def _steps(sender, config: GPTConfig, batch: int, time: int, recompute: bool) -> None:
+def _generation(sender, config: GPTConfig, batch: int, time: int) -> None:
+    model = GPT(config)
+    ids = np.random.default_rng(0).integers(0, config.vocab_size, (batch, max(1, time - 4)))
+    model.generate(ids, min(4, time - 1), temperature=0.0)
+    sender.send(peak_resident_size())
+
+
+def _steps(sender, config: GPTConfig, batch: int, time: int, recompute: bool, prepare) -> None:
     model = GPT(config, recompute=recompute)
+    if prepare is not None:
+        prepare(model)
     optimizer = AdamW(model.parameters())
     ids = np.random.default_rng(0).integers(0, config.vocab_size, (batch, time + 1))
     with Workspace():

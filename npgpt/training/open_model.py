@@ -11,7 +11,8 @@ from npgpt import hub, tokenizers
 from npgpt.layers.quantized import KINDS
 from npgpt.models import GPT
 from npgpt.tokenizers import Tokenizer
-from npgpt.training.run import CONFIG, TOKENIZER, Run
+from npgpt.training.run import TOKENIZER, Run
+from npgpt.training.run_folder import CONFIG
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,13 +1,15 @@
-"""The loss curve of a run."""
+"""The loss curve of a run, and the accuracy against the number of examples, as pictures."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from npgpt.files import atomic_path
+from npgpt.training.few_shot import FewShotResult
 
 TRAIN_COLOUR, HELD_OUT_COLOUR, RATE_COLOUR = "#4c72b0", "#c44e52", "#8c8c8c"
 
@@ -63,5 +65,42 @@ def plot_loss(metrics: list[dict[str, Any]], path: Path, title: str, item: str =
     rate_axes.set_ylim(bottom=0)
     rate_axes.grid(alpha=0.25)
     rate_axes.set_xlabel("step")
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png")
+
+
+def plot_few_shot(
+    results: Sequence[FewShotResult], chance: float, path: str | Path, title: str
+) -> None:
+    """Draw the accuracy, with its 95 per cent interval, against the number of shots, as a PNG.
+
+    Parameters
+    ----------
+    results : sequence of FewShotResult
+    chance : float
+        Accuracy of who has not read the questions; a dashed line.
+    path : path
+    title : str
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.5, 3.5), dpi=90, layout="constrained")
+    axes = figure.subplots()
+    accuracy = np.array([result.accuracy for result in results])
+    below, above = np.abs(np.array([result.interval for result in results]).T - accuracy)
+    places = range(len(results))
+    axes.errorbar(
+        places, accuracy, yerr=(below, above), fmt="o", color=TRAIN_COLOUR, capsize=5,
+        label="accuracy, 95 % interval",
+    )  # fmt: skip
+    axes.axhline(chance, color=RATE_COLOUR, linestyle="--", label=f"chance ({chance:.3f})")
+    axes.set_xticks(places, [str(result.shots) for result in results])
+    axes.set_xlim(-0.5, len(results) - 0.5)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("examples in the prompt")
+    axes.set_ylabel(f"accuracy on {results[0].questions} questions")
+    axes.set_title(title, loc="left", fontsize=10)
+    axes.grid(alpha=0.25, axis="y")
+    axes.legend(frameon=False)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png")

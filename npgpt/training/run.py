@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,13 +31,13 @@ from npgpt.training.checkpoints import load_checkpoint, without_prefix
 from npgpt.training.config import TrainingConfig
 from npgpt.training.flow_log import GradientFlowLog, read_flows
 from npgpt.training.metrics import MetricsLog, read_metrics
+from npgpt.training.run_folder import CONFIG, read_settings, refuse_used, write_settings
 from npgpt.training.tokenizer import make_tokenizer, open_tokenizer
 from npgpt.training.trainer import BEST, LAST, Trainer
-from npgpt.version import __version__
 
-CONFIG, TOKENIZER, METRICS, PLOT = "config.json", "tokenizer.json", "metrics.jsonl", "loss.png"
-FLOW, FLOW_PLOT = "gradient_flow.jsonl", "gradient_flow.png"
 TEXT = "corpus.txt"  # of a run on standard input
+FLOW, FLOW_PLOT = "gradient_flow.jsonl", "gradient_flow.png"
+TOKENIZER, METRICS, PLOT = "tokenizer.json", "metrics.jsonl", "loss.png"
 CHECKPOINTS = {"best": BEST, "last": LAST}
 
 Progress = Callable[[int, int], None]
@@ -86,11 +85,7 @@ class Run:
             If the corpus cannot be read or is too short for the context.
         """
         folder = Path(folder)
-        if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-            raise FileExistsError(
-                f"{folder} exists already; choose another folder with --out, or go on with "
-                f"--resume {folder}."
-            )
+        refuse_used(folder)
         corpus = _load_source(config)
         if config.corpus == STANDARD_INPUT:  # kept in the run, to be read again
             config = dataclasses.replace(config, corpus=str((folder / TEXT).absolute()))
@@ -104,12 +99,11 @@ class Run:
             write_atomically(folder / TEXT, corpus.documents[0].encode("utf-8"))
         run.tokenizer.save(folder / TOKENIZER)
         settings = {
-            "npgpt_version": __version__,
             "training": config.to_dict(),
             "model": run.model_config.to_dict(),
             "corpus_fingerprint": corpus.fingerprint,
         }
-        write_atomically(folder / CONFIG, (json.dumps(settings, indent=2) + "\n").encode())
+        write_settings(folder, settings)
         return run
 
     @classmethod
@@ -124,15 +118,12 @@ class Run:
             If its config or tokenizer is damaged.
         """
         folder = Path(folder)
-        path = folder / CONFIG
-        if not path.is_file():
-            raise FileNotFoundError(f"{folder} is not a run: there is no {CONFIG} in it.")
+        settings = read_settings(folder)
         try:
-            settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             config = TrainingConfig.from_dict(settings["training"])
             fingerprint = settings["corpus_fingerprint"]
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path} is not a whole run config ({error}).") from None
+            raise ValueError(f"{folder / CONFIG} is not a whole run config ({error}).") from None
         return cls(folder, config, tokenizers.load(folder / TOKENIZER), fingerprint)
 
     @property

@@ -54,6 +54,26 @@ def test_instructions_are_learned_and_compared_with_the_base(folder):
     assert result.returncode == 0, result.stderr
 
 
+def test_preferences_are_learned_and_tested(folder):
+    pairs = [{"instruction": f"say {i}", "chosen": "the cat", "rejected": "mat"} for i in range(20)]
+    (folder / "pairs.json").write_text(json.dumps(pairs), encoding="utf-8")
+    options = ("--data=pairs.json", "--template=chat", "--lr=0.01", "--out=preferring")
+    result = npgpt("finetune", "dpo", "base", *options, cwd=folder)
+    assert result.returncode == 0, result.stderr
+    rows = {line.split()[1]: line for line in result.stdout.splitlines() if line.startswith("│")}
+    assert "0.693" in rows["base"]  # log 2
+    assert "1.000" in rows["fine-tuned"]
+    assert (folder / "preferring" / "rewards.png").is_file()
+    lines = (folder / "preferring" / "metrics.jsonl").read_text().splitlines()
+    scores = [line["scores"] for line in map(json.loads, lines) if line["kind"] == "evaluation"]
+    assert scores[0]["rewards/margins"] == 0.0
+    assert scores[-1]["rewards/margins"] > 0.0
+    assert set(scores[0]) == {
+        *(f"rewards/{name}" for name in ("chosen", "rejected", "accuracies", "margins")),
+        *(f"logps/{name}" for name in ("chosen", "rejected")),
+    }
+
+
 def test_what_is_wrong_is_said_in_one_sentence(folder):
     for arguments, message, status in (
         (("finetune", "classify", "base", "--data=no.csv", "--out=x"), "There is no file", 1),
@@ -81,8 +101,10 @@ def test_questions_are_asked_with_no_one_and_some_examples(folder):
     ]
     content = "".join(json.dumps(line) + "\n" for line in lines)
     (folder / "task.jsonl").write_text(content, encoding="utf-8")
-    result = npgpt(*task, "--shots", "0", "1", "3", "--json", cwd=folder)
+    result = npgpt(*task, "--shots", "0", "1", "3", "--json", "--plot=shots.png", cwd=folder)
     assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["chance"] == 0.5
+    assert (folder / "shots.png").read_bytes().startswith(b"\x89PNG")
     results = json.loads(result.stdout)["results"]
     assert [r["shots"] for r in results] == [0, 1, 3]
     assert all(r["interval"][0] <= r["accuracy"] <= r["interval"][1] for r in results)

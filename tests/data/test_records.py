@@ -88,7 +88,11 @@ def modules_by_part(records):
 
 
 def test_no_module_and_no_text_is_in_two_parts(packages):
-    for records in (packages, docstrings.instruction_records()):
+    for records in (
+        packages,
+        docstrings.instruction_records(),
+        docstrings.preference_records(),
+    ):
         parts = modules_by_part(records)
         assert set(parts) == {"train", "validation", "test"}
         assert sum(map(len, parts.values())) == len(set().union(*parts.values()))
@@ -106,6 +110,24 @@ def test_held_out_parts_have_as_many_of_each_package(packages):
 def test_built_in_instructions_fit_into_a_small_context():
     longest = max(len(r.fields["input"]) for r in docstrings.instruction_records())
     assert longest <= docstrings.LONGEST_SIGNATURE
+
+
+def test_a_rejected_line_is_the_chosen_one_of_another_function_of_the_module():
+    pairs = docstrings.preference_records()
+    assert pairs == docstrings.preference_records()
+    instructions = {
+        (r.where, r.fields["input"], r.fields["output"]): r.fields["split"]
+        for r in docstrings.instruction_records()
+    }
+    lines = {(where, output) for where, _, output in instructions}
+    for where, fields in pairs:
+        assert instructions[where, fields["input"], fields["chosen"]] == fields["split"]
+        assert (where, fields["rejected"]) in lines
+        assert fields["chosen"] != fields["rejected"]
+    rejected = [(where, fields["rejected"]) for where, fields in pairs]
+    chosen = [(where, fields["chosen"]) for where, fields in pairs]
+    # what is chosen is rejected as often, so the line itself tells nothing
+    assert sorted(rejected) == sorted(chosen)
 
 
 def test_modules_are_split_by_their_names_alone():

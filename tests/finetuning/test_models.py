@@ -7,7 +7,7 @@ import pytest
 
 from npgpt.data.sequences import LabelledTexts, PreferencePairs, Responses, pad
 from npgpt.finetuning import LoRAConfig, apply_lora
-from npgpt.finetuning.preferences import reward_accuracy, with_reference
+from npgpt.finetuning.preferences import score_preferences, with_reference
 from npgpt.models import GPT, GPTConfig, GPTForClassification, GPTForPreference
 from npgpt.optim import AdamW
 from npgpt.training import train_step
@@ -141,7 +141,9 @@ def test_the_loss_of_equal_models_is_log_2_and_its_gradient_raises_the_chosen(ba
     for _ in range(20):
         loss, _ = train_step(model, optimizer, [batch])
     assert loss < 0.5
-    assert reward_accuracy(model, known) == 1.0
+    scores = score_preferences(model, known)
+    assert scores.reward_accuracy == 1.0
+    assert scores.loss == pytest.approx(model.loss(*batch), rel=1e-6)
 
 
 def test_the_preference_loss_is_finite_at_margins_that_overflow(backend):
@@ -172,3 +174,19 @@ def test_lora_trains_a_classifiers_head_too():
     assert trained == {"body.head.weight"}
     optimizer = AdamW(model.parameters())
     train_step(model, optimizer, [texts().batch(np.arange(6))])
+
+
+def test_preference_scores_are_means_over_pairs_whatever_the_batches():
+    reference = GPTForPreference(shaken_model(CONFIG), beta=0.5)
+    known = with_reference(reference, pairs())
+    itself = score_preferences(reference, known)
+    assert itself.loss == pytest.approx(np.log(2.0))
+    assert (itself.margin, itself.reward_accuracy) == (0.0, 0.0)
+    other = GPTForPreference(shaken_model(CONFIG, seed=5), beta=0.5)
+    whole, apart = (score_preferences(other, known, size) for size in (4, 3))
+    metrics = whole.to_metrics()
+    assert metrics == pytest.approx(apart.to_metrics())
+    assert metrics["rewards/margins"] == pytest.approx(other.forward(*known.batch(range(4))).mean())
+    for side, column in (("chosen", 0), ("rejected", 1)):
+        change = metrics[f"logps/{side}"] - known.reference[:, column].mean()
+        assert metrics[f"rewards/{side}"] == pytest.approx(0.5 * change)

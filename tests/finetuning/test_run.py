@@ -186,6 +186,10 @@ BAD = [
     ("instruct", [I], r"there are 1 times; at least 3"),
     ("dpo", [P, {**P, "rejected": " saw "}, P], r"line 2: the chosen and the rejected .* the same"),
     ("dpo", [P, {"instruction": "x", "chosen": "y"}], r"line 2: there is no 'rejected'"),
+    ("dpo", [P, {**P, "chosen": " "}, P], r"line 2: 'chosen' is empty"),
+    ("dpo", [P, {**P, "instruction": LONG}, P, P], r"line 2: the prompt of \d+ tokens fills"),
+    ("dpo", [P, {**P, "input": 3}, P, P], r"line 2: 'input' must be a text, got int"),
+    ("instruct", [I, {**I, "instruction": ""}, I], r"line 2: 'instruction' is empty"),
 ]
 
 

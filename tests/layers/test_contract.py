@@ -180,3 +180,27 @@ def test_a_state_dict_that_does_not_fit_changes_nothing():
         np.testing.assert_array_equal(layer.weight.value, before)
     layer.load_state_dict(good)
     np.testing.assert_array_equal(layer.weight.value, 1.0)
+
+
+@pytest.mark.parametrize("name", [*LAYERS, "BatchNorm (evaluation)"])
+def test_frozen_parameters_get_no_gradient_and_change_no_other(name, backend):
+    def run(frozen):
+        layer, inputs = example_of(name.removesuffix(" (evaluation)"), np.float64)
+        if name.endswith("(evaluation)"):
+            layer.eval()
+        for i, parameter in enumerate(layer.trained_parameters()):
+            parameter.freeze(i in frozen)
+        dx = layer.backward(normal(0, np.shape(layer.forward(*inputs)), np.float64))
+        return dx, [parameter.grad for parameter in layer.parameters()]
+
+    dx, grads = run(frozen=())
+    trained = [i for i, grad in enumerate(grads) if grad is not None]
+    for frozen in (range(len(grads)), range(0, len(grads), 2), range(1, len(grads), 2)):
+        dx_frozen, grads_frozen = run(frozen)
+        if dx is not None:
+            np.testing.assert_allclose(dx_frozen, dx, rtol=0, atol=1e-12)
+        for i, grad in zip(trained, (grads_frozen[i] for i in trained), strict=True):
+            if trained.index(i) in frozen:
+                assert grad is None
+            else:
+                np.testing.assert_allclose(grad, grads[i], rtol=0, atol=1e-12)

@@ -6,9 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from npgpt import ops
+from npgpt.finetuning import LoRAConfig, apply_lora
+from npgpt.finetuning.freezing import train_last_block
 from npgpt.models import GPT, GPTConfig, MemoryPlan
 from npgpt.models.memory import num_parameters
-from npgpt.training import measure_step
+from npgpt.training import measure_generation, measure_step
 
 
 @given(
@@ -43,6 +45,61 @@ def test_the_plan_counts_the_arrays_of_a_step(n_layers, vocab_size, d_ff, dropou
             model.loss_and_backward(ids[:, :-1], ids[:, 1:])
     plan = MemoryPlan.of(config, 8, 64, recompute)
     assert workspace.bytes_made == pytest.approx(plan.saved + plan.working + plan.logits, rel=0.03)
+
+
+@pytest.mark.parametrize("method", ["full", "last-block", "lora"])
+@pytest.mark.parametrize(
+    "fields", [{}, {"bias": False, "n_kv_heads": 2, "activation": "swiglu", "norm": "rms"}]
+)
+def test_frozen_parameters_are_counted_without_gradients_and_moments(method, fields):
+    config = GPTConfig(70, 16, 3, 4, 32, **fields)
+    model = GPT(config)
+    if method == "lora":
+        apply_lora(model, LoRAConfig(rank=3))
+    elif method == "last-block":
+        train_last_block(model)
+    plan = MemoryPlan.of(config, 2, 16, method=method, rank=3)
+    assert plan.parameters == 4 * model.num_parameters()
+    assert plan.gradients == 4 * model.num_parameters(trained_only=True)
+    assert plan.moments == 2 * plan.gradients
+    with pytest.raises(ValueError, match="method must be full, last-block or lora"):
+        MemoryPlan.of(config, 2, 16, method="half")
+
+
+@pytest.mark.parametrize("method", ["last-block", "lora"])
+def test_the_plan_counts_the_arrays_of_a_step_with_frozen_parameters(method):
+    config = GPTConfig(70, 64, 4, 4, 128)
+    model = GPT(config)
+    if method == "lora":
+        apply_lora(model, LoRAConfig(rank=8))
+    else:
+        train_last_block(model)
+    ids = np.random.default_rng(0).integers(0, 70, (8, 65))
+    with ops.use("compiled"), ops.Workspace() as workspace:
+        for _ in range(3):
+            model.zero_grad()
+            model.loss_and_backward(ids[:, :-1], ids[:, 1:])
+    plan = MemoryPlan.of(config, 8, 64, method=method)
+    assert workspace.bytes_made == pytest.approx(plan.saved + plan.working + plan.logits, rel=0.05)
+
+
+@pytest.mark.parametrize("n_kv_heads", [None, 2])
+def test_the_cache_is_counted_as_it_is_made(n_kv_heads):
+    config = GPTConfig(70, 32, 3, 4, 32, n_kv_heads=n_kv_heads)
+    for time in (20, 50):  # the second is longer than the context
+        decoder = GPT(config).eval().decoder(time - 10)
+        decoder.start([np.arange(10)] * 3)
+        made = sum(cache.keys.nbytes + cache.values.nbytes for cache in decoder._caches)
+        # the last new token is never read, so its place is not made
+        assert MemoryPlan.of_generation(config, 3, min(time - 1, 32)).cache == made
+
+
+def test_what_longer_generation_adds_is_predicted_within_a_tenth():
+    small, large = (GPTConfig(1000, 512, n_layers, 4, 256) for n_layers in (1, 8))
+    predicted = MemoryPlan.of_generation(large, 32, 512).total
+    predicted -= MemoryPlan.of_generation(small, 1, 32).total
+    measured = measure_generation(large, 32, 512) - measure_generation(small, 1, 32)
+    assert predicted == pytest.approx(measured, rel=0.1)
 
 
 @pytest.mark.parametrize("recompute", [False, True])

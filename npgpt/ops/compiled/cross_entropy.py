@@ -98,6 +98,11 @@ def head_cross_entropy_forward(x, weight, targets, ignore_index=-100):  # noqa: 
 def _head_nats(x, weight, targets, ignore_index):
     """Each row's loss; 0 where it does not count."""
     rows, ids = as_rows(x), flat_ids(targets)
+    counted = np.flatnonzero(ids != ignore_index)
+    if counted.size < ids.size:  # a prompt's rows: no logits are made of them
+        nats = np.zeros(ids.size, np.float64)
+        nats[counted] = _head_nats(rows[counted], weight, ids[counted], ignore_index)
+        return nats
     nats, lse = np.empty(ids.size, np.float64), np.empty(ids.size, x.dtype)
     for part in _chunks(ids.size, weight.shape[0]):
         logits = linear_forward(rows[part], weight)
@@ -117,6 +122,13 @@ def head_cross_entropy_backward(  # noqa: D103
 def _head_backward(scales, x, weight, targets, dweight, ignore_index, overwrite):
     """Scale each row's loss, and send it back; returns the losses and dx."""
     rows, ids = as_rows(x), flat_ids(targets)
+    counted = np.flatnonzero(ids != ignore_index)
+    if 0 < counted.size < ids.size:
+        nats, dx = np.zeros(ids.size, np.float64), np.zeros(x.shape, x.dtype)
+        nats[counted], as_rows(dx)[counted] = _head_backward(
+            scales[counted], rows[counted], weight, ids[counted], dweight, ignore_index, overwrite
+        )
+        return nats, dx
     nats, dx = np.empty(ids.size, np.float64), empty(x.shape, x.dtype)
     for part in _chunks(ids.size, weight.shape[0]):
         logits = linear_forward(rows[part], weight)

@@ -41,7 +41,7 @@ def batch_norm_backward(dy, x, mean, variance, gamma, dgamma, dbeta, eps):
         As forward returned them.
     gamma : ndarray, shape (features,)
     dgamma, dbeta : ndarray, shape (features,)
-        Added to in place.
+        Added to in place; each may be None, which leaves it out.
     eps : float
 
     Returns
@@ -52,8 +52,10 @@ def batch_norm_backward(dy, x, mean, variance, gamma, dgamma, dbeta, eps):
     rows = tuple(range(x.ndim - 1))
     rstd = 1.0 / np.sqrt(variance + eps)
     x_hat = (x - mean) * rstd
-    dgamma += (dy * x_hat).sum(axis=rows)
-    dbeta += dy.sum(axis=rows)
+    if dgamma is not None:
+        dgamma += (dy * x_hat).sum(axis=rows)
+    if dbeta is not None:
+        dbeta += dy.sum(axis=rows)
     dx_hat = gamma * dy
     # term 1: through the element itself
     direct = dx_hat

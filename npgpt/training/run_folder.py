@@ -1,0 +1,46 @@
+"""The settings file of a run's folder, of whatever kind the run is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from npgpt.files import write_atomically
+from npgpt.version import __version__
+
+CONFIG = "config.json"
+
+
+def refuse_used(folder: Path) -> None:
+    """Raise FileExistsError if a new run cannot be made here."""
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise FileExistsError(
+            f"{folder} exists already; choose another folder with --out, or go on with "
+            f"--resume {folder}."
+        )
+
+
+def write_settings(folder: Path, settings: dict[str, Any]) -> None:
+    """Write a run's settings, with the version that wrote them."""
+    content = json.dumps({"npgpt_version": __version__, **settings}, indent=2) + "\n"
+    write_atomically(folder / CONFIG, content.encode())
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """Read what `write_settings` wrote.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no run.
+    ValueError
+        If the file is damaged.
+    """
+    path = folder / CONFIG
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} is not a run: there is no {CONFIG} in it.")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not a whole run config ({error}).") from None
