@@ -39,9 +39,10 @@ class Workspace:
 
     Notes
     -----
-    Batches of different lengths share memory: a shorter array may lie in the memory of a longer one,
-    and a longer one takes the place of a shorter one's. Memory is given back when the block ends. Like `use`, it holds for the
-    whole process; blocks may be nested, and the innermost one counts.
+    Batches of different lengths share memory: a shorter array may lie in the memory of a longer
+    one, and a longer one takes the place of a shorter one's. Memory is given back when the block
+    ends. Like `use`, it holds for the whole process; blocks may be nested, and the innermost one
+    counts.
 
     Examples
     --------
