@@ -91,6 +91,8 @@ MUTANTS = [
     (reference.head_cross_entropy_backward, "x, weight, dweight, overwrite=overwrite", "x, weight, 0.0 * dweight", "GPT (2 layers, training step)"),
     (models.GPT.loss_and_backward, "self.backward_from_hidden(dx)", "pass", "GPT (2 layers, training step)"),
     (models.GPTForClassification.backward, "dx[last] = dlast", "dx[last] = 0.5 * dlast", "GPT (2 layers, classification)"),
+    (models.GPTForClassification.backward, "dx += lm_head", "dx += 0.0 * lm_head", "GPT (2 layers, classification and language)"),
+    (models.GPTForClassification.backward, "self.lm_coef * dloss", "dloss", "GPT (2 layers, classification and language)"),
     (models.GPTForClassification.backward, "self.body.backward_from_hidden(dx)", "pass", "GPT (2 layers, classification)"),
     (models.GPTForClassification.backward, "dlast = self.body.head.backward(dlogits)", "dlast = dlogits @ self.body.head.weight.value", "GPT (2 layers, classification)"),
     (reference.head_log_probs_backward, " + 1.0", "", "GPT (2 layers, preference)"),

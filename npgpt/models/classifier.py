@@ -124,7 +124,8 @@ class GPTForClassification(Trainable):
             targets = next_tokens(token_ids, lengths)
             dx += lm_head.cross_entropy_and_backward(x, targets, self.lm_coef * dloss)[1]
         dlogits = self.cross_entropy.backward(dloss)
-        dx[last] += self.body.head.backward(dlogits)  # a class is read at the last token only
+        dlast = self.body.head.backward(dlogits)  # (batch, d_model)
+        dx[last] = dlast  # the class is read there, and no next token predicted
         self.body.backward_from_hidden(dx)
 
     def loss_and_backward(self, token_ids, lengths, labels, dloss: float = 1.0) -> np.floating:
