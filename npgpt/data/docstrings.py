@@ -7,7 +7,7 @@ import functools
 import hashlib
 import inspect
 import sysconfig
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -47,7 +47,7 @@ def _find_docstrings() -> Iterator[Docstring]:
             tree = ast.parse(path.read_bytes())
         except SyntaxError:  # templates that are not Python
             continue
-        for node in ast.walk(tree):
+        for node in _statements(tree):
             if not isinstance(node, ast.Module | ast.ClassDef | _FUNCTIONS):
                 continue
             text = inspect.cleandoc(ast.get_docstring(node, clean=False) or "")
@@ -172,6 +172,18 @@ def split_modules(sizes: dict[str, int], fraction: float = 0.15) -> dict[str, st
 
 
 _FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
+_HOLDERS = ast.stmt | ast.ExceptHandler | ast.match_case
+
+
+def _statements(tree: ast.Module) -> Iterator[ast.AST]:
+    # in the order of ast.walk, without the expressions: most nodes, and none holds a definition
+    found: deque[ast.AST] = deque([tree])
+    while found:
+        node = found.popleft()
+        yield node
+        for _, block in ast.iter_fields(node):
+            if isinstance(block, list):
+                found.extend(child for child in block if isinstance(child, _HOLDERS))
 
 
 def _signature(node: ast.AST) -> str:
