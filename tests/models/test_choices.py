@@ -78,8 +78,13 @@ def batch(seed, shape=(2, 5)):
 )  # fmt: skip
 def test_the_gradient_of_every_combination(config, recompute, seed, method, backend):
     model = shaken(config, seed, recompute=recompute)
+    # without shortcuts and with unscaled scores a loss bends so much that central differences are
+    # off by their own error, of the third derivative; the complex step has none
+    tolerance = 1e-4 if method == "central" else None
     with ops.use(backend):
-        report = gradcheck(model, *batch(seed), method=method, max_coordinates=5)
+        report = gradcheck(
+            model, *batch(seed), method=method, tolerance=tolerance, max_coordinates=5
+        )
     report.raise_if_failed()
 
 
