@@ -2,6 +2,9 @@
 
 import os
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # a process a processor, so that one thread each is enough
+    os.environ.setdefault("NPGPT_NUM_THREADS", "1")
+
 import pytest
 from hypothesis import HealthCheck, settings
 
