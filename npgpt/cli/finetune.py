@@ -9,9 +9,30 @@ from typing import Annotated, Any
 import typer
 
 from npgpt.cli.app import INTERRUPTED, console, tells_errors
+from npgpt.cli.finetune_options import (
+    Alpha,
+    BatchSize,
+    Data,
+    Epochs,
+    EvalsPerEpoch,
+    FromScratch,
+    GradAccumulation,
+    LearningRate,
+    LmCoef,
+    LoraDropout,
+    Method,
+    ModelDropout,
+    Out,
+    Patience,
+    Rank,
+    Resume,
+    Seed,
+    TargetModules,
+    Template,
+    TestData,
+    WeightDecay,
+)
 from npgpt.cli.model_argument import Model
-
-METHOD, OPTIMISATION = "What is trained", "Optimisation"
 
 finetune = typer.Typer(
     no_args_is_help=True,
@@ -19,69 +40,6 @@ finetune = typer.Typer(
     epilog="Start with: npgpt finetune classify runs/python-source-1",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Data = Annotated[str, typer.Option(help="A .csv, .tsv, .json or .jsonl file, or docstrings.")]
-TestData = Annotated[str | None, typer.Option(help="A file to test on; else a part of the data.")]
-Out = Annotated[
-    Path | None, typer.Option(help="Run folder to make; by default runs/TASK-1, -2, ...")
-]
-Resume = Annotated[bool, typer.Option("--resume", help="MODEL is a run of this command: go on.")]
-Method = Annotated[
-    str,
-    typer.Option(
-        help="full, last-block (with the final norm and the head), or lora.", rich_help_panel=METHOD
-    ),
-]
-Rank = Annotated[int, typer.Option(min=1, help="Of LoRA.", rich_help_panel=METHOD)]
-Alpha = Annotated[float, typer.Option(help="Of LoRA.", rich_help_panel=METHOD)]
-LoraDropout = Annotated[float, typer.Option(help="Of LoRA.", rich_help_panel=METHOD)]
-TargetModules = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="Linear maps that LoRA is put beside, such as attention.qkv; may be repeated.",
-        show_default="all",
-        rich_help_panel=METHOD,
-    ),
-]
-FromScratch = Annotated[
-    bool,
-    typer.Option("--from-scratch", help="Random weights, to compare with.", rich_help_panel=METHOD),
-]
-ModelDropout = Annotated[
-    float | None,
-    typer.Option(
-        "--dropout",
-        help="Of the model while it is trained.",
-        show_default="the base's",
-        rich_help_panel=OPTIMISATION,
-    ),
-]
-Epochs = Annotated[int, typer.Option(min=1, rich_help_panel=OPTIMISATION)]
-BatchSize = Annotated[int, typer.Option(min=1, rich_help_panel=OPTIMISATION)]
-GradAccumulation = Annotated[
-    int, typer.Option(min=1, help="Batches a step.", rich_help_panel=OPTIMISATION)
-]
-LearningRate = Annotated[
-    float | None,
-    typer.Option(
-        "--lr",
-        min=0,
-        show_default="3e-4; last-block and lora 1e-3",
-        rich_help_panel=OPTIMISATION,
-    ),
-]
-WeightDecay = Annotated[float, typer.Option(min=0, rich_help_panel=OPTIMISATION)]
-EvalsPerEpoch = Annotated[int, typer.Option(min=1, rich_help_panel=OPTIMISATION)]
-Patience = Annotated[
-    int,
-    typer.Option(
-        min=0,
-        help="Evaluations without a lower validation loss after which to stop; 0 never does.",
-        rich_help_panel=OPTIMISATION,
-    ),
-]
-Seed = Annotated[int, typer.Option(min=0, rich_help_panel=OPTIMISATION)]
-Template = Annotated[str, typer.Option(help="alpaca or chat.")]
 
 
 @finetune.command("classify")
@@ -109,14 +67,7 @@ def classify_command(
     grad_accumulation: GradAccumulation = 1,
     lr: LearningRate = None,
     dropout: ModelDropout = None,
-    lm_coef: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            help="Weight of the texts' next tokens in the loss, beside the classes.",
-            rich_help_panel=OPTIMISATION,
-        ),
-    ] = 0.0,
+    lm_coef: LmCoef = 0.0,
     weight_decay: WeightDecay = 0.01,
     evals_per_epoch: EvalsPerEpoch = 2,
     patience: Patience = 4,
