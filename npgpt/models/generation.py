@@ -1,4 +1,4 @@
-"""What a GPT does with the logits of the next token: sample, search, stream."""
+"""What a GPT does with the logits of the next token: sample, search, stream, score."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Prompts = Any  # token ids of one sequence, of a batch, or a list of sequences
 
 
 class Generation:
-    """The part of `GPT` that generates."""
+    """The part of `GPT` that generates, and says how likely a text is."""
 
     def next_logits(self: Any, token_ids) -> np.ndarray:
         """Compute the logits after the last position only, (batch, time) -> (batch, vocab_size).
@@ -196,6 +196,56 @@ class Generation:
             )
         finally:
             self.train(was_training)
+
+    def log_likelihood(self: Any, prompt, continuation) -> float:
+        """Compute the logarithm of the probability that the prompt goes on like this, in nats.
+
+        ``sum_t log p(continuation_t | prompt, continuation_1 .. continuation_t-1)``, without
+        dropout. Divided by the number of tokens and negated it is the continuation's loss.
+
+        Parameters
+        ----------
+        prompt : array_like of int, shape (time,)
+            At least one token; ``<|endoftext|>`` for the beginning of a text. Of a long one the
+            last tokens count, as many as the context has room for.
+        continuation : array_like of int, shape (time,)
+            At most ``context_length`` tokens.
+
+        Raises
+        ------
+        ValueError
+            If either is empty, or the continuation longer than the context.
+
+        Examples
+        --------
+        >>> import npgpt
+        >>> model = npgpt.GPT(npgpt.GPTConfig(7, 4, n_layers=1, n_heads=1, d_model=4))
+        >>> both = model.log_likelihood([1, 2], [3, 4])
+        >>> step_by_step = model.log_likelihood([1, 2], [3]) + model.log_likelihood([1, 2, 3], [4])
+        >>> abs(both - step_by_step) < 1e-5
+        True
+        """
+        prompt, continuation = np.atleast_1d(prompt), np.atleast_1d(continuation)
+        if prompt.ndim != 1 or continuation.ndim != 1 or not prompt.size or not continuation.size:
+            raise ValueError(
+                "GPT.log_likelihood: prompt and continuation must be sequences of at least one "
+                f"token, got shapes {prompt.shape} and {continuation.shape}."
+            )
+        if continuation.size > self.config.context_length:
+            raise ValueError(
+                f"GPT.log_likelihood: a continuation of {continuation.size} tokens is longer than "
+                f"the context of {self.config.context_length}."
+            )
+        token_ids = np.concatenate([prompt, continuation])[-self.config.context_length - 1 :]
+        targets = token_ids[1:].copy()
+        targets[: -continuation.size] = self.cross_entropy.ignore_index
+        was_training = self.training
+        self.eval()
+        try:
+            loss = self.evaluation_loss(token_ids[None, :-1], targets[None])
+        finally:
+            self.train(was_training)
+        return -float(loss) * continuation.size
 
 
 def with_new_tokens(token_ids: Prompts, new: list[np.ndarray]) -> Any:

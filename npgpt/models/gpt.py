@@ -274,56 +274,6 @@ class GPT(Generation, Trainable):
         targets = self._targets_for(x, targets)
         return self.head.cross_entropy(x, targets, self.cross_entropy.ignore_index)
 
-    def log_likelihood(self, prompt, continuation) -> float:
-        """Compute the logarithm of the probability that the prompt goes on like this, in nats.
-
-        ``sum_t log p(continuation_t | prompt, continuation_1 .. continuation_t-1)``, without
-        dropout. Divided by the number of tokens and negated it is the continuation's loss.
-
-        Parameters
-        ----------
-        prompt : array_like of int, shape (time,)
-            At least one token; ``<|endoftext|>`` for the beginning of a text. Of a long one the
-            last tokens count, as many as the context has room for.
-        continuation : array_like of int, shape (time,)
-            At most ``context_length`` tokens.
-
-        Raises
-        ------
-        ValueError
-            If either is empty, or the continuation longer than the context.
-
-        Examples
-        --------
-        >>> import npgpt
-        >>> model = npgpt.GPT(npgpt.GPTConfig(7, 4, n_layers=1, n_heads=1, d_model=4))
-        >>> both = model.log_likelihood([1, 2], [3, 4])
-        >>> step_by_step = model.log_likelihood([1, 2], [3]) + model.log_likelihood([1, 2, 3], [4])
-        >>> abs(both - step_by_step) < 1e-5
-        True
-        """
-        prompt, continuation = np.atleast_1d(prompt), np.atleast_1d(continuation)
-        if prompt.ndim != 1 or continuation.ndim != 1 or not prompt.size or not continuation.size:
-            raise ValueError(
-                "GPT.log_likelihood: prompt and continuation must be sequences of at least one "
-                f"token, got shapes {prompt.shape} and {continuation.shape}."
-            )
-        if continuation.size > self.config.context_length:
-            raise ValueError(
-                f"GPT.log_likelihood: a continuation of {continuation.size} tokens is longer than "
-                f"the context of {self.config.context_length}."
-            )
-        token_ids = np.concatenate([prompt, continuation])[-self.config.context_length - 1 :]
-        targets = token_ids[1:].copy()
-        targets[: -continuation.size] = self.cross_entropy.ignore_index
-        was_training = self.training
-        self.eval()
-        try:
-            loss = self.evaluation_loss(token_ids[None, :-1], targets[None])
-        finally:
-            self.train(was_training)
-        return -float(loss) * continuation.size
-
     def num_targets(self, token_ids, targets) -> int:
         """Count the targets that are not ignored: what the loss is the mean of."""
         return int(np.count_nonzero(np.asarray(targets) != self.cross_entropy.ignore_index))
