@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import signal
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from npgpt.cli.app import INTERRUPTED, console, tells_errors
+from npgpt.cli.app import console, tells_errors
 from npgpt.cli.finetune_options import (
     Alpha,
     BatchSize,
@@ -33,6 +31,7 @@ from npgpt.cli.finetune_options import (
     WeightDecay,
 )
 from npgpt.cli.model_argument import Model
+from npgpt.cli.run import fit, next_free_folder
 
 finetune = typer.Typer(
     no_args_is_help=True,
@@ -207,25 +206,14 @@ def _fine_tune(task: str, context: typer.Context, resume: bool):
         except ValueError as error:
             raise typer.BadParameter(str(error)) from None
         with console.status("Reading the base model and the data"):
-            run = FineTuningRun.create(out or _next_free_folder(task), config)
+            run = FineTuningRun.create(out or next_free_folder(task), config)
     watch = Stopwatch()
     compile_kernels(console, run.model_config)
     with console.status("Preparing the first step"):
         trainer = run.trainer([TrainingProgress(console)])
     _introduce(run, trainer)
-    if resume:
-        trainer.resume()
-        console.print(f"Going on from step {trainer.state.step} of {trainer.steps}.")
-    try:
-        state = trainer.fit()
-    finally:
-        _draw(run)
-    if trainer.stopped_by is not None and state.step < trainer.steps:
-        console.print(f"Stopped at step {state.step} of {trainer.steps}; the run is saved. Go on:")
-        console.print(f"  npgpt finetune {task} {run.folder} --resume", soft_wrap=True)
-        raise typer.Exit(
-            INTERRUPTED if trainer.stopped_by == signal.SIGINT else 128 + signal.SIGTERM
-        )
+    go_on = f"npgpt finetune {task} {run.folder} --resume"
+    state = fit(trainer, resume, lambda: _draw(run), go_on)
     early = ", early" if trainer.is_stopped_early() else ""
     console.print(
         f"Done in {watch}{early}: validation loss {state.best_loss:.3f} at step {state.best_step}."
@@ -248,13 +236,6 @@ def _refuse_settings(context: typer.Context) -> None:
         raise typer.BadParameter(
             f"a resumed run keeps its settings, so leave out: {', '.join(given)}."
         )
-
-
-def _next_free_folder(task: str) -> Path:
-    number = 1
-    while (folder := Path("runs") / f"{task}-{number}").exists():
-        number += 1
-    return folder
 
 
 def _introduce(run, trainer) -> None:

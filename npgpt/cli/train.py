@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from npgpt.cli.app import INTERRUPTED, console, tells_errors
+from npgpt.cli.app import console, tells_errors
+from npgpt.cli.run import fit, next_free_folder
 
 DATA, MODEL, ARCHITECTURE = "Text", "Model", "Architecture"
 OPTIMISATION = "Optimisation"
@@ -245,7 +245,7 @@ def train_command(
     from npgpt.cli.progress import COMPILING_TOKENIZER, progress_bar
 
     with progress_bar(console, "Training the tokenizer", COMPILING_TOKENIZER) as progress:
-        run = Run.create(out or _next_free_folder(corpus), config, progress)
+        run = Run.create(out or _folder_for(corpus), config, progress)
     _train(run, resuming=False)
 
 
@@ -261,13 +261,9 @@ def _refuse_settings(context: typer.Context) -> None:
         raise typer.BadParameter(f"a resumed run keeps its settings, so leave out: {names}.")
 
 
-def _next_free_folder(corpus: str) -> Path:
-    """Return runs/NAME-1, or the first number after it that is free."""
+def _folder_for(corpus: str) -> Path:
     stem = "stdin" if corpus == "-" else Path(corpus.replace("*", "")).stem or "text"
-    number = 1
-    while (folder := Path("runs") / f"{stem}-{number}").exists():
-        number += 1
-    return folder
+    return next_free_folder(stem)
 
 
 def _train(run, resuming: bool) -> None:
@@ -279,21 +275,8 @@ def _train(run, resuming: bool) -> None:
     progress = TrainingProgress(console, lambda model: sample_text(model, run.tokenizer, seed))
     trainer = run.trainer([progress])
     _introduce(run, trainer)
-    if resuming:
-        trainer.resume()
-        console.print(f"Going on from step {trainer.state.step} of {trainer.steps}.")
-    try:
-        state = trainer.fit()
-    finally:
-        _draw(run)
-    if trainer.stopped_by is not None and state.step < trainer.steps:
-        console.print(
-            f"Stopped at step {state.step} of {trainer.steps}; the run is saved. Go on with:"
-        )
-        console.print(f"  npgpt train --resume {run.folder}", soft_wrap=True)
-        raise typer.Exit(
-            INTERRUPTED if trainer.stopped_by == signal.SIGINT else 128 + signal.SIGTERM
-        )
+    go_on = f"npgpt train --resume {run.folder}"
+    state = fit(trainer, resuming, lambda: _draw(run), go_on)
     _conclude(run, state, watch)
 
 
