@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated
@@ -63,6 +64,8 @@ def chat_command(
     write_prompt = _prompt_writer(template)
     at_terminal, past, turn = sys.stdin.isatty(), "", 0
     if at_terminal:
+        # what a shell starts in the background inherits an ignored Ctrl-C
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         print(HELP)
     while True:
         # Ctrl-C may come a moment after an answer's end: at a terminal it never ends the talk
