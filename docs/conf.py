@@ -10,6 +10,7 @@ release = re.search(r'__version__ = "(.*)"', package.read_text(encoding="utf-8")
 
 extensions = ["myst_parser"]
 myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 3  # links may lead to a heading
 html_theme = "furo"
 html_title = f"npgpt {release}"
 exclude_patterns = ["_build"]

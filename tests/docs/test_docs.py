@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 FENCE = re.compile(r"^```(?P<info>[^\n]*)\n(?P<body>.*?)^```$", re.DOTALL | re.MULTILINE)
-LINK = re.compile(r"\]\((?!https?:|#|mailto:)(?P<target>[^)#\s]+)")
+LINK = re.compile(r"\]\((?!https?:|#|mailto:)(?P<target>[^)#\s]+)(#(?P<anchor>[^)\s]+))?")
 
 spec = importlib.util.spec_from_file_location("update_code", ROOT / "docs" / "update_code.py")
 update_code = importlib.util.module_from_spec(spec)
@@ -78,7 +78,14 @@ def test_commands_run(page, tmp_path):
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
 def test_links_lead_somewhere(page):
     for match in LINK.finditer(page.read_text(encoding="utf-8")):
-        assert (page.parent / match["target"]).exists(), match["target"]
+        target = page.parent / match["target"]
+        assert target.exists(), match["target"]
+        if match["anchor"]:
+            headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            anchors = {
+                re.sub(r"[^\w -]", "", h).strip().lower().replace(" ", "-") for h in headings
+            }
+            assert match["anchor"] in anchors, match[0]
 
 
 def test_a_page_that_is_behind_is_noticed(tmp_path):
