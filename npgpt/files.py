@@ -9,6 +9,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
@@ -32,6 +34,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     ------
     FileNotFoundError
         If the folder does not exist.
+    OSError
+        If the file cannot be written, as on a full disk.
     """
     path = Path(path)
     if not path.parent.is_dir():
@@ -46,8 +50,14 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         os.chmod(temporary, mode)  # the library may have put a file of its own in its place
         _flush_to_disk(temporary, os.O_RDWR)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        named = isinstance(error, OSError) and error.filename not in (None, str(temporary))
+        if isinstance(error, OSError) and error.errno is not None and not named:
+            # a full disk is reported without a name, or with one that the user never saw
+            raise OSError(error.errno, error.strerror or str(error), str(path)) from None
+        if isinstance(error, SafetensorError):
+            raise OSError(f"{path} could not be written: {error}") from None
         raise
     if os.name == "posix":  # elsewhere a folder cannot be opened
         _flush_to_disk(path.parent, os.O_RDONLY)

@@ -4,6 +4,7 @@ import os
 import stat
 
 import pytest
+from safetensors import SafetensorError
 
 from npgpt.files import atomic_path, write_atomically
 
@@ -107,3 +108,20 @@ def test_the_mode_stays_when_the_writer_replaces_the_temporary_file(tmp_path):
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"There is no folder .*none to write file\.bin"):
         write_atomically(tmp_path / "none" / "file.bin", b"content")
+
+
+def test_a_full_disk_names_the_file_that_was_asked_for(tmp_path):
+    with (
+        pytest.raises(OSError, match=r"wanted\.bin") as caught,
+        atomic_path(tmp_path / "wanted.bin"),
+    ):
+        raise OSError(28, "No space left on device")  # as write() reports it: without a name
+    assert caught.value.errno == 28
+    assert names(tmp_path) == []
+
+
+def test_what_safetensors_cannot_write_is_an_error_of_the_system(tmp_path):
+    path = tmp_path / "wanted.bin"
+    with pytest.raises(OSError, match=r"could not be written: .*error 28"), atomic_path(path):
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+    assert names(tmp_path) == []

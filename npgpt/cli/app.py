@@ -27,7 +27,17 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-console = Console(highlight=False)
+
+
+class PipedConsole(Console):
+    """A console that leaves a closed pipe to `tells_errors`, as `print` does."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise on, instead of ending with status 1; rich calls this while it handles the error."""
+        raise BrokenPipeError
+
+
+console = PipedConsole(highlight=False)
 error_console = Console(stderr=True, highlight=False)
 
 

@@ -10,6 +10,7 @@ import typer
 
 from npgpt.cli.app import console, tells_errors
 from npgpt.cli.model_argument import Checkpoint, Dtype, Model, Revision, open_argument
+from npgpt.cli.tokenize import Errors, Field
 
 
 @tells_errors
@@ -55,6 +56,8 @@ def evaluate_command(
     checkpoint: Checkpoint = "best",
     revision: Revision = None,
     dtype: Dtype = "float32",
+    field: Field = "text",
+    errors: Errors = "strict",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure how well a model predicts text: loss, perplexity, bits per byte.
@@ -97,7 +100,7 @@ def evaluate_command(
     run, tokenizer = opened.run, opened.tokenizer
     batches: StridedWindows | HeldOutBatches
     if text is not None:
-        corpus = load_corpus(text)
+        corpus = load_corpus(text, field, errors)
         name = corpus.name
         ids = encode_documents(corpus.documents, tokenizer)
         batches = strided(ids, opened.model.config.context_length, stride, batch_size)

@@ -10,6 +10,7 @@ import typer
 
 from npgpt.cli.app import console, tells_errors
 from npgpt.cli.model_argument import Checkpoint, Model, Revision, open_argument
+from npgpt.cli.tokenize import Errors, Field
 
 
 @tells_errors
@@ -35,6 +36,8 @@ def flow_command(
     ] = None,
     checkpoint: Checkpoint = "best",
     revision: Revision = None,
+    field: Field = "text",
+    errors: Errors = "strict",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show how activations and gradients flow through a model, layer by layer.
@@ -58,7 +61,9 @@ def flow_command(
         flow = _measured_at(model, step)
         title = f"{Path(model).name}, step {step}"
     else:
-        flow = _measured_now(open_argument(model, checkpoint, revision), text, batch_size)
+        flow = _measured_now(
+            open_argument(model, checkpoint, revision), text, batch_size, field, errors
+        )
         title = f"{model}, {checkpoint} checkpoint" if text is None else f"{model} on {text}"
     if plot is not None:
         plot_flow(flow, plot, title)
@@ -70,13 +75,13 @@ def flow_command(
         console.print(f"Plot: {plot}", soft_wrap=True)
 
 
-def _measured_now(opened, text: str | None, batch_size: int):
+def _measured_now(opened, text: str | None, batch_size: int, field: str, errors: str):
     from npgpt.cli.progress import compile_kernels
     from npgpt.data import TokenWindows, encode_documents, load_corpus
     from npgpt.gradients import gradient_flow
 
     if text is not None:
-        ids = encode_documents(load_corpus(text).documents, opened.tokenizer)
+        ids = encode_documents(load_corpus(text, field, errors).documents, opened.tokenizer)
     elif opened.run is None:
         raise typer.BadParameter(f"{opened.name} is not a run with a held-out text: give a TEXT.")
     else:

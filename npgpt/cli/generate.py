@@ -70,6 +70,11 @@ def generate_command(
         check_sampling(temperature, top_k, top_p, repetition_penalty)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+    if num_beams > 1 and (top_k, top_p, seed, repetition_penalty) != (None, None, None, 1.0):
+        raise typer.BadParameter(
+            "--num-beams searches and does not draw: leave out --top-k, --top-p, --seed and "
+            "--repetition-penalty."
+        )
     opened = open_argument(model, checkpoint, revision, dtype)
     tokenizer = opened.tokenizer
     if prompt == "-":

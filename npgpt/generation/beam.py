@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from npgpt.generation.decoders import StepByStep
+from npgpt.generation.sampling import check_logits
 
 
 def beam_search(
@@ -36,7 +37,7 @@ def beam_search(
     Raises
     ------
     ValueError
-        If a number is below 1.
+        If a number is below 1, or the model gives NaN.
     """
     if num_beams < 1 or max_new_tokens < 1:
         raise ValueError(
@@ -49,6 +50,7 @@ def beam_search(
     finished: list[tuple[float, list[int]]] = []
     logits = decoder.start([prompt] * num_beams)
     for length in range(1, max_new_tokens + 1):
+        check_logits(logits)
         totals = scores[:, None] + _log_softmax(logits)  # (num_beams, vocab_size)
         # twice as many as beams: at most num_beams of them end, so enough go on
         kept = _largest(totals.ravel(), 2 * num_beams)

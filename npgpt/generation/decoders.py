@@ -76,8 +76,12 @@ def prompts_of(token_ids: Any, attention_mask=None) -> list[np.ndarray]:
     Raises
     ------
     ValueError
-        If a prompt is empty, or the mask does not fit or has holes.
+        If a prompt is empty or a text, or the mask does not fit or has holes.
     """
+    if isinstance(token_ids, str) or any(isinstance(row, str) for row in token_ids):
+        raise ValueError(
+            "generate: the prompt must be token ids, not text; encode it with the tokenizer first."
+        )
     rows = list(token_ids)
     if rows and np.ndim(rows[0]) == 0:
         rows = [token_ids]

@@ -8,7 +8,12 @@ from typing import Any
 import numpy as np
 
 from npgpt.generation.decoders import EveryTime, StepByStep, prompts_of
-from npgpt.generation.sampling import check_sampling, penalize_repetition, sample_tokens
+from npgpt.generation.sampling import (
+    check_logits,
+    check_sampling,
+    penalize_repetition,
+    sample_tokens,
+)
 
 
 def generate_tokens(
@@ -48,7 +53,7 @@ def generate_tokens(
     Raises
     ------
     ValueError
-        If a prompt is empty or an argument is out of range.
+        If a prompt is empty, an argument is out of range, or the model gives NaN.
     """
     prompts = prompts_of(token_ids)
     if max_new_tokens < 0:
@@ -62,6 +67,7 @@ def generate_tokens(
     seen = [set(prompt.tolist()) for prompt in prompts]
     logits = steps.start(prompts)
     for i in range(max_new_tokens):
+        check_logits(logits)
         if repetition_penalty != 1.0:
             logits = penalize_repetition(logits, seen, repetition_penalty)
         tokens = sample_tokens(logits, rng, temperature, top_k, top_p)

@@ -21,6 +21,18 @@ def check_sampling(
         raise ValueError(f"repetition_penalty must be above 0, got {repetition_penalty}.")
 
 
+def check_logits(logits: np.ndarray) -> None:
+    """Raise ValueError if a row has no likeliest token: NaN, plus infinity, or nothing but -inf.
+
+    Minus infinity rules a token out, and may stand for some of them.
+    """
+    if not np.isfinite(logits.max(axis=-1)).all():  # the maximum is NaN if any number is
+        raise ValueError(
+            "generate: the logits are not finite (NaN or infinity), so no token can be chosen; "
+            "the model's weights are damaged, or its training diverged."
+        )
+
+
 def penalize_repetition(
     logits: np.ndarray, seen: Sequence[Collection[int]], penalty: float
 ) -> np.ndarray:

@@ -246,6 +246,32 @@ def test_a_kill_leaves_a_run_that_can_be_resumed(folder):
         resumed.communicate()
 
 
+@pytest.mark.parametrize(
+    "command", [["info", "run"], ["data", "show", "text.txt"], ["tokenize", "text.txt"]]
+)
+def test_a_reader_that_goes_away_is_no_error(folder, command):
+    read, write = os.pipe()
+    os.close(read)  # as "| head" leaves it
+    result = subprocess.run(
+        [sys.executable, "-m", "npgpt", *command, *(["--tokenizer=char"] if command[0] != "info" else [])],
+        cwd=folder, stdout=write, stderr=subprocess.PIPE, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    os.close(write)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("command", ["eval", "flow"])
+def test_a_text_to_measure_on_is_read_as_asked(folder, command):
+    (folder / "odd.jsonl").write_bytes(b'{"body": "the cat sat on the mat \xff"}')
+    asked = [command, "run", "odd.jsonl", "--field=body", "--json"]
+    refused = npgpt(*asked, cwd=folder)
+    assert refused.returncode == 1
+    assert "is not UTF-8" in refused.stderr
+    read = npgpt(*asked, "--errors=ignore", cwd=folder)
+    assert read.returncode == 0, read.stderr
+    json.loads(read.stdout)
+
+
 BAD = {
     "an empty file": (["train", "empty.txt"], 1, "empty.txt is empty."),
     "a file shorter than the context": (
@@ -277,6 +303,9 @@ BAD = {
     ),
     "a negative temperature": (["generate", "run", "--temperature=-1"], 2, "Invalid value for '--temperature'"),
     "a top_p above 1": (["generate", "run", "--top-p=2"], 2, "top_p must be above 0 and at most 1"),
+    "sampling beside a search": (
+        ["generate", "run", "--num-beams=2", "--top-k=3"], 2, "searches and does not draw",
+    ),
     "an unknown checkpoint": (["eval", "run", "--checkpoint=first"], 2, "must be best or last"),
     "an unknown dtype": (["eval", "run", "--dtype=int4"], 2, "--dtype must be one of"),
     "a stride beyond the context": (["eval", "run", "text.txt", "--stride=9"], 2, "at most the context, 8"),

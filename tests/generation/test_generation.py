@@ -181,3 +181,27 @@ def test_the_last_logits_are_those_of_the_whole_forward_pass():
     gpt = model().eval()
     ids = np.array([[1, 2, 3], [4, 5, 6]])
     np.testing.assert_allclose(gpt.next_logits(ids), gpt.forward(ids)[:, -1], atol=1e-5)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.parametrize("search", [False, True])
+def test_logits_that_are_not_finite_choose_no_token(bad, search):
+    model = GPT(GPTConfig(vocab_size=11, context_length=8, n_layers=1, n_heads=2, d_model=8))
+    model.token_embedding.weight.value[...] = bad
+    with pytest.raises(ValueError, match="logits are not finite"), np.errstate(all="ignore"):
+        if search:
+            model.beam_search([1, 2], 3)
+        else:
+            model.generate([1, 2], 3, temperature=0.0)
+
+
+def test_a_ruled_out_token_is_never_drawn_and_is_no_error():
+    logits = np.array([[-np.inf, 0.0, -np.inf]])
+    new = list(generate_tokens(lambda ids: logits, [1], 5, seed=0))
+    assert np.ravel(new).tolist() == [1] * 5
+
+
+@pytest.mark.parametrize("prompt", ["once", ["once", "upon"]])
+def test_a_text_is_no_prompt_of_ids(prompt):
+    with pytest.raises(ValueError, match="must be token ids, not text"):
+        list(generate_tokens(lambda ids: LOGITS, prompt, 1))
