@@ -7,7 +7,7 @@ from npgpt.layers.base import Layer
 
 
 class ALiBi(Layer):
-    """A penalty on each score that grows with the distance: ``bias[h, d] = -slope_h d``.
+    """A penalty on each score that grows with the distance: ``bias[h, d] = -slope_h |d|``.
 
     (Press, Smith and Lewis 2022, arXiv 2108.12409.) Nothing is learned, and a model runs past the
     length that it was trained at.
@@ -25,10 +25,10 @@ class ALiBi(Layer):
         self.n_heads = n_heads
         self.slopes = ops.alibi_slopes(n_heads)
 
-    def forward(self, keys, dtype=np.float32):
-        """Return the biases of distances ``0 .. keys-1``, (n_heads, keys)."""
-        self.saved = self.n_heads, keys
-        return (-self.slopes[:, None] * np.arange(keys)).astype(dtype)
+    def forward(self, keys, dtype=np.float32, time=1):
+        """Return the biases of distances ``1-time .. keys-1``, (n_heads, time + keys - 1)."""
+        self.saved = self.n_heads, time + keys - 1
+        return (-self.slopes[:, None] * np.abs(np.arange(1 - time, keys))).astype(dtype)
 
     def backward(self, dbias):
         """Return None: nothing is learned, and distances have no gradient."""

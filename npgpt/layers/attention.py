@@ -159,17 +159,22 @@ class MultiHeadAttention(Layer):
     def _attend_fused(self, q, k, v, bias):
         p = self.dropout.active_p()
         key = self.dropout.next_key() if p > 0.0 else None
-        context, lse = ops.attention_forward(q, k, v, self.scale, p, key, self.window, bias)
-        self.saved = False, bias, q, k, v, context, lse, p, key
+        mask = ops.Mask(window=self.window)
+        context, lse = ops.attention_forward(
+            q, k, v, scale=self.scale, mask=mask, p=p, key=key, bias=bias
+        )
+        self.saved = False, bias, q, k, v, context, lse, mask, p, key
         return context
 
-    def _attend_fused_backward(self, out, dcontext, bias, dbias, q, k, v, context, lse, p, key):
+    def _attend_fused_backward(self, out, dcontext, bias, dbias, *saved):
+        q, k, v, context, lse, mask, p, key = saved
         return ops.attention_backward(
-            dcontext, q, k, v, context, lse, self.scale, p, key, out, self.window, bias, dbias
-        )
+            dcontext, q, k, v, context, lse, scale=self.scale, mask=mask, p=p, key=key, bias=bias,
+            dbias=dbias, out=out,
+        )  # fmt: skip
 
     def _attend_in_steps(self, q, k, v, bias):
-        scores = reference.causal_scores_forward(q, k, self.scale, self.window)
+        scores = reference.scores_forward(q, k, scale=self.scale, mask=ops.Mask(window=self.window))
         if bias is not None:
             scores = reference.distance_bias_forward(scores, bias)
         softmax = reference.softmax_forward(self.tap("scores", scores))
@@ -183,7 +188,7 @@ class MultiHeadAttention(Layer):
         dscores = self.tap_grad("scores", reference.softmax_backward(dsoftmax, softmax))
         if dbias is not None:
             reference.distance_bias_backward(dscores, dbias)
-        dq, dk = reference.causal_scores_backward(dscores, q, k, self.scale)
+        dq, dk = reference.scores_backward(dscores, q, k, scale=self.scale)
         return dq, dk, dv
 
     # --- positions ----------------------------------------------------------------------------

@@ -52,7 +52,7 @@ class KeyValueCache:
         self.keys[rows, :, places] = k[:, :, 0]
         self.values[rows, :, places] = v[:, :, 0]
         return ops.cached_attention_forward(
-            q, self.keys, self.values, self.lengths, scale, window, bias
+            q, self.keys, self.values, self.lengths, scale=scale, window=window, bias=bias
         )
 
     def reorder(self, rows: np.ndarray, length: int) -> None:

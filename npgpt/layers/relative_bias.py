@@ -20,6 +20,8 @@ class RelativePositionBias(Layer):
         Half of them hold one distance each, the others grow in geometric steps.
     max_distance : int
         From here on all distances share the last bucket.
+    bidirectional : bool
+        Whether keys after the query have buckets of their own, half of all, as in T5's encoder.
     tied_to : Parameter, optional
         The weight of another block's bias, which this one then shares, as T5's blocks do.
     std, rng, dtype
@@ -32,7 +34,8 @@ class RelativePositionBias(Layer):
     Raises
     ------
     ValueError
-        If there are fewer than 2 buckets, or ``max_distance`` is not beyond the exact ones.
+        If there are fewer than 2 buckets for a side, or ``max_distance`` is not beyond the exact
+        ones.
 
     Notes
     -----
@@ -44,20 +47,24 @@ class RelativePositionBias(Layer):
 
     def __init__(
         self, n_heads, num_buckets=32, max_distance=128, tied_to=None, std=0.02, rng=None,
-        dtype=np.float32,
+        dtype=np.float32, bidirectional=False,
     ):  # fmt: skip
         super().__init__()
-        if num_buckets < 2 or max_distance <= num_buckets // 2:
+        one_side = num_buckets // 2 if bidirectional else num_buckets
+        if one_side < 2 or max_distance <= one_side // 2:
             raise ValueError(
-                "RelativePositionBias: num_buckets must be at least 2 and max_distance above half "
-                f"of them, got {num_buckets} and {max_distance}."
+                "RelativePositionBias: a side needs at least 2 buckets and a max_distance above "
+                f"half of them, got {one_side} and {max_distance}."
             )
+        self.bidirectional = bidirectional
         self.n_heads, self.num_buckets, self.max_distance = n_heads, num_buckets, max_distance
         self.weight = tied_to or Parameter(normal(rng, (num_buckets, n_heads), std, dtype))
 
-    def forward(self, keys, dtype=None):
-        """Return the biases of distances ``0 .. keys-1``, (n_heads, keys)."""
-        buckets = ops.relative_buckets(np.arange(keys), self.num_buckets, self.max_distance)
+    def forward(self, keys, dtype=None, time=1):
+        """Return the biases of distances ``1-time .. keys-1``, (n_heads, time + keys - 1)."""
+        buckets = ops.relative_buckets(
+            np.arange(1 - time, keys), self.num_buckets, self.max_distance, self.bidirectional
+        )
         self.saved = buckets
         return ops.embedding_forward(buckets, self.weight.value).T
 
