@@ -38,7 +38,9 @@ class Option:
     metavar: str | None = None
 
 
-def option(help: str, panel: str | None = None, *, default: Any = dataclasses.MISSING, **rest) -> Any:
+def option(
+    help: str, panel: str | None = None, *, default: Any = dataclasses.MISSING, **rest: Any
+) -> Any:
     """Declare a dataclass field with its help; the other arguments are those of `Option`."""
     return dataclasses.field(default=default, metadata={"option": Option(help, panel, **rest)})
 
