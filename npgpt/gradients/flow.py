@@ -13,7 +13,7 @@ from npgpt import ops
 from npgpt.gradients.untouched import untouched
 from npgpt.html_table import html_table
 from npgpt.layers import Layer, MultiHeadAttention, Parameter
-from npgpt.layers.listeners import Listening
+from npgpt.layers.core.taps import Listening
 from npgpt.models import GPT
 from npgpt.ops import reference
 from npgpt.text_table import text_table

@@ -5,10 +5,10 @@ import math
 import numpy as np
 
 from npgpt import ops
-from npgpt.layers.base import Layer
+from npgpt.layers.core.layer import Layer
 from npgpt.layers.dropout import Dropout
-from npgpt.layers.key_value_cache import KeyValueCache
 from npgpt.layers.linear import Linear
+from npgpt.layers.states import KeyValueCache
 from npgpt.ops import reference
 
 

@@ -1,7 +1,7 @@
 """Dropout."""
 
 from npgpt import ops
-from npgpt.layers.base import Layer
+from npgpt.layers.core.layer import Layer
 
 
 class Dropout(Layer):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from npgpt.layers.activations import ACTIVATIONS, activation_width, default_d_ff
-from npgpt.layers.base import Layer
+from npgpt.layers.core.layer import Layer
 from npgpt.layers.linear import Linear
 
 

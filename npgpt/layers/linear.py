@@ -3,8 +3,9 @@
 import numpy as np
 
 from npgpt import ops
-from npgpt.layers.base import Layer, normal
-from npgpt.layers.parameter import Parameter
+from npgpt.layers.core.init import normal
+from npgpt.layers.core.layer import Layer
+from npgpt.layers.core.parameter import Parameter
 
 
 class Linear(Layer):

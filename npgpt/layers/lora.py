@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from npgpt import ops
+from npgpt.layers.core.parameter import Parameter
 from npgpt.layers.dropout import Dropout
 from npgpt.layers.linear import Linear
-from npgpt.layers.parameter import Parameter
 
 
 class LoRALinear(Linear):

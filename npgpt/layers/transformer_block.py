@@ -4,7 +4,7 @@ import numpy as np
 
 from npgpt import ops
 from npgpt.layers.attention import MultiHeadAttention
-from npgpt.layers.base import Layer
+from npgpt.layers.core.layer import Layer
 from npgpt.layers.dropout import Dropout
 from npgpt.layers.feed_forward import FeedForward
 from npgpt.layers.norms import NORMS

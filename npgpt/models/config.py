@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
+from npgpt.fields import from_fields
 from npgpt.layers import ACTIVATIONS, NORM_POSITIONS, NORMS
 from npgpt.layers.activations import default_d_ff
 from npgpt.layers.attention import check_heads
@@ -218,31 +219,3 @@ CHOICES: dict[str, Any] = {
     "norm_position": NORM_POSITIONS,
     "activation": ACTIVATIONS,
 }
-
-Config = TypeVar("Config")
-
-
-def from_fields(config_class: type[Config], fields: Mapping[str, Any]) -> Config:
-    """Make a dataclass from named fields; what has a default may be left out.
-
-    Raises
-    ------
-    ValueError
-        If a field is unknown or missing, with its name; or what the class itself refuses.
-    """
-    what = config_class.__name__
-    known = dataclasses.fields(config_class)  # type: ignore[arg-type]
-    names = [field.name for field in known]
-    unknown = [name for name in fields if name not in names]
-    if unknown:
-        raise ValueError(f"{what}: no field is named {', '.join(map(repr, unknown))}.")
-    missing = [
-        field.name
-        for field in known
-        if field.name not in fields
-        and field.default is dataclasses.MISSING
-        and field.default_factory is dataclasses.MISSING
-    ]
-    if missing:
-        raise ValueError(f"{what}: no value is given for {', '.join(missing)}.")
-    return config_class(**fields)

@@ -23,11 +23,11 @@ from npgpt.layers import (
 from npgpt.layers.quantized import KINDS
 from npgpt.models.config import GPTConfig
 from npgpt.models.generation import Generation
+from npgpt.models.model import Trainable
 from npgpt.models.positions import INITIAL_STD, POSITIONS
 from npgpt.models.pretrained import load_pretrained, save_pretrained
 from npgpt.models.quantize import quantize
 from npgpt.models.summary import Summary
-from npgpt.models.trainable import Trainable
 from npgpt.tokenizers import Tokenizer
 
 

@@ -11,7 +11,7 @@ from npgpt import hub
 from npgpt.files import write_atomically
 from npgpt.hub.names import block_count
 from npgpt.layers import OutputHead
-from npgpt.layers.base import uninitialized
+from npgpt.layers.core.init import uninitialized
 from npgpt.models.config import GPTConfig
 from npgpt.tokenizers import Tokenizer
 
