@@ -212,14 +212,15 @@ def test_a_llama_shaped_gpt_is_transformers_llama(backend):
         np.testing.assert_allclose(parameter.grad, grads[name], atol=1e-6, err_msg=name)
 
 
-def test_t5s_buckets_are_transformers():
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_t5s_buckets_are_transformers(bidirectional):
     t5 = pytest.importorskip("transformers.models.t5.modeling_t5")
-    distances = np.arange(3000)
+    distances = np.arange(-3000 if bidirectional else 0, 3000)
     for num_buckets, max_distance in ((32, 128), (8, 20), (5, 1000)):
         theirs = t5.T5Attention._relative_position_bucket(
-            -torch.from_numpy(distances), False, num_buckets, max_distance
+            -torch.from_numpy(distances), bidirectional, num_buckets, max_distance
         )
-        ours = ops.relative_buckets(distances, num_buckets, max_distance)
+        ours = ops.relative_buckets(distances, num_buckets, max_distance, bidirectional)
         # theirs takes logarithms in float32: at a bucket's border it may be the one below
         assert np.abs(ours - theirs.numpy()).max() <= 1
         assert (ours != theirs.numpy()).mean() < 0.01
