@@ -1,14 +1,13 @@
 """Hugging Face's format, in and out: what files, names and fields mean there.
 
-Nothing here knows a model. `names` is the table between parameter names, `config_json` the one
-between config fields, `tensor_files` reads and writes arrays, and `download` fetches a folder
-from the hub.
+`containers` read and write arrays, `architectures` know what a model's arrays and config fields are
+called, and `download` fetches a folder from the hub.
 """
 
-from npgpt.hub.config_json import ACTIVATIONS, GPT2_FIELDS, config_fields, config_json
+from npgpt.hub.architectures.gpt2 import NAMES, Name, Source, export_arrays, match_names
+from npgpt.hub.architectures.gpt2_config import ACTIVATIONS, GPT2_FIELDS, config_fields, config_json
+from npgpt.hub.containers.safetensors import SHARD, TensorFiles, read_json, save_tensors
 from npgpt.hub.download import TOKENIZER_FILES, fetch
-from npgpt.hub.names import NAMES, Name, Source, export_arrays, match_names
-from npgpt.hub.tensor_files import SHARD, TensorFiles, read_json, save_tensors
 
 __all__ = [
     "ACTIVATIONS",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from npgpt import hub
 from npgpt.files import write_atomically
-from npgpt.hub.names import block_count
+from npgpt.hub.architectures.gpt2 import block_count
 from npgpt.layers import OutputHead
 from npgpt.layers.base import uninitialized
 from npgpt.models.config import GPTConfig

@@ -65,7 +65,7 @@ def test_any_shape_and_any_shard_size_come_back(
 def test_shards_have_an_index_and_none_is_larger_than_asked(tmp_path):
     model = small_model()
     model.save_pretrained(tmp_path / "m", shard_size=1000)
-    index = json.loads((tmp_path / "m" / hub.tensor_files.INDEX).read_text())
+    index = json.loads((tmp_path / "m" / hub.containers.safetensors.INDEX).read_text())
     files = set(index["weight_map"].values())
     assert len(files) > 3
     assert not (tmp_path / "m" / "model.safetensors").exists()
@@ -80,7 +80,7 @@ def test_shards_have_an_index_and_none_is_larger_than_asked(tmp_path):
 
 def test_large_arrays_are_read_in_pieces(tmp_path, monkeypatch):
     folder, model = saved(tmp_path / "m")
-    monkeypatch.setattr(hub.tensor_files, "PIECE", 100)
+    monkeypatch.setattr(hub.containers.safetensors, "PIECE", 100)
     same_logits(folder, model)
 
 
