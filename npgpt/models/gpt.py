@@ -20,7 +20,6 @@ from npgpt.layers import (
     TransformerBlock,
     flatten_trained,
 )
-from npgpt.layers.quantized import KINDS
 from npgpt.models.config import GPTConfig
 from npgpt.models.generation import Generation
 from npgpt.models.positions import INITIAL_STD, POSITIONS
@@ -117,10 +116,7 @@ class GPT(Generation, Trainable):
         RuntimeError
             If it must be downloaded and huggingface_hub is not installed.
         """
-        folder = hub.fetch(name_or_folder, revision)
-        if isinstance(dtype, str) and dtype in KINDS:
-            return load_pretrained(cls, folder, np.float32).quantize(dtype)
-        return load_pretrained(cls, folder, dtype)
+        return load_pretrained(cls, name_or_folder, dtype, revision)
 
     def save_pretrained(
         self,
