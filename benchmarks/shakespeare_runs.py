@@ -18,7 +18,8 @@ def _tell(step: int, loss: float) -> None:
 
 def npgpt_run(text: str, setting: dict[str, Any], settings: dict[str, Any], folder: str) -> None:
     """Train with npgpt, as ``npgpt train`` does: checkpoints and metrics are written too."""
-    from npgpt.training import Callback, Run, TrainingConfig
+    from npgpt.runs import Run, TrainingConfig
+    from npgpt.training import Callback
 
     class Tell(Callback):
         def on_evaluation(self, trainer, metrics):

@@ -128,8 +128,8 @@ def huggingface_tokenizers(text: str) -> Callable[[str], Work]:
 def npgpt_stream(text: str, gigabytes: float) -> Work:
     """Make the work of encoding a stream that is made on the fly; it returns the peak memory."""
     from npgpt.data import encode_pieces
+    from npgpt.runs import peak_resident_size
     from npgpt.tokenizers import GPT2Tokenizer
-    from npgpt.training import peak_resident_size
 
     content, gpt2 = read_text(text), GPT2Tokenizer.from_pretrained(gpt2_folder())
     gpt2.encode(content[:1000])

@@ -137,7 +137,7 @@ def _serve(connection, factory: str, arguments: dict[str, Any]) -> None:
         while (request := connection.recv()) is not None:
             if request == "memory":
                 # imported now, so that it does not count for a side that needs no npgpt
-                from npgpt.training import peak_resident_size
+                from npgpt.runs import peak_resident_size
 
                 connection.send(("memory", 0.0, peak_resident_size()))
                 continue

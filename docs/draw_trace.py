@@ -14,8 +14,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from npgpt.gradients import trace
-from npgpt.training import open_model
+from npgpt.runs import open_model
+from npgpt.trace import trace
 
 IMAGES = Path(__file__).resolve().parent / "images"
 TEXT = "The with statement is used to wrap the execution of a block with methods."

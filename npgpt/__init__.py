@@ -2,6 +2,7 @@
 
 from npgpt import (
     data,
+    evaluation,
     finetuning,
     generation,
     gradients,
@@ -9,7 +10,9 @@ from npgpt import (
     models,
     ops,
     optim,
+    runs,
     tokenizers,
+    trace,
     training,
 )
 from npgpt.gradients import gradcheck
@@ -24,6 +27,7 @@ __all__ = [
     "Trainer",
     "__version__",
     "data",
+    "evaluation",
     "finetuning",
     "generation",
     "get_num_threads",
@@ -33,7 +37,33 @@ __all__ = [
     "models",
     "ops",
     "optim",
+    "runs",
     "set_num_threads",
     "tokenizers",
+    "trace",
     "training",
 ]
+
+# Public names that stand in a room above the one where they are known from earlier versions: the
+# rooms below cannot import them, so the package's face hands them down.
+for _room, _home, _names in (
+    (finetuning, runs, ("FineTuningRun",)),
+    (gradients, trace, ("Trace", "trace")),
+    (
+        training,
+        runs,
+        (
+            "OpenedModel",
+            "Run",
+            "TrainingConfig",
+            "measure_generation",
+            "measure_step",
+            "open_model",
+            "peak_resident_size",
+            "resident_size",
+        ),
+    ),
+):
+    for _name in _names:
+        setattr(_room, _name, getattr(_home, _name))
+        _room.__all__.append(_name)

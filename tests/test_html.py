@@ -17,8 +17,8 @@ from npgpt.gradients import (
 )
 from npgpt.gradients.attribution import LogitParts
 from npgpt.html_table import html_table
-from tests.gradients.trace_pages import Page
 from tests.models.tiny import CONFIGS, shaken_model
+from tests.trace.trace_pages import Page
 
 NASTY = "<script>alert('&')</script>\""
 IDS = np.array([1, 2, 3, 1])

@@ -23,7 +23,7 @@ BELOW_ALL = {"version", "files", "html_table"}  # import nothing of the package 
 
 
 def part_of(module):
-    """The part that a module belongs to: ``npgpt.layers.base`` is of ``layers``."""
+    """The part that a module belongs to: ``npgpt.layers.core.layer`` is of ``layers``."""
     return module.split(".")[1] if "." in module else None
 
 

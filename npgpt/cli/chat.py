@@ -13,7 +13,7 @@ from npgpt.cli.app import notes_for_warnings, tells_errors
 from npgpt.cli.model_argument import Checkpoint, Dtype, Model, Revision, open_argument
 
 if TYPE_CHECKING:
-    from npgpt.training import OpenedModel
+    from npgpt.runs import OpenedModel
 
 HELP = "/reset forgets what was said, /exit or Ctrl-D ends, Ctrl-C ends an answer only."
 # where each template's answers end, besides the end of a document
@@ -129,7 +129,7 @@ def _answer(
 def _own_template(opened: OpenedModel) -> str:
     """Return the template that a model was fine-tuned with, or plain."""
     from npgpt import hub
-    from npgpt.training.open_model import is_fine_tuned
+    from npgpt.runs.open import is_fine_tuned
 
     if not is_fine_tuned(opened.folder):
         return "plain"

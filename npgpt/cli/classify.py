@@ -27,7 +27,8 @@ def classify_command(
     """
     import numpy as np
 
-    from npgpt.finetuning import FineTuningRun, encode_text
+    from npgpt.finetuning import encode_text
+    from npgpt.runs import FineTuningRun
 
     check_checkpoint(checkpoint)
     run = FineTuningRun.open(run_folder)

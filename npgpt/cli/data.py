@@ -93,7 +93,7 @@ def _ids_of(corpus: str, tokenizer: str, vocab_size: int, field: str, errors: st
     from npgpt.cli.progress import COMPILING_TOKENIZER, progress_bar
     from npgpt.data import TokenFolder, encode_documents, load_corpus
     from npgpt.data.streams import is_token_folder
-    from npgpt.training.tokenizer import check_tokenizer_name, make_tokenizer, open_tokenizer
+    from npgpt.runs.tokenizer import check_tokenizer_name, make_tokenizer, open_tokenizer
 
     if is_token_folder(corpus):
         has_own = (Path(corpus) / "tokenizer.json").is_file()

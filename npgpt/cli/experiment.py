@@ -114,7 +114,7 @@ def positions_command(
     """
     from npgpt.cli.progress import compile_kernels, progress_bar
     from npgpt.experiments import compare_positions, plot_positions
-    from npgpt.training import TrainingConfig
+    from npgpt.runs import TrainingConfig
 
     chosen = kinds.split(",")
     settings = {

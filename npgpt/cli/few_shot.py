@@ -22,7 +22,7 @@ def ask_questions(
 ) -> None:
     """Print, and perhaps draw, the accuracy of a model for each number of shots."""
     from npgpt.data.questions import read_questions
-    from npgpt.training.few_shot import chance, evaluate_few_shot
+    from npgpt.evaluation.few_shot import chance, evaluate_few_shot
 
     questions = read_questions(task)
     results = []
@@ -42,7 +42,7 @@ def ask_questions(
             )
     by_chance = chance(questions[:limit])
     if plot is not None:
-        from npgpt.training.plot import plot_few_shot
+        from npgpt.plots.training import plot_few_shot
 
         plot_few_shot(results, by_chance, plot, f"{Path(opened.name).name}: {task}")
     if as_json:
@@ -76,7 +76,7 @@ def ask_questions(
 def print_prompt(task: str, shots: int, seed: int) -> None:
     """Print the prompt of the first question."""
     from npgpt.data.questions import read_questions
-    from npgpt.training.few_shot import draw_examples, few_shot_prompt
+    from npgpt.evaluation.few_shot import draw_examples, few_shot_prompt
 
     questions = read_questions(task)
     print(few_shot_prompt(questions[0], draw_examples(questions, 0, shots, seed)))

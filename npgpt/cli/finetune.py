@@ -191,7 +191,8 @@ def dpo_command(
 
 def _fine_tune(task: str, context: typer.Context, resume: bool):
     from npgpt.cli.progress import Stopwatch, TrainingProgress, compile_kernels
-    from npgpt.finetuning import FineTuningConfig, FineTuningRun
+    from npgpt.finetuning import FineTuningConfig
+    from npgpt.runs import FineTuningRun
 
     settings = {k: v for k, v in context.params.items() if v not in (None, [], ())}
     base, out = settings.pop("base"), settings.pop("out", None)
@@ -251,8 +252,8 @@ def _introduce(run, trainer) -> None:
 
 
 def _draw(run) -> None:
-    from npgpt.training.plot import plot_loss
-    from npgpt.training.run import PLOT
+    from npgpt.plots.training import plot_loss
+    from npgpt.runs.pretraining import PLOT
 
     if run.metrics:
         item = {"classify": "text", "instruct": "token", "dpo": "pair"}[run.config.task]
@@ -261,7 +262,7 @@ def _draw(run) -> None:
 
 def _report_classes(run, report: Any) -> None:
     from npgpt.cli.finetune_report import print_classes
-    from npgpt.finetuning.plot import plot_confusion
+    from npgpt.plots.finetuning import plot_confusion
 
     print_classes(report)
     path = run.folder / "confusion.png"
@@ -271,7 +272,7 @@ def _report_classes(run, report: Any) -> None:
 
 def _report_preferences(run) -> None:
     from npgpt.cli.finetune_report import print_preferences
-    from npgpt.finetuning.plot import plot_rewards
+    from npgpt.plots.finetuning import plot_rewards
 
     base, tuned = run.test_preferences()
     print_preferences(base, tuned, len(run.task.records["test"]))

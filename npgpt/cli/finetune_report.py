@@ -9,11 +9,12 @@ from rich.table import Table
 from npgpt.cli.app import console
 from npgpt.cli.progress import progress_bar
 from npgpt.data import HeldOutBatches
-from npgpt.data.docstrings import TEST
+from npgpt.data.splits import TEST
 from npgpt.files import write_atomically
-from npgpt.finetuning import ClassificationReport, FineTuningRun, score_responses
+from npgpt.finetuning import ClassificationReport, score_responses
 from npgpt.finetuning.preferences import PreferenceScores
 from npgpt.finetuning.templates import prompt_of
+from npgpt.runs import FineTuningRun
 from npgpt.training import evaluate
 
 SHOWN = 3  # samples on the screen; all are in the file

@@ -55,7 +55,7 @@ def flow_command(
 
       npgpt flow gpt2 README.md
     """
-    from npgpt.gradients.flow_plot import plot_flow
+    from npgpt.plots.flow import plot_flow
 
     if step is not None:
         flow = _measured_at(model, step)
@@ -96,8 +96,8 @@ def _measured_now(opened, text: str | None, batch_size: int, field: str, errors:
 
 
 def _measured_at(folder: str, step: int):
-    from npgpt.training import Run
-    from npgpt.training.run import FLOW
+    from npgpt.runs import Run
+    from npgpt.runs.pretraining import FLOW
 
     run = Run.open(folder)
     flows = {flow.step: flow for flow in run.flows if flow.step is not None}

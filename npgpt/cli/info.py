@@ -112,7 +112,7 @@ def info_command(
         _describe_installation()
         return
     from npgpt import hub
-    from npgpt.training.open_model import is_run
+    from npgpt.runs.open import is_run
 
     folder = hub.fetch(model)
     if is_run(folder):
@@ -148,8 +148,8 @@ def _describe_installation() -> None:
 
 
 def _describe_run(run_folder: Path) -> None:
-    from npgpt.training import Run
-    from npgpt.training.run import CHECKPOINTS
+    from npgpt.runs import Run
+    from npgpt.runs.pretraining import CHECKPOINTS
 
     run = Run.open(run_folder)
     settings = two_columns()
@@ -177,7 +177,7 @@ def _describe_run(run_folder: Path) -> None:
 def _describe_hugging_face(folder: Path) -> None:
     from npgpt import hub
     from npgpt.models.pretrained import read_config
-    from npgpt.training.open_model import open_tokenizer
+    from npgpt.runs.open import open_tokenizer
 
     config = read_config(folder)
     files = hub.TensorFiles(folder).files
@@ -196,11 +196,10 @@ def _describe_hugging_face(folder: Path) -> None:
 
 
 def _print_summary(config: GPTConfig) -> None:
-    from npgpt.layers.base import uninitialized
+    from npgpt.layers import Init
     from npgpt.models import GPT
 
-    with uninitialized():
-        summary = GPT(config).summary()
+    summary = GPT(config, init=Init(fill=False)).summary()
     table = Table(title="Model", title_style="bold", title_justify="left", box=None, pad_edge=False)
     for column in ("parameter", "layer", "shape"):
         table.add_column(column)

@@ -26,7 +26,7 @@ def describe_memory(
     from rich.table import Table
 
     from npgpt.models import MemoryPlan
-    from npgpt.training import measure_generation, measure_step
+    from npgpt.runs import measure_generation, measure_step
 
     config, run_batch, run_recompute = _find(name)
     batch = batch_size or run_batch
@@ -102,7 +102,7 @@ def _find(name: str) -> tuple[GPTConfig, int, bool]:
         return GPTConfig.gpt2(name), 4, False
     path = Path(name)
     if path.is_dir():
-        from npgpt.training import Run
+        from npgpt.runs import Run
 
         run = Run.open(path)
         return run.model_config, run.config.batch_size, run.config.recompute
@@ -126,7 +126,7 @@ def _size_of_libraries(config: GPTConfig) -> int:
 
     from npgpt import ops
     from npgpt.cli.progress import compile_kernels
-    from npgpt.training import resident_size
+    from npgpt.runs import resident_size
 
     compile_kernels(console, config)
     square = np.ones((1024, 1024), np.float32)

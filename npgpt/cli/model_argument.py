@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from npgpt.training import OpenedModel
+    from npgpt.runs import OpenedModel
 
 Model = Annotated[
     str,
@@ -44,7 +44,7 @@ def open_argument(
     model: str, checkpoint: str = "best", revision: str | None = None, dtype: str = "float32"
 ) -> OpenedModel:
     """Load the model of a MODEL argument, with its tokenizer."""
-    from npgpt.training import open_model
+    from npgpt.runs import open_model
 
     check_checkpoint(checkpoint)
     if dtype not in DTYPES:

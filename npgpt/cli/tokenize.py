@@ -68,7 +68,7 @@ def tokenize_command(
     from npgpt.cli.progress import COMPILING_TOKENIZER, progress_bar
     from npgpt.data import StreamedCorpus, write_token_folder
     from npgpt.data.streams import DocumentEncoder
-    from npgpt.training.tokenizer import check_tokenizer_name
+    from npgpt.runs.tokenizer import check_tokenizer_name
 
     try:
         check_tokenizer_name(tokenizer)
@@ -110,7 +110,7 @@ def tokenize_command(
 
 
 def _tokenizer(kind: str, source, vocab_size: int, progress):
-    from npgpt.training.tokenizer import make_tokenizer
+    from npgpt.runs.tokenizer import make_tokenizer
 
     return make_tokenizer(
         kind,

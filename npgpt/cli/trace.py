@@ -13,8 +13,8 @@ from npgpt.cli.model_argument import Checkpoint, Revision, check_checkpoint, ope
 
 if TYPE_CHECKING:
     from npgpt.models import GPT
+    from npgpt.runs import OpenedModel
     from npgpt.tokenizers import Tokenizer
-    from npgpt.training import OpenedModel
 
 
 @tells_errors
@@ -93,7 +93,7 @@ def trace_command(
 
 def _check_page(out: Path, force: bool) -> None:
     """Refuse, before anything is computed, a page that could not be made."""
-    from npgpt.gradients.trace_page import check_installed
+    from npgpt.trace.page import check_installed
 
     if out.exists() and not force:
         raise FileExistsError(
@@ -114,7 +114,7 @@ def _write_page(
     steps: int,
 ) -> None:
     from npgpt.cli.progress import progress_bar
-    from npgpt.gradients import trace
+    from npgpt.trace import trace
 
     model, tokenizer = opened.model, opened.tokenizer
     if blocks == "all":

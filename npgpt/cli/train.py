@@ -227,7 +227,7 @@ def train_command(
 
       npgpt train --resume runs/shakespeare
     """
-    from npgpt.training import Run, TrainingConfig
+    from npgpt.runs import Run, TrainingConfig
 
     if resume is not None:
         _refuse_settings(context)
@@ -310,9 +310,9 @@ def _choices(config) -> str:
 
 
 def _draw(run) -> None:
-    from npgpt.gradients.flow_plot import plot_flow_history
-    from npgpt.training.plot import plot_loss
-    from npgpt.training.run import FLOW_PLOT, PLOT
+    from npgpt.plots.flow import plot_flow_history
+    from npgpt.plots.training import plot_loss
+    from npgpt.runs.pretraining import FLOW_PLOT, PLOT
 
     metrics, flows = run.metrics, run.flows
     if metrics:
@@ -325,7 +325,7 @@ def _conclude(run, state, watch) -> None:
     from rich.text import Text
 
     from npgpt.cli.progress import sample_text
-    from npgpt.training.run import PLOT
+    from npgpt.runs.pretraining import PLOT
 
     console.print(
         f"Done in {watch}: held-out loss {state.best_loss:.3f} at step {state.best_step}. "

@@ -14,12 +14,13 @@ from typing import NamedTuple
 
 from npgpt.data.built_in import source_paths
 from npgpt.data.records import Record
+from npgpt.data.splits import TEST, TRAIN, VALIDATION
 
 SHORTEST = 20  # characters of a docstring that says something
 SHORTEST_TO_CLASSIFY = 60  # characters that say something of the package
 LONGEST_SIGNATURE = 100  # characters, so that a prompt fits into a small context
 NUM_PACKAGES = 8
-TEST, VALIDATION, TRAIN = "test", "validation", "train"
+BUILT_IN = "docstrings"  # what asks for these records in the place of a file
 INSTRUCTION = "Write the first line of this function's docstring."
 
 

@@ -21,8 +21,9 @@ from npgpt.files import atomic_path
 from npgpt.models import GPT
 from npgpt.ops import reference
 from npgpt.optim import AdamW, WarmupCosine
-from npgpt.training import Callback, Trainer, TrainingConfig, evaluate
-from npgpt.training.run import train_tokenizer
+from npgpt.runs import TrainingConfig
+from npgpt.runs.pretraining import train_tokenizer
+from npgpt.training import Callback, Trainer, evaluate
 
 KINDS = ("learned", "sinusoidal", "t5", "alibi", "rope")
 

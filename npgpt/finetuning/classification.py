@@ -8,16 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from npgpt.data.docstrings import TEST, TRAIN, VALIDATION, package_records
+from npgpt.data.docstrings import BUILT_IN, package_records
 from npgpt.data.held_out import HeldOutBatches
 from npgpt.data.records import Record, read_records, text_field
 from npgpt.data.sequences import LabelledTexts
+from npgpt.data.splits import TEST, TRAIN, VALIDATION
 from npgpt.finetuning.config import FineTuningConfig
 from npgpt.finetuning.splitting import split_records
-from npgpt.models.classifier import GPTForClassification
+from npgpt.models.objectives.classification import GPTForClassification
 from npgpt.tokenizers import Tokenizer
-
-BUILT_IN = "docstrings"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,7 +21,7 @@ class FineTuningConfig:
     ----------
     task : {"classify", "instruct", "dpo"}
     base : str
-        The model to begin with: as for `npgpt.training.open_model`.
+        The model to begin with: as for `npgpt.runs.open`.
     data : str
         A file of records, or ``docstrings``.
     test_data : str, optional

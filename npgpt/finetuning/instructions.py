@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from npgpt.data.docstrings import instruction_records
+from npgpt.data.docstrings import BUILT_IN, instruction_records
 from npgpt.data.records import Record, read_records, text_field
 from npgpt.data.sequences import Responses
-from npgpt.finetuning.classification import BUILT_IN
 from npgpt.finetuning.config import FineTuningConfig
 from npgpt.finetuning.splitting import split_records
 from npgpt.finetuning.templates import prompt_of

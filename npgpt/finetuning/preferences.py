@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from npgpt import ops
-from npgpt.data.docstrings import preference_records
+from npgpt.data.docstrings import BUILT_IN, preference_records
 from npgpt.data.records import Record, read_records
 from npgpt.data.sequences import PreferencePairs
-from npgpt.finetuning.classification import BUILT_IN
 from npgpt.finetuning.config import FineTuningConfig
 from npgpt.finetuning.instructions import encode_responses
 from npgpt.finetuning.splitting import split_records
-from npgpt.models.preference import GPTForPreference
+from npgpt.models.objectives.preference import GPTForPreference
 from npgpt.tokenizers import Tokenizer
 
 NEEDED = ("instruction", "chosen", "rejected")

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from npgpt.data.docstrings import TEST, TRAIN, VALIDATION
 from npgpt.data.records import Record, read_records, text_field
+from npgpt.data.splits import TEST, TRAIN, VALIDATION
 from npgpt.finetuning.config import FineTuningConfig
 
 PARTS = (TRAIN, VALIDATION, TEST)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from npgpt.data.docstrings import TEST, TRAIN, VALIDATION
 from npgpt.data.held_out import HeldOutBatches
 from npgpt.data.records import Record
 from npgpt.data.samplers import Balanced, Dataset, LengthGrouped, Sampler
+from npgpt.data.splits import TEST, TRAIN, VALIDATION
 from npgpt.finetuning.classification import (
     ClassificationReport,
     encode_labelled,

@@ -25,7 +25,6 @@ from npgpt.gradients.record import Recorded, Tape, record
 from npgpt.gradients.report import ArrayCheck, GradcheckError, GradcheckReport
 from npgpt.gradients.suite import SUITE, check_suite
 from npgpt.gradients.tap_shapes import tap_shapes
-from npgpt.gradients.trace import Trace, trace
 
 __all__ = [
     "SUITE",
@@ -43,7 +42,6 @@ __all__ = [
     "PerExampleNorms",
     "Recorded",
     "Tape",
-    "Trace",
     "check_suite",
     "direct_logit_attribution",
     "flat_weights",
@@ -58,5 +56,4 @@ __all__ = [
     "record",
     "set_flat_weights",
     "tap_shapes",
-    "trace",
 ]

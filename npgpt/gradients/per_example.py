@@ -13,7 +13,7 @@ import numpy as np
 from npgpt.gradients.untouched import untouched
 from npgpt.html_table import html_table
 from npgpt.layers import Embedding, Layer, LayerNorm, Linear, OutputHead, Parameter, RMSNorm
-from npgpt.layers.embedding import PositionEmbedding
+from npgpt.layers.positions import PositionEmbedding
 from npgpt.models import GPT
 from npgpt.text_table import text_table
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from npgpt.html_table import html_table
 from npgpt.layers import Layer
-from npgpt.layers.listeners import Listening, matching_names
+from npgpt.layers.core.taps import Listening, matching_names
 
 MAX_BYTES = 1 << 30
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from npgpt.gradients.untouched import untouched
-from npgpt.layers.listeners import Listening
+from npgpt.layers.core.taps import Listening
 from npgpt.models import GPT
 
 SMALL_BATCH, SMALL_TIME = 3, 1  # and one more of each: an axis that grows tells what it is

@@ -4,38 +4,38 @@ Each file holds one layer, a class with an explicit ``forward`` and ``backward``
 in `npgpt.ops`. Backward mirrors forward line by line, in reverse.
 """
 
-from npgpt.layers.activations import ACTIVATIONS, ReLU, SwiGLU
-from npgpt.layers.alibi import ALiBi
+from npgpt.layers.activations import ACTIVATIONS, GELU, ReLU, SwiGLU
 from npgpt.layers.attention import MultiHeadAttention
-from npgpt.layers.base import Layer
-from npgpt.layers.batch_norm import BatchNorm
-from npgpt.layers.cross_entropy import CrossEntropy
+from npgpt.layers.block_config import NORM_POSITIONS, BlockConfig
+from npgpt.layers.core.flat import FlatParameters, flat_of, flatten_trained
+from npgpt.layers.core.init import Init
+from npgpt.layers.core.layer import Layer
+from npgpt.layers.core.parameter import Parameter
 from npgpt.layers.dropout import Dropout
-from npgpt.layers.embedding import Embedding, PositionEmbedding
+from npgpt.layers.embedding import Embedding
 from npgpt.layers.feed_forward import FeedForward
-from npgpt.layers.flat import FlatParameters, flat_of, flatten_trained
-from npgpt.layers.gelu import GELU
-from npgpt.layers.key_value_cache import KeyValueCache
-from npgpt.layers.layer_norm import LayerNorm
+from npgpt.layers.heads import OutputHead
 from npgpt.layers.linear import Linear
 from npgpt.layers.lora import LoRALinear
-from npgpt.layers.no_norm import NoNorm
-from npgpt.layers.norms import NORMS
-from npgpt.layers.one_hot import OneHotEmbedding
-from npgpt.layers.output_head import OutputHead
-from npgpt.layers.parameter import Parameter
-from npgpt.layers.recompute import RecomputingBlock
-from npgpt.layers.relative_bias import RelativePositionBias
-from npgpt.layers.rms_norm import RMSNorm
-from npgpt.layers.rotary import RotaryEmbedding
-from npgpt.layers.self_attention import (
+from npgpt.layers.losses import CrossEntropy
+from npgpt.layers.norms import NORMS, BatchNorm, LayerNorm, NoNorm, RMSNorm
+from npgpt.layers.positions import (
+    ALiBi,
+    PositionEmbedding,
+    RelativePositionBias,
+    RotaryEmbedding,
+    SinusoidalEmbedding,
+)
+from npgpt.layers.rungs.one_hot import OneHotEmbedding
+from npgpt.layers.rungs.self_attention import (
     CausalSelfAttention,
     SelfAttention,
     SimplifiedSelfAttention,
 )
-from npgpt.layers.sinusoidal import SinusoidalEmbedding
-from npgpt.layers.stacked_attention import StackedAttention, explain_shapes
-from npgpt.layers.transformer_block import NORM_POSITIONS, TransformerBlock
+from npgpt.layers.rungs.stacked_attention import StackedAttention, explain_shapes
+from npgpt.layers.stack import Stack
+from npgpt.layers.states import KeyValueCache
+from npgpt.layers.transformer_block import RecomputingBlock, TransformerBlock
 
 __all__ = [
     "ACTIVATIONS",
@@ -44,12 +44,14 @@ __all__ = [
     "NORM_POSITIONS",
     "ALiBi",
     "BatchNorm",
+    "BlockConfig",
     "CausalSelfAttention",
     "CrossEntropy",
     "Dropout",
     "Embedding",
     "FeedForward",
     "FlatParameters",
+    "Init",
     "KeyValueCache",
     "Layer",
     "LayerNorm",
@@ -69,6 +71,7 @@ __all__ = [
     "SelfAttention",
     "SimplifiedSelfAttention",
     "SinusoidalEmbedding",
+    "Stack",
     "StackedAttention",
     "SwiGLU",
     "TransformerBlock",

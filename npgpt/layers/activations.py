@@ -1,10 +1,49 @@
-"""ReLU, SwiGLU, and the table of the activations that a feed-forward layer may have."""
+"""Activations, and the table of those that a feed-forward layer may have."""
 
 from collections.abc import Callable
 
 from npgpt import ops
-from npgpt.layers.base import Layer
-from npgpt.layers.gelu import GELU
+from npgpt.layers.core.layer import Layer
+
+FORMS = {
+    "tanh": ("gelu_tanh_forward", "gelu_tanh_backward"),
+    "none": ("gelu_exact_forward", "gelu_exact_backward"),
+}
+
+
+class GELU(Layer):
+    """Gaussian error linear unit, ``y = x Phi(x)`` (Hendrycks and Gimpel 2016, arXiv 1606.08415).
+
+    Parameters
+    ----------
+    approximate : {"tanh", "none"}
+        ``"tanh"`` is the form GPT-2 uses, ``x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))``;
+        ``"none"`` the exact one, with the error function. The names are PyTorch's.
+
+    Raises
+    ------
+    ValueError
+        If ``approximate`` is neither.
+    """
+
+    def __init__(self, approximate="tanh"):
+        super().__init__()
+        if approximate not in FORMS:
+            raise ValueError(f"GELU: approximate must be 'tanh' or 'none', got {approximate!r}.")
+        self.approximate = approximate
+        self._forward_op, self._backward_op = FORMS[approximate]
+
+    def forward(self, x, bias=None):
+        """Apply to each element of ``x``, or of ``x + bias`` with the Parameter of a linear map."""
+        self.keep(x, bias)
+        return getattr(ops, self._forward_op)(x, bias.value if bias else None)
+
+    def backward(self, dy):
+        """Return the gradient of ``x``; add to that of ``bias``."""
+        x, bias = self.recall()
+        self._check_dy(dy, x.shape)
+        value, grad = (bias.value, bias.grad) if bias else (None, None)
+        return getattr(ops, self._backward_op)(dy, x, value, grad)
 
 
 class ReLU(Layer):
@@ -12,12 +51,12 @@ class ReLU(Layer):
 
     def forward(self, x, bias=None):
         """Apply to each element of ``x``, or of ``x + bias`` with the Parameter of a linear map."""
-        self.saved = x, bias
+        self.keep(x, bias)
         return ops.relu_forward(x, bias.value if bias else None)
 
     def backward(self, dy):
         """Return the gradient of ``x``; add to that of ``bias``."""
-        x, bias = self._recall()
+        x, bias = self.recall()
         self._check_dy(dy, x.shape)
         value, grad = (bias.value, bias.grad) if bias else (None, None)
         return ops.relu_backward(dy, x, value, grad)
@@ -39,12 +78,12 @@ class SwiGLU(Layer):
                 f"{self._where()}: the last axis holds gates and values, so its size must be even, "
                 f"got {x.shape}."
             )
-        self.saved = x, bias
+        self.keep(x, bias)
         return ops.swiglu_forward(x, bias.value if bias else None)
 
     def backward(self, dy):
         """Return the gradient of ``x``, (..., 2 d_ff); add to that of ``bias``."""
-        x, bias = self._recall()
+        x, bias = self.recall()
         self._check_dy(dy, (*x.shape[:-1], x.shape[-1] // 2))
         value, grad = (bias.value, bias.grad) if bias else (None, None)
         return ops.swiglu_backward(dy, x, value, grad)

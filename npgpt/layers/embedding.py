@@ -1,10 +1,11 @@
-"""Token embedding and learned position embedding."""
+"""Token embedding."""
 
 import numpy as np
 
 from npgpt import ops
-from npgpt.layers.base import Layer, normal
-from npgpt.layers.parameter import Parameter
+from npgpt.layers.core.init import normal
+from npgpt.layers.core.layer import Layer
+from npgpt.layers.core.parameter import Parameter
 
 
 class Embedding(Layer):
@@ -43,7 +44,7 @@ class Embedding(Layer):
             If the ids are not integers, or one is not in ``range(vocab_size)``.
         """
         token_ids = self.checked(token_ids)
-        self.saved = token_ids
+        self.keep(token_ids)
         return ops.embedding_forward(token_ids, self.weight.value, positions)
 
     def checked(self, token_ids):
@@ -64,62 +65,7 @@ class Embedding(Layer):
 
     def backward(self, dy):
         """Add to the table's gradient. Ids have no gradient: returns None."""
-        token_ids = self._recall()
+        token_ids = self.recall()
         self._check_dy(dy, (*token_ids.shape, self.d_model))
         if self.weight.requires_grad:
             ops.embedding_backward(dy, token_ids, self.weight.grad)
-
-
-class PositionEmbedding(Layer):
-    """A learned row for each position, the same for every example of the batch.
-
-    Parameters
-    ----------
-    context_length, d_model : int
-    std, rng, dtype
-        As for `Embedding`.
-
-    Attributes
-    ----------
-    weight : Parameter, shape (context_length, d_model)
-    """
-
-    def __init__(self, context_length, d_model, std=0.02, rng=None, dtype=np.float32):
-        super().__init__()
-        self.context_length, self.d_model = context_length, d_model
-        self.weight = Parameter(normal(rng, (context_length, d_model), std, dtype))
-
-    def forward(self, x, offset=0):
-        """Add the rows of positions ``offset ..`` to ``x``, (batch, time, d_model).
-
-        Raises
-        ------
-        ValueError
-            If the sequence is longer than ``context_length``.
-        """
-        self._check_last_axis(x, self.d_model, "d_model")
-        return x + self.rows_for(x.shape, x.dtype, offset)
-
-    def rows_for(self, shape, dtype=None, offset=0):
-        """Return the rows that belong to ``x`` of a shape (batch, time, d_model), to be added.
-
-        For when the sum is made elsewhere; `backward` is the same. The rows have the weight's
-        dtype, whatever ``dtype`` is: the argument is that of positions that are not learned.
-        """
-        last = offset + shape[-2]
-        if last > self.context_length:
-            raise ValueError(
-                f"{self._where()}: a sequence of {last} tokens is longer than the context of "
-                f"{self.context_length}."
-            )
-        self.saved = shape, offset
-        return self.weight.value[offset:last]
-
-    def backward(self, dy):
-        """Add to the rows' gradient, summed over the batch; return the gradient of ``x``."""
-        shape, offset = self._recall()
-        self._check_dy(dy, shape)
-        if self.weight.requires_grad:
-            rows = dy.reshape(-1, *shape[-2:]).sum(axis=0)
-            self.weight.grad[offset : offset + shape[-2]] += rows
-        return dy

@@ -1,11 +1,256 @@
-"""The table of the norms that a block may have."""
+"""Norms, and the table of those that a block may have."""
 
 from collections.abc import Callable
 from typing import Any
 
-from npgpt.layers.layer_norm import LayerNorm
-from npgpt.layers.no_norm import NoNorm
-from npgpt.layers.rms_norm import RMSNorm
+import numpy as np
+
+from npgpt import ops
+from npgpt.layers.core.layer import Layer
+from npgpt.layers.core.parameter import Parameter
+
+
+class LayerNorm(Layer):
+    """Normalise each position to mean 0 and variance 1, then scale by gamma and shift by beta.
+
+    ``y = gamma * (x - mean) / sqrt(var + eps) + beta``, over the last axis (Ba, Kiros and Hinton
+    2016, arXiv 1607.06450, eq. 4).
+
+    Parameters
+    ----------
+    d_model : int
+    eps : float
+    bias : bool
+        Whether there is a ``beta``.
+    dtype : dtype
+
+    Attributes
+    ----------
+    gamma : Parameter, shape (d_model,), starting at 1
+    beta : Parameter, shape (d_model,), starting at 0, or None
+
+    Notes
+    -----
+    Tap: ``output``.
+    """
+
+    TAPS = ("output",)
+
+    def __init__(self, d_model, eps=1e-5, bias=True, dtype=np.float32):
+        super().__init__()
+        self.d_model, self.eps = d_model, eps
+        self.gamma = Parameter(np.ones(d_model, dtype))
+        self.beta = Parameter(np.zeros(d_model, dtype)) if bias else None
+
+    def forward(self, x):
+        """Normalise (..., d_model)."""
+        self._check_last_axis(x, self.d_model, "d_model")
+        beta = self.beta.value if self.beta else None
+        y, mean, rstd = ops.layer_norm_forward(x, self.gamma.value, beta, self.eps)
+        self.keep(x, mean, rstd)
+        return self.tap("output", y)
+
+    def backward(self, dy, dshortcut=None):
+        """Add to the gradients of gamma and beta; return that of ``x``, (..., d_model).
+
+        ``dshortcut``, a gradient that reaches ``x`` round the norm, is added to the result.
+        """
+        x, mean, rstd = self.recall()
+        self._check_dy(dy, x.shape)
+        dy = self.tap_grad("output", dy)
+        dbeta = self.beta.grad if self.beta else None
+        gamma = self.gamma
+        return ops.layer_norm_backward(dy, x, mean, rstd, gamma.value, gamma.grad, dbeta, dshortcut)
+
+    def linear_part(self, parts, index):
+        """Apply the last forward pass to parts of one position's input, statistics held.
+
+        With mean and standard deviation held at their values the norm is linear up to ``beta``, so
+        the results of parts that sum to the input sum to ``y - beta``.
+
+        Parameters
+        ----------
+        parts : ndarray, shape (..., d_model)
+        index : tuple of int
+            Which position of the last forward pass.
+        """
+        _, _, rstd = self.recall()
+        centred = parts - parts.mean(axis=-1, keepdims=True)
+        return centred * self.gamma.value * rstd[index]
+
+
+class RMSNorm(Layer):
+    """Divide each position by its root mean square, then scale by gamma.
+
+    ``y = gamma * x / sqrt(mean(x^2) + eps)``, over the last axis (Zhang and Sennrich 2019, arXiv
+    1910.07467, eq. 4): layer normalisation without the mean and without a shift.
+
+    Parameters
+    ----------
+    d_model : int
+    eps : float
+    dtype : dtype
+
+    Attributes
+    ----------
+    gamma : Parameter, shape (d_model,), starting at 1
+
+    Notes
+    -----
+    Tap: ``output``.
+    """
+
+    TAPS = ("output",)
+
+    def __init__(self, d_model, eps=1e-5, dtype=np.float32):
+        super().__init__()
+        self.d_model, self.eps = d_model, eps
+        self.gamma = Parameter(np.ones(d_model, dtype))
+
+    def forward(self, x):
+        """Normalise (..., d_model)."""
+        self._check_last_axis(x, self.d_model, "d_model")
+        y, rstd = ops.rms_norm_forward(x, self.gamma.value, self.eps)
+        self.keep(x, rstd)
+        return self.tap("output", y)
+
+    def backward(self, dy, dshortcut=None):
+        """Add to the gradient of gamma; return that of ``x``, (..., d_model).
+
+        ``dshortcut``, a gradient that reaches ``x`` round the norm, is added to the result.
+        """
+        x, rstd = self.recall()
+        self._check_dy(dy, x.shape)
+        dy = self.tap_grad("output", dy)
+        return ops.rms_norm_backward(dy, x, rstd, self.gamma.value, self.gamma.grad, dshortcut)
+
+    def linear_part(self, parts, index):
+        """Scale the parts of one position's input; see `LayerNorm.linear_part`."""
+        _, rstd = self.recall()
+        return parts * self.gamma.value * rstd[index]
+
+
+class BatchNorm(Layer):
+    """Normalise each feature over the whole batch (Ioffe and Szegedy 2015, arXiv 1502.03167).
+
+    ``y = gamma * (x - mean) / sqrt(var + eps) + beta``, mean and variance of each feature over all
+    rows while training, and running means of them in evaluation. Over sequences the rows are all
+    positions of all examples: a position's output depends on later positions and on other texts,
+    which a model that predicts the next token must not see. That, and small or uneven batches, is
+    why sequences are normalised with `LayerNorm` or `RMSNorm` instead.
+
+    Parameters
+    ----------
+    d_model : int
+    eps : float
+    momentum : float
+        Share of a batch's statistics in the running ones.
+    dtype : dtype
+
+    Attributes
+    ----------
+    gamma : Parameter, shape (d_model,), starting at 1
+    beta : Parameter, shape (d_model,), starting at 0
+    running_mean, running_variance : ndarray, shape (d_model,)
+        Starting at 0 and 1; the variance is the unbiased one. They are no parameters, so
+        `state_dict` has them not.
+    """
+
+    def __init__(self, d_model, eps=1e-5, momentum=0.1, dtype=np.float32):
+        super().__init__()
+        self.d_model, self.eps, self.momentum = d_model, eps, momentum
+        self.gamma = Parameter(np.ones(d_model, dtype))
+        self.beta = Parameter(np.zeros(d_model, dtype))
+        self.running_mean = np.zeros(d_model)
+        self.running_variance = np.ones(d_model)
+
+    def forward(self, x):
+        """Normalise (..., d_model).
+
+        Raises
+        ------
+        ValueError
+            If there is only one row while training: its variance would be 0.
+        """
+        self._check_last_axis(x, self.d_model, "d_model")
+        if not self.training:
+            return self._forward_running(x)
+        rows = x.size // self.d_model
+        if rows < 2:
+            raise ValueError(
+                f"{self._where()}: statistics over rows need more than one row, got {x.shape}."
+            )
+        y, mean, variance = ops.batch_norm_forward(x, self.gamma.value, self.beta.value, self.eps)
+        self._keep_running(mean.real, variance.real * (rows / (rows - 1)))
+        self.keep(x, mean, variance)
+        return y
+
+    def backward(self, dy):
+        """Add to the gradients of gamma and beta; return that of ``x``, (..., d_model)."""
+        x, mean, variance = self.recall()
+        self._check_dy(dy, x.shape)
+        if mean is None:
+            return self._backward_running(dy, x)
+        gamma, beta = self.gamma, self.beta
+        return ops.batch_norm_backward(
+            dy, x, mean, variance, gamma.value, gamma.grad, beta.grad, self.eps
+        )
+
+    # --- evaluation: the statistics are constants -------------------------------------------------
+
+    def _forward_running(self, x):
+        self.keep(x, None, None)
+        x_hat, _ = self._normalised(x)
+        return self.gamma.value * x_hat + self.beta.value
+
+    def _backward_running(self, dy, x):
+        rows = tuple(range(dy.ndim - 1))
+        x_hat, rstd = self._normalised(x)
+        if self.gamma.requires_grad:
+            self.gamma.grad += (dy * x_hat).sum(axis=rows)
+        if self.beta.requires_grad:
+            self.beta.grad += dy.sum(axis=rows)
+        return dy * self.gamma.value * rstd
+
+    def _normalised(self, x):
+        rstd = (1.0 / np.sqrt(self.running_variance + self.eps)).astype(x.real.dtype)
+        return (x - self.running_mean.astype(x.real.dtype)) * rstd, rstd
+
+    def _keep_running(self, mean, variance):
+        share = self.momentum
+        self.running_mean = (1.0 - share) * self.running_mean + share * mean
+        self.running_variance = (1.0 - share) * self.running_variance + share * variance
+
+
+class NoNorm(Layer):
+    """The identity, ``y = x``, with the arguments of a norm.
+
+    It stands where a block or a model would have a norm: in models without any, and at the end of
+    post-norm models, whose last block ends with a norm already.
+
+    Notes
+    -----
+    Tap: ``output``.
+    """
+
+    TAPS = ("output",)
+
+    def forward(self, x):
+        """Return ``x``."""
+        self.keep(x.shape)
+        return self.tap("output", x)
+
+    def backward(self, dy, dshortcut=None):
+        """Return ``dy``, plus the gradient that comes round the norm if there is one."""
+        shape = self.recall()
+        self._check_dy(dy, shape)
+        dy = self.tap_grad("output", dy)
+        return dy if dshortcut is None else ops.dropout_add_forward(dshortcut, dy, 0.0, None)
+
+    def linear_part(self, parts, index):
+        """Return the parts of one position's input as they are; see `LayerNorm.linear_part`."""
+        return parts
+
 
 # name -> function of (d_model, eps, bias, dtype)
 NORMS: dict[str, Callable[..., Any]] = {

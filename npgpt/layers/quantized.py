@@ -3,7 +3,7 @@
 import numpy as np
 
 from npgpt import ops
-from npgpt.layers.base import Layer
+from npgpt.layers.core.layer import Layer
 
 KINDS = ("bfloat16", "int8")
 

@@ -31,7 +31,7 @@ class MemoryPlan:
 
     Notes
     -----
-    The interpreter and its libraries come on top; `npgpt.training.resident_size` tells how much
+    The interpreter and its libraries come on top; `npgpt.runs.resident_size` tells how much
     they take in this process.
 
     Examples

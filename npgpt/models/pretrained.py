@@ -1,27 +1,23 @@
-"""A model from a folder in another's format, and back."""
+"""A model from a folder in another's format, and back; see `npgpt.GPT.from_pretrained`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, TypeVar
 
 import numpy as np
 
 from npgpt import hub
 from npgpt.hub.folder import CONFIG, GENERATION_CONFIG
-from npgpt.layers import OutputHead
-from npgpt.layers.base import uninitialized
-from npgpt.layers.quantized import KINDS
-from npgpt.models.config import GPTConfig
+from npgpt.layers.core.init import Init
+from npgpt.layers.quantized import KINDS, QuantizedHead
+from npgpt.models.model import MODELS, Model
 from npgpt.tokenizers import Tokenizer
 
-if TYPE_CHECKING:
-    from npgpt.models.gpt import GPT
-
-CONFIGS = {"gpt": GPTConfig}  # by an architecture's kind
+M = TypeVar("M", bound=Model)
 
 
-def read_config(folder: Path) -> GPTConfig:
+def read_config(folder: Path) -> Any:
     """Read the config of a model folder in another's format.
 
     Raises
@@ -35,16 +31,33 @@ def read_config(folder: Path) -> GPTConfig:
 
 
 def load_pretrained(
-    model_class: type[GPT], name_or_folder: str | Path, dtype, revision: str | None
-) -> GPT:
-    """Make a model with the config and weights of a folder; see `GPT.from_pretrained`."""
+    model_class: type[M], name_or_folder: str | Path, dtype: Any, revision: str | None = None
+) -> M:
+    """Make a model with the config and weights of a folder, ready to be used.
+
+    Parameters
+    ----------
+    model_class : type
+        `Model`, for whatever it is, or what it must be.
+    name_or_folder, dtype, revision
+        As for `GPT.from_pretrained`.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError, RuntimeError
+        As there; ValueError too if it is another kind of model.
+    """
     folder = hub.fetch(name_or_folder, revision)
-    rounded = isinstance(dtype, str) and dtype in KINDS
     architecture, config = _read_config(folder)
+    family = MODELS[architecture.kind]
+    if not issubclass(family, model_class) and not issubclass(model_class, family):
+        raise ValueError(f"{folder} holds a {architecture.name}, not a {model_class.__name__}.")
     files = hub.TensorFiles(folder)
     weights = hub.match_weights(architecture, config.to_dict(), files.shapes, str(folder))
-    with uninitialized():
-        model = model_class(config, dtype=np.float32 if rounded else dtype)
+    rounded = isinstance(dtype, str) and dtype in KINDS
+    init = Init(dtype=np.float32 if rounded else dtype, fill=False)
+    made: Any = model_class if issubclass(model_class, family) else family
+    model = made(config, init=init)
     for name, parameter in model.named_parameters():
         weights[name].read(files, parameter.value)
     model.eval()
@@ -52,42 +65,42 @@ def load_pretrained(
 
 
 def save_pretrained(
-    model: GPT, folder: str | Path, tokenizer: Tokenizer | None, shard_size: int, overwrite: bool
+    model: Model, folder: str | Path, tokenizer: Tokenizer | None, shard_size: int, overwrite: bool
 ) -> None:
     """Write a folder that transformers loads; see `GPT.save_pretrained`."""
-    if not isinstance(model.head, OutputHead):
+    if any(isinstance(layer, QuantizedHead) for layer in model.layers()):
         raise ValueError(
             "save_pretrained: the model is for inference only, its weights were rounded to fewer "
             "bits; save the one in float32."
         )
-    fields = model.config.to_dict()
-    architecture = _architecture_for(model.config)
-    folder = hub.new_folder(folder, overwrite)
-    arrays = hub.export_arrays(architecture.weights(fields), model.state_dict())
-    hub.save_tensors(folder, arrays, shard_size)
+    architecture, fields = _architecture_for(model), model.config.to_dict()
+    folder, arrays = hub.new_folder(folder, overwrite), model.state_dict()
+    theirs = hub.export_arrays(architecture.weights(fields), arrays)
+    hub.save_tensors(folder, theirs, shard_size)
     if tokenizer is not None:
         tokenizer.save(folder / "tokenizer.json")
     end = tokenizer.end_of_text_id if tokenizer else None
     ends = {"bos_token_id": end, "eos_token_id": end}
     hub.write_json(folder / GENERATION_CONFIG, ends)
-    content = {**architecture.content(fields), **ends, "dtype": model.dtype.name}
-    hub.write_json(folder / CONFIG, content)
+    dtype = next(iter(arrays.values())).dtype.name
+    hub.write_json(folder / CONFIG, {**architecture.content(fields), **ends, "dtype": dtype})
 
 
-def _read_config(folder: Path) -> tuple[hub.Architecture, GPTConfig]:
+def _read_config(folder: Path) -> tuple[hub.Architecture, Any]:
     architecture, fields, where = hub.read_config(folder)
     try:
-        return architecture, CONFIGS[architecture.kind](**fields)
+        return architecture, MODELS[architecture.kind].Config(**fields)
     except TypeError as error:
         raise ValueError(f"{where}: {error}.") from None
 
 
-def _architecture_for(config: GPTConfig) -> hub.Architecture:
-    """Find an architecture that can say all that a config chooses."""
-    fields, refusals = config.to_dict(), []
+def _architecture_for(model: Model) -> hub.Architecture:
+    """Find an architecture that can say all that a model's config chooses."""
+    fields, refusals = model.config.to_dict(), []
     for architecture in hub.ARCHITECTURES:
-        if CONFIGS[architecture.kind] is type(config):
-            said = type(config)(**architecture.fields(architecture.content(fields), "")).to_dict()
+        if architecture.kind == model.kind:
+            content = architecture.content(fields)
+            said = model.Config(**architecture.fields(content, CONFIG)).to_dict()
             said["bias"] &= fields["bias"]  # biases that the model lacks are written as zeros
             others = [f"{name}={value!r}" for name, value in fields.items() if said[name] != value]
             if not others:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from npgpt.models.trainable import Trainable
+from npgpt.models.model import Trainable
 from npgpt.optim import Adam, grad_norm
 
 Batch = tuple[np.ndarray, ...]

@@ -13,6 +13,7 @@ import numpy as np
 
 from npgpt import ops
 from npgpt.data import DataLoader
+from npgpt.evaluation.loss import Batches, Interrupted, evaluate
 from npgpt.models import Trainable
 from npgpt.optim import Adam, AdamW, WarmupCosine
 from npgpt.training.callbacks import Callback, EvaluationMetrics, StepMetrics
@@ -22,7 +23,6 @@ from npgpt.training.checkpoints import (
     with_prefix,
     without_prefix,
 )
-from npgpt.training.evaluation import Batches, Interrupted, evaluate
 from npgpt.training.interrupt import StopRequest, stop_requests
 from npgpt.training.step import train_step
 

@@ -11,7 +11,7 @@ import time
 import pytest
 
 import npgpt
-from npgpt.training import open_model
+from npgpt.runs import open_model
 from tests.cli.test_commands import npgpt as command
 from tests.hub.folders import TOKENIZER, saved
 

@@ -12,7 +12,7 @@ import pytest
 
 from npgpt.cli import COMMANDS
 from tests.hub.folders import saved
-from tests.training.tiny_run import TEXT
+from tests.runs.tiny_run import TEXT
 
 SMALL = [
     "--tokenizer=char", "--context-length=8", "--n-layers=1", "--n-heads=2", "--d-model=16",

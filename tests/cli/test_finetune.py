@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.cli.test_commands import SMALL, npgpt
-from tests.training.tiny_run import TEXT
+from tests.runs.tiny_run import TEXT
 
 
 @pytest.fixture(scope="module")

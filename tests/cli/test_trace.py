@@ -7,8 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from npgpt.cli import app
-from npgpt.training import Run
-from tests.training.tiny_run import tiny_config
+from npgpt.runs import Run
+from tests.runs.tiny_run import tiny_config
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from npgpt.experiments import (
     plot_vanishing_gradients,
     vanishing_gradients,
 )
-from npgpt.training import TrainingConfig
-from tests.training.tiny_run import TEXT
+from npgpt.runs import TrainingConfig
+from tests.runs.tiny_run import TEXT
 
 PNG = b"\x89PNG"
 

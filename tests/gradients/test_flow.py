@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 import npgpt
 from npgpt.gradients import Flow, FlowMeter, gradient_flow, record
 from npgpt.gradients.flow import dead_units
-from npgpt.gradients.flow_plot import plot_flow, plot_flow_history
 from npgpt.models.config import POSITIONS
+from npgpt.plots.flow import plot_flow, plot_flow_history
 
 
 def make_model(dtype=np.float64, **changes):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import npgpt
-from npgpt.training import open_model
+from npgpt.runs import open_model
 from tests.hub.folders import rewrite_arrays, rewrite_json, saved
 
 RAN = []

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 import npgpt
 from npgpt import hub
 from npgpt.hub.architectures.gpt2 import NAMES
-from npgpt.training import open_model
+from npgpt.runs import open_model
 from tests.hub.folders import (
     TOKENIZER,
     rewrite_arrays,

@@ -11,6 +11,8 @@ from safetensors.numpy import load_file
 import npgpt
 from npgpt import hub
 from npgpt.hub import Layout, TensorFiles, Weight
+from npgpt.models.model import MODELS, Model
+from npgpt.models.pretrained import load_pretrained
 from tests.hub.folders import rewrite_arrays, rewrite_json
 from tests.models.tiny import shaken_model
 
@@ -162,6 +164,23 @@ def test_a_model_is_written_by_the_architecture_that_can_say_it(tmp_path, layout
     with pytest.raises(ValueError, match=r"GPT-2 has no position='alibi'; .*Toy has no bias=True"):
         neither.save_pretrained(tmp_path / "neither")
     assert not (tmp_path / "neither").exists()
+
+
+def test_a_folder_of_another_kind_of_model_is_refused_and_any_kind_can_be_asked_for(
+    tmp_path, layout, monkeypatch
+):
+    model = saved(tmp_path / "m")
+    assert type(load_pretrained(Model, tmp_path / "m", np.float32)) is npgpt.GPT
+    own = type("Own", (npgpt.GPT,), {})
+    again = own.from_pretrained(tmp_path / "m")
+    assert type(again) is own
+    np.testing.assert_array_equal(again.head.weight.value, model.head.weight.value)
+
+    other = type("Other", (Model,), {"kind": "other", "Config": npgpt.GPTConfig})
+    monkeypatch.setitem(MODELS, "other", other)
+    monkeypatch.setattr(hub.ARCHITECTURES[-1], "kind", "other", raising=False)
+    with pytest.raises(ValueError, match=r"m holds a Toy, not a GPT\."):
+        npgpt.GPT.from_pretrained(tmp_path / "m")
 
 
 def test_a_config_of_another_architecture_is_refused_with_those_that_are_known(tmp_path, layout):

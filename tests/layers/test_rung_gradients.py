@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from npgpt import layers
+from npgpt.layers.rungs.self_attention import MASKINGS
 from tests.layers.test_gradients import backends, check, heads_and_sizes, methods, sequences
 from tests.strategies import dtypes, normal, row_shapes, seeds
 
@@ -71,7 +72,7 @@ def test_simplified_self_attention(shape, d_model, sums, dtype, seed, method, ba
 
 
 @given(
-    sequences, st.integers(1, 5), st.integers(1, 5), st.sampled_from(layers.self_attention.MASKINGS),
+    sequences, st.integers(1, 5), st.integers(1, 5), st.sampled_from(MASKINGS),
     st.sampled_from([0.0, 0.4]), st.booleans(), st.booleans(), dtypes, seeds, methods, backends,
 )  # fmt: skip
 def test_single_heads(

@@ -10,7 +10,7 @@ from npgpt.finetuning import LoRAConfig, apply_lora
 from npgpt.finetuning.freezing import train_last_block
 from npgpt.models import GPT, GPTConfig, MemoryPlan
 from npgpt.models.memory import num_parameters
-from npgpt.training import measure_generation, measure_step
+from npgpt.runs import measure_generation, measure_step
 
 
 @given(

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from npgpt import GPT, GPTConfig, ops
 from npgpt.data import StridedWindows
-from npgpt.training import evaluate, open_model
+from npgpt.runs import open_model
+from npgpt.training import evaluate
 from tests.hub.folders import saved
 from tests.strategies import seeds
 

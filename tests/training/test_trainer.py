@@ -11,9 +11,10 @@ from npgpt.data import DataLoader, HeldOutBatches, TokenWindows
 from npgpt.finetuning import train_only
 from npgpt.models import GPT, GPTConfig
 from npgpt.optim import AdamW
-from npgpt.training import Callback, Run, Trainer, load_checkpoint, read_metrics
+from npgpt.runs import Run
+from npgpt.training import Callback, Trainer, load_checkpoint, read_metrics
 from npgpt.training.step import train_step
-from tests.training.tiny_run import tiny_config
+from tests.runs.tiny_run import tiny_config
 
 
 class StopAt(Callback):

@@ -1,0 +1,107 @@
+"""Dataclasses whose fields carry their own help, so that a setting is declared once."""
+
+from __future__ import annotations
+
+import dataclasses
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+Config = TypeVar("Config")
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """What a command line, or a page, says of a setting.
+
+    Attributes
+    ----------
+    help : str
+    panel : str
+        The heading that it stands under.
+    names : tuple of str
+        Of the option where they are not the field's, ``("--n-layers", "--layers")`` for one.
+    minimum : float, optional
+        The smallest value.
+    choices : sequence of str
+        The only values.
+    shown_default : str, optional
+        What stands for a default of None, such as "4 d_model".
+    metavar : str, optional
+    """
+
+    help: str = ""
+    panel: str | None = None
+    names: tuple[str, ...] = ()
+    minimum: float | None = None
+    choices: Sequence[str] = ()
+    shown_default: str | None = None
+    metavar: str | None = None
+
+
+def option(
+    help: str, panel: str | None = None, *, default: Any = dataclasses.MISSING, **rest: Any
+) -> Any:
+    """Declare a dataclass field with its help; the other arguments are those of `Option`."""
+    return dataclasses.field(default=default, metadata={"option": Option(help, panel, **rest)})
+
+
+def option_of(field: dataclasses.Field) -> Option:
+    """Return what a field was declared with; an empty `Option` if with nothing."""
+    return field.metadata.get("option") or Option()
+
+
+def documented(config_class: type[Config]) -> type[Config]:
+    """Put the fields' help in the place of ``{parameters}`` in a dataclass's docstring."""
+    lines = ["Parameters", "----------"]
+    for field in dataclasses.fields(config_class):  # type: ignore[arg-type]
+        help = textwrap.fill(option_of(field).help, 92)
+        lines += [f"{field.name} : {field.type}", textwrap.indent(help, "    ")]
+    section = textwrap.indent("\n".join(lines), "    ").lstrip()
+    config_class.__doc__ = (config_class.__doc__ or "").replace("{parameters}", section)
+    return config_class
+
+
+class Settings:
+    """Base of dataclasses that are written to JSON and read again."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields, ready for JSON."""
+        return dataclasses.asdict(self)  # type: ignore[call-overload]
+
+    @classmethod
+    def from_dict(cls: type[Config], fields: Mapping[str, Any]) -> Config:
+        """Make one from the fields of `to_dict`, those of earlier versions among them.
+
+        Raises
+        ------
+        ValueError
+            If a field is unknown or missing, or a value is refused.
+        """
+        return from_fields(cls, fields)
+
+
+def from_fields(config_class: type[Config], fields: Mapping[str, Any]) -> Config:
+    """Make a dataclass from named fields; what has a default may be left out.
+
+    Raises
+    ------
+    ValueError
+        If a field is unknown or missing, with its name; or what the class itself refuses.
+    """
+    what = config_class.__name__
+    known = dataclasses.fields(config_class)  # type: ignore[arg-type]
+    names = [field.name for field in known]
+    unknown = [name for name in fields if name not in names]
+    if unknown:
+        raise ValueError(f"{what}: no field is named {', '.join(map(repr, unknown))}.")
+    missing = [
+        field.name
+        for field in known
+        if field.name not in fields
+        and field.default is dataclasses.MISSING
+        and field.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise ValueError(f"{what}: no value is given for {', '.join(missing)}.")
+    return config_class(**fields)

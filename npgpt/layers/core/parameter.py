@@ -1,0 +1,121 @@
+"""An array that is learned."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from npgpt.layers.core.flat import FlatParameters
+
+
+class Parameter:
+    """An array that is learned, and the gradient that backward adds into.
+
+    Parameters
+    ----------
+    value : ndarray
+    decay : bool, optional
+        Whether weight decay applies. By default it does to matrices and not to vectors (biases,
+        gains of norms), as in GPT-2's training.
+
+    Attributes
+    ----------
+    name : str
+        Dotted path in the model, such as ``"blocks.3.attention.qkv.weight"``.
+    requires_grad : bool
+        Whether the parameter is trained. False freezes it: backward leaves its gradient out, which
+        is None then, and optimisers keep no state for it.
+    flat : FlatParameters or None
+        The arrays that hold value and gradient, together with those of other parameters.
+    """
+
+    def __init__(self, value: np.ndarray, decay: bool | None = None):
+        self.name = ""
+        self.value = value
+        self.decay = value.ndim >= 2 if decay is None else decay
+        self.requires_grad = True
+        self.flat: FlatParameters | None = None
+        self._grad: np.ndarray | None = None
+        self._nothing_added = True  # since zero_grad: the array's content does not count
+
+    @property
+    def grad(self) -> np.ndarray:
+        """Sum of the gradients since `zero_grad`; made, as zeros, when first asked for.
+
+        None for a frozen parameter, which operations take for "do not compute it".
+        """
+        grad, overwrite = self.grad_to_fill()
+        if overwrite:
+            grad.fill(0)
+        return grad
+
+    @grad.setter
+    def grad(self, grad: np.ndarray) -> None:
+        self._grad, self._nothing_added = grad, False
+
+    def grad_to_fill(self) -> tuple[np.ndarray, bool]:
+        """Return the gradient's array, and whether to overwrite it instead of adding.
+
+        After `zero_grad` its content is left over from before. The caller must write all of it
+        then: an operation that does so saves the passes that clear the array and add to it. A
+        frozen parameter has no array, but None.
+        """
+        if not self.requires_grad:
+            return None, False  # type: ignore[return-value]  # or every layer would have to check
+        if self._grad is None:
+            if self.flat is not None:
+                self.flat.make_grads()
+            else:
+                self._grad = np.empty(self.shape, self.value.dtype)
+        overwrite, self._nothing_added = self._nothing_added, False
+        assert self._grad is not None
+        return self._grad, overwrite
+
+    def attach_grad(self, array: np.ndarray) -> None:
+        """Keep the gradient in this array from now on."""
+        if self._grad is not None:
+            array[...] = self._grad
+        self._grad = array
+
+    def owns_grad(self, array: np.ndarray) -> bool:
+        """Tell whether the gradient is kept in this very array."""
+        return self._grad is array
+
+    def set_grad_aside(self) -> tuple[FlatParameters | None, np.ndarray | None, bool]:
+        """Begin another gradient, in its own array; `restore_grad` takes what this returns."""
+        kept = self.flat, self._grad, self._nothing_added
+        self.flat, self._grad, self._nothing_added = None, None, True
+        return kept
+
+    def restore_grad(self, kept: tuple[FlatParameters | None, np.ndarray | None, bool]) -> None:
+        """Go back to the gradient that `set_grad_aside` left."""
+        self.flat, self._grad, self._nothing_added = kept
+
+    def zero_grad(self) -> None:
+        """Set the gradient to zero."""
+        self._nothing_added = True
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The value's shape."""
+        return self.value.shape
+
+    @property
+    def size(self) -> int:
+        """How many numbers the value holds."""
+        return self.value.size
+
+    def astype(self, dtype: np.dtype | type) -> None:
+        """Convert the value; the gradient begins at zero again."""
+        self.value = self.value.astype(dtype)
+        self.flat, self._grad, self._nothing_added = None, None, True
+
+    def freeze(self, frozen: bool = True) -> None:
+        """Stop training the parameter, or begin again; the gradient so far is dropped."""
+        self.requires_grad = not frozen
+        self._grad, self._nothing_added = None, True
+
+    def __repr__(self) -> str:
+        return f"Parameter({self.name!r}, shape={self.shape}, dtype={self.value.dtype})"

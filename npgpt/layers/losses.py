@@ -1,0 +1,66 @@
+"""Cross-entropy loss."""
+
+import numpy as np
+
+from npgpt import ops
+from npgpt.layers.core.layer import Layer
+
+IGNORE_INDEX = -100  # the target of a position that does not count, as in PyTorch
+
+
+class CrossEntropy(Layer):
+    """Mean negative log-likelihood of the target ids under softmax(logits), in nats.
+
+    ``loss = mean over positions of (log sum_v exp(logits_v) - logits_target)``.
+
+    Parameters
+    ----------
+    ignore_index : int
+        Positions with this target do not count: no loss, no gradient (-100 as in PyTorch).
+    """
+
+    def __init__(self, ignore_index=IGNORE_INDEX):
+        super().__init__()
+        self.ignore_index = ignore_index
+
+    def forward(self, logits, targets):
+        """Compare logits (..., vocab_size) with integer targets (...); returns a scalar.
+
+        Raises
+        ------
+        ValueError
+            If the shapes do not fit, a target is outside the vocabulary, or none counts.
+        """
+        targets = self.checked_targets(targets, logits.shape)
+        loss, lse = ops.cross_entropy_forward(logits, targets, self.ignore_index)
+        self.keep(logits, targets, lse)
+        return loss
+
+    def backward(self, dloss=1.0):
+        """Return the gradient of the logits, scaled by that of the loss."""
+        logits, targets, lse = self.recall()
+        return ops.cross_entropy_backward(dloss, logits, targets, lse, self.ignore_index)
+
+    def checked_targets(self, targets, logits_shape):
+        """Return targets as an array; raises ValueError if they do not fit logits of a shape."""
+        targets = np.asarray(targets)
+        if targets.shape != logits_shape[:-1]:
+            raise ValueError(
+                f"{self._where()}: targets must have the logits' shape without the vocabulary, "
+                f"{logits_shape[:-1]}, got {targets.shape}."
+            )
+        if targets.dtype.kind not in "iu":
+            raise ValueError(f"{self._where()}: targets must be integers, got {targets.dtype}.")
+        counted = targets[targets != self.ignore_index]
+        if not counted.size:
+            raise ValueError(
+                f"{self._where()}: every target is ignore_index ({self.ignore_index}), so there is "
+                "no mean to take."
+            )
+        if counted.min() < 0 or counted.max() >= logits_shape[-1]:
+            wrong = counted[(counted < 0) | (counted >= logits_shape[-1])][0]
+            raise ValueError(
+                f"{self._where()}: target {wrong} is outside the vocabulary of {logits_shape[-1]} "
+                f"tokens and is not ignore_index ({self.ignore_index})."
+            )
+        return targets

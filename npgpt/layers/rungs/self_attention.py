@@ -1,0 +1,202 @@
+"""Single heads of attention, from the bare idea to the causal head that models stack."""
+
+import math
+
+import numpy as np
+
+from npgpt.layers.core.layer import Layer
+from npgpt.layers.dropout import Dropout
+from npgpt.layers.linear import Linear
+from npgpt.ops import reference
+
+NORMALISATIONS = ("softmax", "sum")
+MASKINGS = ("scores", "weights", "leaking")
+
+
+class SimplifiedSelfAttention(Layer):
+    """Self-attention without anything learned: ``y = normalise(x x^T) x``.
+
+    Each position's context is a weighted mean of all positions, weighted by dot products.
+
+    Parameters
+    ----------
+    normalise : {"softmax", "sum"}
+        ``"sum"`` divides scores by their sum, which shows why softmax is used: weights become
+        negative with the scores, and grow without bound where a row's sum comes near 0.
+
+    Notes
+    -----
+    Taps: ``scores`` and ``weights``, (batch, time, time), ``context``, (batch, time, d_model).
+
+    Backward has three terms, because ``x`` is query, key and value at once.
+    """
+
+    TAPS = ("scores", "weights", "context")
+
+    def __init__(self, normalise="softmax"):
+        super().__init__()
+        if normalise not in NORMALISATIONS:
+            raise ValueError(
+                f"SimplifiedSelfAttention: normalise must be one of {', '.join(NORMALISATIONS)}, "
+                f"got {normalise!r}."
+            )
+        self.normalise = normalise
+
+    def forward(self, x):
+        """Map (batch, time, d_model) to the same shape; every position sees all others."""
+        _check_sequence(self, x, x.shape[-1] if x.ndim else 0)
+        scores = self.tap("scores", x @ x.swapaxes(-1, -2))
+        total = None
+        if self.normalise == "sum":
+            weights, total = reference.sum_normalise_forward(scores)
+        else:
+            weights = reference.softmax_forward(scores)
+        used = self.tap("weights", weights)
+        self.keep(x, weights, total, used)
+        return self.tap("context", used @ x)
+
+    def backward(self, dy):
+        """Return the gradient of ``x``, (batch, time, d_model)."""
+        x, weights, total, used = self.recall()
+        self._check_dy(dy, x.shape)
+        dy = self.tap_grad("context", dy)
+        dweights = self.tap_grad("weights", dy @ x.swapaxes(-1, -2))
+        if self.normalise == "sum":
+            dscores = reference.sum_normalise_backward(dweights, weights, total)
+        else:
+            dscores = reference.softmax_backward(dweights, weights)
+        dscores = self.tap_grad("scores", dscores)
+        dvalues = used.swapaxes(-1, -2) @ dy  # term 1: x as the values
+        dqueries = dscores @ x  # term 2: x as the queries
+        dkeys = dscores.swapaxes(-1, -2) @ x  # term 3: x as the keys
+        return dvalues + dqueries + dkeys
+
+
+class SelfAttention(Layer):
+    """One head that sees all positions: ``y = softmax(q k^T / sqrt(d_out)) v``.
+
+    ``q = x W_q^T``, ``k = x W_k^T``, ``v = x W_v^T`` (Vaswani et al. 2017, eq. 1).
+
+    Parameters
+    ----------
+    d_in, d_out : int
+    qkv_bias : bool
+    scale : bool
+        Whether scores are divided by ``sqrt(d_out)``. Without it their variance is d_out times that
+        of ``q`` and ``k``'s products of features, the softmax saturates, and its gradient vanishes.
+    rng, dtype
+        As for `Linear`.
+
+    Notes
+    -----
+    Taps: ``q``, ``k``, ``v``, ``scores``, ``weights``, ``context``.
+    """
+
+    TAPS: tuple[str, ...] = ("q", "k", "v", "scores", "weights", "context")
+
+    def __init__(self, d_in, d_out, qkv_bias=False, scale=True, rng=None, dtype=np.float32):
+        super().__init__()
+        rng = np.random.default_rng(rng)
+        self.d_in, self.d_out = d_in, d_out
+        self.scale = 1.0 / math.sqrt(d_out) if scale else 1.0
+        self.query = Linear(d_in, d_out, qkv_bias, rng=rng, dtype=dtype)
+        self.key = Linear(d_in, d_out, qkv_bias, rng=rng, dtype=dtype)
+        self.value = Linear(d_in, d_out, qkv_bias, rng=rng, dtype=dtype)
+
+    def forward(self, x):
+        """Map (batch, time, d_in) to (batch, time, d_out)."""
+        _check_sequence(self, x, self.d_in)
+        q = self.tap("q", self.query.forward(x))
+        k = self.tap("k", self.key.forward(x))
+        v = self.tap("v", self.value.forward(x))
+        scores = self.tap("scores", self.scale * (q @ k.swapaxes(-1, -2)))
+        weights, kept = self._weights(scores)
+        used = self.tap("weights", weights)
+        self.keep(q, k, v, used, kept)
+        return self.tap("context", used @ v)
+
+    def backward(self, dy):
+        """Add to the gradients of the three maps; return that of ``x``, (batch, time, d_in)."""
+        q, k, v, used, kept = self.recall()
+        self._check_dy(dy, v.shape)
+        dy = self.tap_grad("context", dy)
+        dweights = self.tap_grad("weights", dy @ v.swapaxes(-1, -2))
+        dv = self.tap_grad("v", used.swapaxes(-1, -2) @ dy)
+        dscores = self.tap_grad("scores", self._weights_backward(dweights, kept))
+        dk = self.tap_grad("k", self.scale * (dscores.swapaxes(-1, -2) @ q))
+        dq = self.tap_grad("q", self.scale * (dscores @ k))
+        return self.value.backward(dv) + self.key.backward(dk) + self.query.backward(dq)
+
+    def _weights(self, scores):
+        """From scores to weights, and what backward needs for that."""
+        weights = reference.softmax_forward(scores)
+        return weights, weights
+
+    def _weights_backward(self, dweights, weights):
+        return reference.softmax_backward(dweights, weights)
+
+
+class CausalSelfAttention(SelfAttention):
+    """One head in which position t sees positions 0 to t, with dropout on the weights.
+
+    Parameters
+    ----------
+    d_in, d_out : int
+    dropout : float
+    masking : {"scores", "weights", "leaking"}
+        ``"scores"`` puts ``-inf`` on the scores of the future, before the softmax; ``"weights"``
+        lets the softmax see the future, sets those weights to 0 and divides each row by its sum.
+        Both give the same outputs and gradients. ``"leaking"`` forgets to divide: rows do not sum
+        to 1, and because the softmax's denominator holds the scores of the future, so does the
+        output.
+    qkv_bias, scale, rng, dtype
+        As for `SelfAttention`.
+    seed, stream : int
+        Of the dropout masks.
+
+    Raises
+    ------
+    ValueError
+        If there is no such masking.
+    """
+
+    def __init__(
+        self, d_in, d_out, dropout=0.0, masking="scores", qkv_bias=False, scale=True, seed=0,
+        stream=0, rng=None, dtype=np.float32,
+    ):  # fmt: skip
+        super().__init__(d_in, d_out, qkv_bias, scale, rng, dtype)
+        if masking not in MASKINGS:
+            raise ValueError(
+                f"CausalSelfAttention: masking must be one of {', '.join(MASKINGS)}, "
+                f"got {masking!r}."
+            )
+        self.masking = masking
+        self.dropout = Dropout(dropout, seed, stream)
+
+    def _weights(self, scores):
+        if self.masking == "scores":
+            weights = reference.softmax_forward(reference.mask_future_forward(scores, -np.inf))
+            return self.dropout.forward(weights), (weights,)
+        softmax = reference.softmax_forward(scores)
+        masked = reference.mask_future_forward(softmax, 0.0)
+        if self.masking == "leaking":
+            return self.dropout.forward(masked), (softmax,)
+        weights, total = reference.sum_normalise_forward(masked)
+        return self.dropout.forward(weights), (softmax, weights, total)
+
+    def _weights_backward(self, dweights, kept):
+        dweights = self.dropout.backward(dweights)
+        softmax, *renormalised = kept
+        if self.masking == "scores":
+            return reference.softmax_backward(dweights, softmax)  # masked weights are 0
+        if renormalised:
+            dweights = reference.sum_normalise_backward(dweights, *renormalised)
+        return reference.softmax_backward(reference.mask_future_backward(dweights), softmax)
+
+
+def _check_sequence(layer, x, d_in):
+    if x.ndim != 3 or x.shape[-1] != d_in:
+        raise ValueError(
+            f"{layer._where()}: expected an input of shape (batch, time, {d_in or 'd_model'}), "
+            f"got {x.shape}."
+        )

@@ -1,0 +1,1 @@
+"""Pictures, drawn by Matplotlib, which is imported only when one is drawn."""

@@ -1,0 +1,24 @@
+"""Run folders: what decides a run, what it keeps, and what opens it or any other model."""
+
+from npgpt.runs.config import TrainingConfig
+from npgpt.runs.finetuning import FineTuningRun
+from npgpt.runs.measured_memory import (
+    measure_generation,
+    measure_step,
+    peak_resident_size,
+    resident_size,
+)
+from npgpt.runs.open import OpenedModel, open_model
+from npgpt.runs.pretraining import Run
+
+__all__ = [
+    "FineTuningRun",
+    "OpenedModel",
+    "Run",
+    "TrainingConfig",
+    "measure_generation",
+    "measure_step",
+    "open_model",
+    "peak_resident_size",
+    "resident_size",
+]

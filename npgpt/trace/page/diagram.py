@@ -1,0 +1,168 @@
+"""The model's diagram: where each box and arrow goes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from npgpt.models import GPTConfig
+from npgpt.trace.boxes import Box
+from npgpt.trace.data import Trace
+
+WIDTH = 340
+CENTRE, BOX_WIDTH = 150, 176
+BOX_HEIGHT, GAP, PART_HEIGHT = 36, 22, 22
+SHORTCUT = 28  # x of the way round a branch
+LABELS = WIDTH - 86  # x of what is written beside the way
+FRAME = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """A layer inside a box, on a line of its own."""
+
+    name: str
+    label: str
+    y: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Node:
+    """A box of the diagram."""
+
+    name: str
+    label: str
+    kind: str
+    y: float
+    height: float
+    parts: tuple[Part, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Shortcut:
+    """The way of the residual stream round a branch, and the sum that ends it."""
+
+    begin: float
+    end: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+    """What is repeated."""
+
+    y: float
+    height: float
+    label: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Label:
+    """What is written beside the way: the root mean squares of an activation and its gradient."""
+
+    y: float
+    block: int | None
+    value: float
+    grad: float | None
+
+
+@dataclasses.dataclass
+class Diagram:
+    """Everything that is drawn, with the y of the two ends of the way."""
+
+    nodes: list[Node] = dataclasses.field(default_factory=list)
+    shortcuts: list[Shortcut] = dataclasses.field(default_factory=list)
+    frames: list[Frame] = dataclasses.field(default_factory=list)
+    labels: list[Label] = dataclasses.field(default_factory=list)
+    arrows: list[tuple[float, float]] = dataclasses.field(default_factory=list)
+    height: float = 0.0
+    width: int = WIDTH
+    centre: int = CENTRE
+    box_width: int = BOX_WIDTH
+    shortcut_x: int = SHORTCUT
+    label_x: int = LABELS
+
+
+def diagram(trace: Trace) -> Diagram:
+    """Lay the model out from its tokens, at the top, to the loss."""
+    boxes = {box.name: box for box in trace.boxes}
+    model = next(iter(boxes.values()))
+    drawn = Diagram()
+    y = _arrow(drawn, 22.0)
+    seen_block = False
+    for name in _children(boxes, ""):
+        if name != "blocks.*":
+            y = _node(drawn, boxes, name, y)
+            y = _arrow(drawn, y)
+            continue
+        if not seen_block:
+            _labels(drawn, model, "embeddings", y - GAP / 2 - 4)
+            begin, y = y, _block(drawn, boxes, trace.config, y + FRAME + 14)
+            text = f"block, {trace.config.n_layers} times"
+            drawn.frames.append(Frame(begin, y - begin, text))
+            y = _arrow(drawn, y)
+            seen_block = True
+    drawn.height = y + 24
+    return drawn
+
+
+def _block(drawn: Diagram, boxes: dict[str, Box], config: GPTConfig, y: float) -> float:
+    """Draw what is inside a block: branches, each a layer with its norm before or after it."""
+    children = _children(boxes, "blocks.*")
+    branches = [name for name in children if f"{name}_norm" in children]
+    for name in branches:
+        before_norm = config.norm_position == "post"
+        begin = y - GAP / 2
+        for part in (name, f"{name}_norm") if before_norm else (f"{name}_norm", name):
+            y = _node(drawn, boxes, part, y)
+            if part == name and config.shortcut:
+                y = _sum(drawn, begin, y)
+            is_end = (part == name) is not before_norm
+            if is_end:
+                tap = "residual" if name == branches[-1] else "residual_middle"
+                _labels(drawn, boxes["blocks.*"], tap, y + (0 if config.shortcut else 10))
+            if not is_end or name != branches[-1]:
+                y = _arrow(drawn, y)
+    return y + FRAME + 8
+
+
+def _sum(drawn: Diagram, begin: float, y: float) -> float:
+    """Draw the sum of a branch and of what goes round it from ``begin``."""
+    drawn.arrows.append((y, y + 8))
+    drawn.shortcuts.append(Shortcut(begin, y + 16))
+    return y + 24
+
+
+def _node(drawn: Diagram, boxes: dict[str, Box], name: str, y: float) -> float:
+    box = boxes[name]
+    inside = _children(boxes, name)
+    height = BOX_HEIGHT + PART_HEIGHT * len(inside)
+    parts = tuple(
+        Part(part, _last(part), y + BOX_HEIGHT + PART_HEIGHT * i) for i, part in enumerate(inside)
+    )
+    drawn.nodes.append(Node(name, _last(name), box.kind, y, height, parts))
+    return y + height
+
+
+def _arrow(drawn: Diagram, y: float) -> float:
+    drawn.arrows.append((y, y + GAP))
+    return y + GAP
+
+
+def _labels(drawn: Diagram, box: Box, tap: str, y: float) -> None:
+    for instance in box.instances:
+        for array in instance.arrays:
+            if array.name == tap:
+                grad = array.grad.statistics.rms if array.grad else None
+                drawn.labels.append(Label(y, instance.block, array.value.statistics.rms, grad))
+
+
+def _children(boxes: dict[str, Box], parent: str) -> Sequence[str]:
+    """Names of the boxes directly inside one; ``blocks.*`` is inside the model."""
+    if not parent:
+        return [name for name in boxes if name and "." not in name.replace("blocks.*", "blocks")]
+    prefix = f"{parent}."
+    return [name for name in boxes if name.startswith(prefix) and "." not in name[len(prefix) :]]
+
+
+def _last(name: str) -> str:
+    return name.rpartition(".")[2]
