@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -48,6 +49,36 @@ def option(
 def option_of(field: dataclasses.Field) -> Option:
     """Return what a field was declared with; an empty `Option` if with nothing."""
     return field.metadata.get("option") or Option()
+
+
+def documented(config_class: type[Config]) -> type[Config]:
+    """Put the fields' help in the place of ``{parameters}`` in a dataclass's docstring."""
+    lines = ["Parameters", "----------"]
+    for field in dataclasses.fields(config_class):  # type: ignore[arg-type]
+        help = textwrap.fill(option_of(field).help, 92)
+        lines += [f"{field.name} : {field.type}", textwrap.indent(help, "    ")]
+    section = textwrap.indent("\n".join(lines), "    ").lstrip()
+    config_class.__doc__ = (config_class.__doc__ or "").replace("{parameters}", section)
+    return config_class
+
+
+class Settings:
+    """Base of dataclasses that are written to JSON and read again."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields, ready for JSON."""
+        return dataclasses.asdict(self)  # type: ignore[call-overload]
+
+    @classmethod
+    def from_dict(cls: type[Config], fields: Mapping[str, Any]) -> Config:
+        """Make one from the fields of `to_dict`, those of earlier versions among them.
+
+        Raises
+        ------
+        ValueError
+            If a field is unknown or missing, or a value is refused.
+        """
+        return from_fields(cls, fields)
 
 
 def from_fields(config_class: type[Config], fields: Mapping[str, Any]) -> Config:

@@ -5,7 +5,8 @@ import functools
 import numpy as np
 
 from npgpt import ops
-from npgpt.layers.core.init import normal
+from npgpt.layers.block_config import BlockConfig
+from npgpt.layers.core.init import INITIAL_STD, Init, normal
 from npgpt.layers.core.layer import Layer
 from npgpt.layers.core.parameter import Parameter
 
@@ -52,12 +53,12 @@ class PositionEmbedding(Layer):
                 f"{self._where()}: a sequence of {last} tokens is longer than the context of "
                 f"{self.context_length}."
             )
-        self.saved = shape, offset
+        self.keep(shape, offset)
         return self.weight.value[offset:last]
 
     def backward(self, dy):
         """Add to the rows' gradient, summed over the batch; return the gradient of ``x``."""
-        shape, offset = self._recall()
+        shape, offset = self.recall()
         self._check_dy(dy, shape)
         if self.weight.requires_grad:
             rows = dy.reshape(-1, *shape[-2:]).sum(axis=0)
@@ -90,14 +91,14 @@ class SinusoidalEmbedding(Layer):
 
     def rows_for(self, shape, dtype, offset=0):
         """Return the rows that belong to ``x`` of a shape (batch, time, d_model), to be added."""
-        self.saved = shape
+        self.keep(shape)
         last = offset + shape[-2]
         rows = _table(1 << (last - 1).bit_length(), self.d_model, self.scale, np.dtype(dtype))
         return rows[offset:last]
 
     def backward(self, dy):
         """Return ``dy``, the gradient of ``x``."""
-        self._check_dy(dy, self._recall())
+        self._check_dy(dy, self.recall())
         return dy
 
 
@@ -147,7 +148,7 @@ class RotaryEmbedding(Layer):
         ``out``, where the result goes, may be ``x`` itself.
         """
         self._check_last_axis(x, self.head_size, "head_size")
-        self.saved = x.shape, offset
+        self.keep(x.shape, offset)
         return ops.rotary_forward(x, *self._angles(x, offset), out)
 
     def forward_at(self, x, positions):
@@ -164,7 +165,7 @@ class RotaryEmbedding(Layer):
 
     def backward(self, dy, out=None):
         """Return the gradient of ``x``, for any number of heads at the positions of forward."""
-        (*_, time, head_size), _ = self._recall()
+        (*_, time, head_size), _ = self.recall()
         self._check_dy(dy, (*dy.shape[:2], time, head_size))
         return ops.rotary_backward(dy, *self._angles(dy, self.saved[1]), out)
 
@@ -201,12 +202,12 @@ class ALiBi(Layer):
 
     def forward(self, keys, dtype=np.float32, time=1):
         """Return the biases of distances ``1-time .. keys-1``, (n_heads, time + keys - 1)."""
-        self.saved = self.n_heads, time + keys - 1
+        self.keep(self.n_heads, time + keys - 1)
         return (-self.slopes[:, None] * np.abs(np.arange(1 - time, keys))).astype(dtype)
 
     def backward(self, dbias):
         """Return None: nothing is learned, and distances have no gradient."""
-        self._check_dy(dbias, self._recall())
+        self._check_dy(dbias, self.recall())
 
 
 class RelativePositionBias(Layer):
@@ -267,12 +268,46 @@ class RelativePositionBias(Layer):
         buckets = ops.relative_buckets(
             np.arange(1 - time, keys), self.num_buckets, self.max_distance, self.bidirectional
         )
-        self.saved = buckets
+        self.keep(buckets)
         return ops.embedding_forward(buckets, self.weight.value).T
 
     def backward(self, dbias):
         """Add to the weight's gradient. Distances have no gradient: returns None."""
-        buckets = self._recall()
+        buckets = self.recall()
         self._check_dy(dbias, (self.n_heads, len(buckets)))
         if self.weight.requires_grad:
             ops.embedding_backward(dbias.T, buckets, self.weight.grad)
+
+
+# --- which of them a config asks for --------------------------------------------------------------
+
+
+def position_embedding(
+    config: BlockConfig, context_length: int, init: Init
+) -> PositionEmbedding | SinusoidalEmbedding | None:
+    """Make what is added to the token embeddings; None for positions that act inside attention."""
+    if config.position == "learned":
+        return PositionEmbedding(context_length, config.d_model, INITIAL_STD, init.rng, init.dtype)
+    if config.position == "sinusoidal":
+        return SinusoidalEmbedding(config.d_model, INITIAL_STD)
+    return None
+
+
+def position_bias(
+    config: BlockConfig, init: Init, tied_to: Parameter | None = None
+) -> ALiBi | RelativePositionBias | None:
+    """Make what is added to the scores of one block; see `RelativePositionBias` of ``tied_to``."""
+    if config.position == "alibi":
+        return ALiBi(config.n_heads)
+    if config.position == "t5":
+        return RelativePositionBias(
+            config.n_heads,
+            config.relative_attention_num_buckets,
+            config.relative_attention_max_distance,
+            tied_to,
+            INITIAL_STD,
+            init.rng,
+            init.dtype,
+            bidirectional=not config.causal,
+        )
+    return None

@@ -19,7 +19,7 @@ from npgpt.finetuning.freezing import train_last_block
 from npgpt.finetuning.lora import apply_lora, merge_lora
 from npgpt.finetuning.preferences import PreferenceScores, score_preferences, with_reference
 from npgpt.finetuning.tasks import Task, make_task
-from npgpt.layers.core.init import uninitialized
+from npgpt.layers.core.init import Init
 from npgpt.models import GPT, GPTConfig, GPTForClassification, GPTForPreference, Trainable
 from npgpt.optim import AdamW, WarmupCosine
 from npgpt.runs.folder import CONFIG, read_settings, refuse_used, write_settings
@@ -205,8 +205,7 @@ class FineTuningRun:
 
     def base_model(self) -> GPT:
         """Make the model that the run began with."""
-        with uninitialized():
-            gpt = GPT(self.model_config, seed=self.config.seed)
+        gpt = GPT(self.model_config, init=Init(self.config.seed, fill=False))
         gpt.load_state_dict(load_checkpoint(self.folder / BASE)[0])
         return gpt.eval()
 

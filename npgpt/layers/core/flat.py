@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from npgpt.layers.core.init import is_uninitialized
+from npgpt.layers.core.init import is_unfilled
 from npgpt.layers.core.layer import Layer
 from npgpt.layers.core.parameter import Parameter
 
@@ -39,7 +39,7 @@ class FlatParameters:
         self._value_views = self.views(self.value)
         self._grad_views: list[np.ndarray] = []
         for parameter, view in zip(self.parameters, self._value_views, strict=True):
-            if not is_uninitialized():
+            if not is_unfilled(parameter.value):
                 view[...] = parameter.value
             parameter.value = view
             parameter.flat = self
@@ -92,7 +92,7 @@ class FlatParameters:
 def flat_of(parameters: Sequence[Parameter]) -> FlatParameters | None:
     """Return the flat arrays that hold exactly these parameters, if there are such."""
     flat = parameters[0].flat if parameters else None
-    if flat is None or len(flat.parameters) != len(parameters):
+    if not isinstance(flat, FlatParameters) or len(flat.parameters) != len(parameters):
         return None
     if any(parameter.flat is not flat for parameter in parameters) or not flat.is_whole():
         return None

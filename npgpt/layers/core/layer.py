@@ -2,41 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from npgpt.layers.core.parameter import Parameter
+from npgpt.layers.core.parameters import HoldsParameters
 from npgpt.layers.core.taps import Change, Edit, Listener
 
 
-class Layer:
+class Passes(list):
+    """What each of several forward passes of one layer kept, the last one at the end."""
+
+
+class Layer(HoldsParameters):
     """Base of all layers.
 
     A layer that is an attribute of another (or in a list that is an attribute) belongs to it:
     parameters, training mode and listener are found by walking the attributes in order. The
     contract:
 
-    - ``forward`` keeps in ``self.saved`` what backward needs, and hands out arrays that are the
-      caller's to keep;
+    - ``forward`` keeps what backward needs with `keep`, and hands out arrays that are the caller's
+      to keep;
     - ``backward`` takes the gradient of the last forward's output, *adds* to each parameter's
       ``.grad``, and returns the gradient of forward's input (None for token ids). It changes
-      neither ``dy`` nor what was saved, so it can be called again.
+      neither ``dy`` nor what was kept, so it can be called again.
+
+    A layer that is called several times in one pass, over time or in several places, is called
+    inside `unrolled`: each forward pass is then kept, and each backward undoes the last one left.
 
     Attributes
     ----------
     TAPS : tuple of str
         Names of the intermediate arrays that the layer taps, in the order of the forward pass.
+    UNNAMED : tuple of str
+        Attributes that hold a layer whose parts are named as if they were this layer's own.
     """
 
     TAPS: tuple[str, ...] = ()
+    UNNAMED: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self.name = ""  # dotted path inside the model that holds the layer
         self.training = True
         self.listener: Listener | None = None
-        self.saved: Any = None
+        self.saved: Any = None  # what forward kept; inside `unrolled` a `Passes`
+        self._unrolling = False
 
     def __call__(self, *inputs):
         """Run `forward`."""
@@ -56,7 +68,7 @@ class Layer:
         """Yield (name, layer) for the layers directly inside this one."""
         for name, attribute in vars(self).items():
             if isinstance(attribute, Layer):
-                yield name, attribute
+                yield "" if name in self.UNNAMED else name, attribute
             elif isinstance(attribute, list):
                 for i, item in enumerate(attribute):
                     if isinstance(item, Layer):
@@ -66,36 +78,21 @@ class Layer:
         """Yield (dotted name, layer) for this layer and all inside it."""
         yield prefix, self
         for name, child in self.children():
-            yield from child.named_layers(f"{prefix}.{name}" if prefix else name)
+            yield from child.named_layers(".".join(filter(None, (prefix, name))))
 
     def layers(self) -> Iterator[Layer]:
         """Yield this layer and all inside it."""
         for _, layer in self.named_layers():
             yield layer
 
-    def named_parameters(self, trained_only: bool = False) -> Iterator[tuple[str, Parameter]]:
-        """Yield (dotted name, parameter); a parameter that is shared comes once, first name."""
-        seen = set()
-        for prefix, layer in self.named_layers():
-            for name, attribute in vars(layer).items():
-                if isinstance(attribute, Parameter) and id(attribute) not in seen:
-                    if trained_only and not attribute.requires_grad:
-                        continue
-                    seen.add(id(attribute))
-                    yield (f"{prefix}.{name}" if prefix else name), attribute
-
-    def parameters(self) -> list[Parameter]:
-        """List the parameters, each once."""
-        return [parameter for _, parameter in self.named_parameters()]
-
-    def trained_parameters(self) -> list[Parameter]:
-        """List the parameters that are not frozen, each once."""
-        return [parameter for parameter in self.parameters() if parameter.requires_grad]
-
-    def num_parameters(self, trained_only: bool = False) -> int:
-        """Count the numbers in all parameters, or in those that are not frozen."""
-        parameters = self.trained_parameters() if trained_only else self.parameters()
-        return sum(parameter.size for parameter in parameters)
+    def replace(self, old: Layer, new: Layer) -> None:
+        """Put a layer in the place of another, wherever inside this one that is."""
+        for parent in list(self.layers()):
+            for name, attribute in vars(parent).items():
+                if attribute is old:
+                    setattr(parent, name, new)
+                elif isinstance(attribute, list):
+                    attribute[:] = [new if item is old else item for item in attribute]
 
     def assign_names(self) -> None:
         """Tell every layer and parameter inside this one its dotted name."""
@@ -103,6 +100,60 @@ class Layer:
             layer.name = name
         for name, parameter in self.named_parameters():
             parameter.name = name
+
+    # --- what forward leaves to backward ------------------------------------------------------
+
+    def keep(self, *saved: Any) -> None:
+        """Keep what backward of this forward pass needs, in the place of what was kept before."""
+        kept = saved[0] if len(saved) == 1 else saved
+        if not self._unrolling:
+            self.saved = kept
+        elif isinstance(self.saved, Passes):
+            self.saved.append(kept)
+        else:
+            self.saved = Passes([kept])
+
+    def recall(self) -> Any:
+        """Return what forward kept: one thing, or a tuple of several.
+
+        Of passes that were unrolled it is the last one's that is left, and taken off.
+
+        Raises
+        ------
+        RuntimeError
+            If there is no forward pass that backward could undo.
+        """
+        if self.saved is None or (isinstance(self.saved, Passes) and not self.saved):
+            raise RuntimeError(f"{self._where()}: backward needs a forward pass before it.")
+        return self.saved.pop() if isinstance(self.saved, Passes) else self.saved
+
+    @contextlib.contextmanager
+    def unrolled(self) -> Iterator[None]:
+        """Inside ``with``, keep every forward pass of this layer and all inside it.
+
+        Backward, inside the block or after it, undoes them from the last to the first, each once.
+        That differentiates a layer that is applied at each time step (backpropagation through
+        time, Werbos 1990, Proc. IEEE 78) or that several places share. A block inside another one
+        adds to it; the first one begins anew.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import npgpt
+        >>> layer = npgpt.layers.Linear(2, 2, rng=0, dtype=np.float64)
+        >>> with layer.unrolled():
+        ...     y = layer.forward(layer.forward(np.ones((1, 2))))
+        >>> layer.backward(layer.backward(np.ones((1, 2)))).shape
+        (1, 2)
+        """
+        entered = [layer for layer in self.layers() if not layer._unrolling]
+        for layer in entered:
+            layer._unrolling, layer.saved = True, None
+        try:
+            yield
+        finally:
+            for layer in entered:
+                layer._unrolling = False
 
     # --- state --------------------------------------------------------------------------------
 
@@ -116,10 +167,15 @@ class Layer:
         """Switch to evaluation (dropout off); returns the layer."""
         return self.train(False)
 
-    def zero_grad(self) -> None:
-        """Set every parameter's gradient to zero."""
-        for parameter in self.parameters():
-            parameter.zero_grad()
+    @contextlib.contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Inside ``with``, evaluation (dropout off); afterwards the mode from before."""
+        was_training = self.training
+        self.eval()
+        try:
+            yield
+        finally:
+            self.train(was_training)
 
     def astype(self, dtype: np.dtype | type):
         """Convert every parameter to a dtype; returns the layer."""
@@ -132,60 +188,6 @@ class Layer:
         """Let go of what forward saved, here and in all layers inside."""
         for layer in self.layers():
             layer.saved = None
-
-    def state_dict(self) -> dict[str, np.ndarray]:
-        """Map each parameter's dotted name to its array (not a copy)."""
-        return {name: parameter.value for name, parameter in self.named_parameters()}
-
-    def load_state_dict(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Copy arrays into the parameters of the same names.
-
-        Raises
-        ------
-        ValueError
-            If a name is missing or unknown, or a shape differs; nothing is changed then.
-        """
-        parameters = dict(self.named_parameters())
-        what = f"{type(self).__name__}.load_state_dict"
-        missing = [name for name in parameters if name not in arrays]
-        if missing:
-            raise ValueError(f"{what}: no array for {', '.join(missing)}.")
-        unknown = [name for name in arrays if name not in parameters]
-        if unknown:
-            raise ValueError(f"{what}: no parameter is named {', '.join(unknown)}.")
-        for name, parameter in parameters.items():
-            if arrays[name].shape != parameter.shape:
-                raise ValueError(
-                    f"{what}: {name} has shape {parameter.shape}, the given array has "
-                    f"{arrays[name].shape}."
-                )
-        for name, parameter in parameters.items():
-            parameter.value[...] = arrays[name]
-
-    def trained_state_dict(self) -> dict[str, np.ndarray]:
-        """Map the names of the parameters that are not frozen to their arrays (not copies)."""
-        return {
-            name: parameter.value
-            for name, parameter in self.named_parameters()
-            if parameter.requires_grad
-        }
-
-    def load_trained_state_dict(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Copy what `trained_state_dict` gave back; frozen parameters stay as they are.
-
-        Raises
-        ------
-        ValueError
-            As `load_state_dict`.
-        """
-        trained = self.trained_state_dict()
-        frozen = {name: a for name, a in self.state_dict().items() if name not in trained}
-        both = [name for name in arrays if name in frozen]
-        if both:
-            raise ValueError(
-                f"{type(self).__name__}.load_trained_state_dict: {', '.join(both)} is frozen."
-            )
-        self.load_state_dict({**frozen, **arrays})
 
     # --- taps ---------------------------------------------------------------------------------
 
@@ -265,12 +267,6 @@ class Layer:
     def _where(self) -> str:
         """What to call this layer in an error: its class, and its place in the model."""
         return f"{type(self).__name__} {self.name!r}" if self.name else type(self).__name__
-
-    def _recall(self) -> Any:
-        """Return what forward saved."""
-        if self.saved is None:
-            raise RuntimeError(f"{self._where()}: backward needs a forward pass before it.")
-        return self.saved
 
     def _check_last_axis(self, x: np.ndarray, size: int, what: str) -> None:
         if x.ndim == 0 or x.shape[-1] != size:

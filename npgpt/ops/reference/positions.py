@@ -63,7 +63,7 @@ def relative_buckets(distances, num_buckets=32, max_distance=128, bidirectional=
     ndarray of int64, same shape
     """
     distances = np.asarray(distances)
-    first = 0
+    first = np.zeros((), np.int64)
     if bidirectional:
         num_buckets //= 2
         first = np.where(distances < 0, num_buckets, 0)
