@@ -323,20 +323,20 @@ def attention_entropy(q: np.ndarray, k: np.ndarray, layer: MultiHeadAttention) -
     ndarray, shape (batch, heads, time)
         In nats.
     """
+    mask = ops.Mask(layer.causal, layer.window)
     if layer.position_bias is not None:
-        bias = layer.position_bias.forward(k.shape[2], k.dtype)
+        bias = layer.position_bias.forward(k.shape[2], k.dtype, 1 if mask.causal else q.shape[2])
         # one example at a time: heads x time x time numbers
         return np.concatenate(
-            [_entropy_of_scores(q[b : b + 1], k[b : b + 1], layer, bias) for b in range(len(q))]
+            [_entropy(q[b : b + 1], k[b : b + 1], layer.scale, mask, bias) for b in range(len(q))]
         )
-    mask = ops.Mask(window=layer.window)
     mean_key, lse = ops.attention_forward(q, k, k, scale=layer.scale, mask=mask)
     entropy = lse[..., 0] - layer.scale * np.einsum("bhtd,bhtd->bht", q, mean_key)
     return np.maximum(entropy, 0.0)  # rounding
 
 
-def _entropy_of_scores(q, k, layer: MultiHeadAttention, bias: np.ndarray) -> np.ndarray:
-    scores = reference.scores_forward(q, k, scale=layer.scale, mask=ops.Mask(window=layer.window))
+def _entropy(q, k, scale: float, mask: ops.Mask, bias: np.ndarray) -> np.ndarray:
+    scores = reference.scores_forward(q, k, scale=scale, mask=mask)
     weights = reference.softmax_forward(reference.distance_bias_forward(scores, bias))
     return -np.sum(weights * np.log(np.where(weights > 0, weights, 1.0)), axis=-1)
 

@@ -213,6 +213,18 @@ def test_t5s_buckets_are_exact_then_logarithmic():
     assert buckets[[16, 20, 32, 64, 100]].tolist() == [16, 17, 21, 26, 30]
 
 
+def test_biases_of_both_sides_begin_at_the_farthest_key_after_the_query():
+    alibi = layers.ALiBi(2)
+    close(alibi.forward(3, np.float64, time=3), -np.outer(alibi.slopes, [2, 1, 0, 1, 2]))
+    t5 = layers.RelativePositionBias(2, 8, 6, rng=0, dtype=np.float64, bidirectional=True)
+    bias = t5.forward(4, time=3)  # distances -2 to 3; 4 buckets a side, of which 2 are exact
+    close(bias, t5.weight.value[[6, 5, 0, 1, 2, 2]].T)
+    t5.backward(np.arange(12.0).reshape(2, 6))
+    expected = np.zeros((8, 2))
+    expected[[6, 5, 0, 1, 2]] = [[0, 6], [1, 7], [2, 8], [3, 9], [4 + 5, 10 + 11]]
+    close(t5.weight.grad, expected)
+
+
 def test_a_window_hides_what_lies_before_it():
     x = normal(0, (1, 9, 4), np.float64)
     other = x.copy()
