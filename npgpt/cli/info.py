@@ -180,13 +180,13 @@ def _describe_hugging_face(folder: Path) -> None:
     from npgpt.runs.open import open_tokenizer
 
     config = read_config(folder)
-    files = hub.TensorFiles(folder)
+    files = hub.TensorFiles(folder).files
     settings = two_columns()
     for key, value in config.to_dict().items():
         settings.add_row(key, f"{value:g}" if isinstance(value, float) else str(value))
-    paths = {tensor.path: tensor.path.stat().st_size for tensor in files.tensors.values()}
-    settings.add_row("weights", f"{sum(paths.values()) / 1e6:,.1f} MB in {len(paths)} files")
-    dtypes = sorted({tensor.dtype for tensor in files.tensors.values()})
+    size = sum(file.path.stat().st_size for file in files)
+    settings.add_row("weights", f"{size / 1e6:,.1f} MB in {len(files)} files")
+    dtypes = sorted({tensor.dtype for file in files for tensor in file.tensors.values()})
     settings.add_row("dtype of the files", ", ".join(dtypes))
     tokenizer = open_tokenizer(folder)
     settings.add_row("tokenizer", f"{type(tokenizer).__name__}, {tokenizer.vocab_size:,} tokens")

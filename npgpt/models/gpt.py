@@ -20,7 +20,6 @@ from npgpt.layers import (
 )
 from npgpt.layers.core.init import INITIAL_STD, Init
 from npgpt.layers.positions import position_embedding
-from npgpt.layers.quantized import KINDS
 from npgpt.models.config import GPTConfig
 from npgpt.models.model import LanguageModel, register
 from npgpt.models.pretrained import load_pretrained, save_pretrained
@@ -147,10 +146,7 @@ class GPT(LanguageModel):
         RuntimeError
             If it must be downloaded and huggingface_hub is not installed.
         """
-        folder = hub.fetch(name_or_folder, revision)
-        if isinstance(dtype, str) and dtype in KINDS:
-            return load_pretrained(cls, folder, np.float32).quantize(dtype)
-        return load_pretrained(cls, folder, dtype)
+        return load_pretrained(cls, name_or_folder, dtype, revision)
 
     def save_pretrained(
         self,
