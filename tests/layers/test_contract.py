@@ -161,7 +161,10 @@ def test_targets_that_do_not_fit_are_refused(logits, targets, message):
         (lambda: block_config(4, 2, window=0), "window must be a positive integer, got 0"),
         (lambda: layers.RotaryEmbedding(3), "head size must be even, got 3"),
         (lambda: layers.RotaryEmbedding(4, 0.0), "theta must be positive, got 0.0"),
-        (lambda: layers.RelativePositionBias(2, 8, 4), "at least 2 buckets and a max_distance above.* got 8 and 4"),
+        (
+            lambda: layers.RelativePositionBias(2, 8, 4),
+            "at least 2 buckets and a max_distance above.* got 8 and 4",
+        ),
         (lambda: block_config(4, activation="silu"), "got 'silu'"),
         (lambda: block_config(4, 2, norm="l2"), "norm must be one of .* got 'l2'"),
         (lambda: block_config(4, 2, norm_position="mid"), "pre, post, got 'mid'"),

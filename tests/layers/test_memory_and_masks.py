@@ -267,7 +267,7 @@ def test_what_is_padded_has_no_influence_and_gets_no_gradient(kind, position, ba
 def test_steps_that_are_listened_to_are_the_fused_operation_under_every_mask(
     config, two_sided, cross, size, seed, backend
 ):
-    batch, time, _, lengths = size
+    _, time, _, lengths = size
     for each, causal in ((config, True), (two_sided, False)):
         x, memory = inputs_for(each, size, seed)
         there = lengths

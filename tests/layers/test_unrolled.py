@@ -166,7 +166,7 @@ def test_passes_that_are_undone_at_the_end_have_the_gradients_of_passes_undone_a
         at_the_end.trained_parameters(), at_once.trained_parameters(), strict=True
     ):
         np.testing.assert_allclose(ours.grad, theirs.grad, rtol=0, atol=1e-12)
-    with pytest.raises(RuntimeError, match="backward needs a (forward pass|call of loss)"):
+    with pytest.raises(RuntimeError, match=r"backward needs a (forward pass|call of loss)"):
         at_the_end.backward(factors[0])
 
 
