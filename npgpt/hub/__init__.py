@@ -7,6 +7,16 @@ laid; nothing else knows a model. `download` fetches a folder from the hub.
 
 from npgpt.hub.architectures import ARCHITECTURES, Architecture, export_arrays, match_weights
 from npgpt.hub.download import TOKENIZER_FILES, fetch
+from npgpt.hub.earlier import (
+    ACTIVATIONS,
+    GPT2_FIELDS,
+    NAMES,
+    Name,
+    Source,
+    config_fields,
+    config_json,
+    match_names,
+)
 from npgpt.hub.folder import (
     SHARD,
     TensorFiles,
@@ -19,16 +29,24 @@ from npgpt.hub.folder import (
 from npgpt.hub.weights import Layout, Weight, WeightSource
 
 __all__ = [
+    "ACTIVATIONS",
     "ARCHITECTURES",
+    "GPT2_FIELDS",
+    "NAMES",
     "SHARD",
     "TOKENIZER_FILES",
     "Architecture",
     "Layout",
+    "Name",
+    "Source",
     "TensorFiles",
     "Weight",
     "WeightSource",
+    "config_fields",
+    "config_json",
     "export_arrays",
     "fetch",
+    "match_names",
     "match_weights",
     "new_folder",
     "read_config",

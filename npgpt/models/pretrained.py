@@ -12,6 +12,8 @@ from npgpt.hub.folder import CONFIG, GENERATION_CONFIG
 from npgpt.layers.core.init import Init
 from npgpt.layers.quantized import KINDS, QuantizedHead
 from npgpt.models.model import MODELS, Model
+from npgpt.models.quantize import quantize
+from npgpt.models.summary import Summary
 from npgpt.tokenizers import Tokenizer
 
 M = TypeVar("M", bound=Model)
@@ -109,3 +111,90 @@ def _architecture_for(model: Model) -> hub.Architecture:
     raise ValueError(
         f"save_pretrained: {'; '.join(refusals)}; such a model is kept in a run folder."
     )
+
+
+class Pretrained(Model):
+    """The doors of a family of models to files in other formats, and to fewer bits."""
+
+    @classmethod
+    def from_pretrained(
+        cls: type[M],
+        name_or_folder: str | Path,
+        dtype: Any = np.float32,
+        revision: str | None = None,
+    ) -> M:
+        """Load a model in Hugging Face's format, such as GPT-2, ready to be used.
+
+        Parameters
+        ----------
+        name_or_folder : str or path
+            A folder with ``config.json`` and safetensors files, as transformers or
+            `save_pretrained` write it, or a name on the hub, such as ``"gpt2"``.
+        dtype : dtype
+            Of the parameters, whatever the file's is: float16 and bfloat16 files are read too.
+            ``"bfloat16"`` or ``"int8"`` is for inference only, see `quantize`.
+        revision : str, optional
+            A branch, tag or commit of the hub's repository.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such folder or model, or a file of it is missing.
+        ValueError
+            If a file is damaged, or its arrays do not fit its config.
+        RuntimeError
+            If it must be downloaded and huggingface_hub is not installed.
+        """
+        return load_pretrained(cls, name_or_folder, dtype, revision)
+
+    def save_pretrained(
+        self,
+        folder: str | Path,
+        tokenizer: Tokenizer | None = None,
+        shard_size: int = hub.SHARD,
+        overwrite: bool = False,
+    ) -> None:
+        """Write the model as transformers' ``AutoModelForCausalLM.from_pretrained`` loads it.
+
+        Parameters
+        ----------
+        folder : path
+            Made if need be.
+        tokenizer : Tokenizer, optional
+            Written beside the weights.
+        shard_size : int
+            Largest size of a file's arrays in bytes, unless one array is larger.
+        overwrite : bool
+            Whether the folder may hold something.
+
+        Raises
+        ------
+        FileExistsError
+            If the folder holds something.
+        ValueError
+            If no architecture of Hugging Face's has such a model.
+        """
+        save_pretrained(self, folder, tokenizer, shard_size, overwrite)
+
+    def quantize(self: M, kind: str) -> M:
+        """Round every matrix but the positions' to fewer bits, for inference only.
+
+        A token takes as long as reading all weights once, so half or a quarter of the bytes take
+        about half or a quarter of the time. What is computed with stays float32.
+
+        Parameters
+        ----------
+        kind : {"bfloat16", "int8"}
+            bfloat16 keeps 8 bits of precision; int8 has a scale for each output.
+
+        Returns
+        -------
+        Model
+            This model, which cannot be trained or saved any more.
+        """
+        quantize(self, kind)
+        return self
+
+    def summary(self) -> Summary:
+        """Return a printable table: layer, shape, parameters."""
+        return Summary.of(self)
