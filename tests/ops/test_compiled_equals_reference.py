@@ -1,6 +1,9 @@
 """Every compiled operation gives what its reference gives, to rounding."""
 
 import inspect
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -191,6 +194,25 @@ def test_a_result_does_not_depend_on_the_number_of_threads():
         numba.set_num_threads(available)
     for one, several in zip(*outcomes, strict=True):
         np.testing.assert_array_equal(one, several)
+
+
+ATTEND = """
+import numpy as np
+from npgpt import ops
+q, k, v = np.random.default_rng(0).standard_normal((3, 1, 1, 130, 8), np.float32)
+print(ops.attention_forward(q, k, v, scale=0.3)[0].tobytes().hex())
+"""
+
+
+def test_attention_rounds_alike_in_the_process_that_compiles_it_and_from_the_cache(tmp_path):
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", ATTEND]
+    compiling, from_cache = (
+        subprocess.run(command, env=environment, capture_output=True, check=True).stdout
+        for _ in range(2)
+    )
+    assert any(tmp_path.rglob("*.nbc"))
+    assert compiling == from_cache
 
 
 @given(row_shapes(), dtypes, seeds, st.integers(1, 5), st.integers(1, 9))

@@ -5,6 +5,7 @@ forgotten, and backward makes it again from the log-sum-exp. Columns that the wh
 see are never computed, on either side.
 """
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -32,6 +33,10 @@ from npgpt.ops.workspace import empty
 # one by one, and the rest would be all of a short row.
 STRIP = 64
 BLOCK_ROWS = 64
+
+# Written into its caller: a call would go to the kernel's own code in the process that compiles it,
+# and to the caller's copy of it, which rounds otherwise, once that is read from the cache.
+head_kernel = functools.partial(kernel, forceinline=True)
 
 
 class Seen(NamedTuple):
@@ -72,7 +77,7 @@ def _columns_of_row(position, low, high, seen):
     return min(last, max(0, position - seen.before - low)), last
 
 
-@kernel()
+@head_kernel()
 def _softmax_row(scores, first, last):
     """Turn a row of scores to unnormalised weights, of no meaning before ``first`` and from ``last``.
 
@@ -95,13 +100,13 @@ def _softmax_row(scores, first, last):
     return total, largest + math.log(total)
 
 
-@kernel()
+@head_kernel()
 def _add_bias(row, columns, bias, at):
     for s in range(columns):
         row[s] += bias[at + s]
 
 
-@kernel()
+@head_kernel()
 def _forward_head(q, k, v, scale, seen, bias, drop, block, scratch, y, lse):
     time, keys = q.shape[0], k.shape[0]
     past = keys - time
@@ -138,7 +143,7 @@ def _forward_head(q, k, v, scale, seen, bias, drop, block, scratch, y, lse):
         gemm(one, False, weights, False, v[low:high], zero, y[begin:end])  # y = weights @ v
 
 
-@kernel()
+@head_kernel()
 def _backward_head(
     dy, q, k, v, y, lse, scale, seen, bias, drop, block, scratch, add, dq, dk, dv, dbias
 ):
