@@ -50,7 +50,8 @@ def vanishing_gradients_command(
       npgpt experiment vanishing-gradients --depths 2,8,24 --gain 2
     """
     from npgpt.cli.progress import progress_bar
-    from npgpt.experiments import plot_vanishing_gradients, vanishing_gradients
+    from npgpt.experiments import vanishing_gradients
+    from npgpt.plots.experiments import plot_vanishing_gradients
 
     try:
         numbers = [int(depth) for depth in depths.split(",")]
@@ -113,7 +114,8 @@ def positions_command(
       npgpt experiment positions shakespeare.txt --kinds alibi,rope --longer 1024 --steps 300
     """
     from npgpt.cli.progress import compile_kernels, progress_bar
-    from npgpt.experiments import compare_positions, plot_positions
+    from npgpt.experiments import compare_positions
+    from npgpt.plots.experiments import plot_positions
     from npgpt.runs import TrainingConfig
 
     chosen = kinds.split(",")
