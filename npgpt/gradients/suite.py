@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -87,12 +87,29 @@ def _cross_entropy(rng):
     return layers.CrossEntropy(), (3.0 * rng.standard_normal((BATCH, TIME, VOCAB_SIZE)), targets)
 
 
-def _with_config(layer_class, **choices):
+class TwoSidedConfig(BlockConfig):
+    """Of blocks whose positions see what comes after them too."""
+
+    causal: ClassVar[bool] = False
+
+
+def _with_config(layer_class, config_class=BlockConfig, **choices):
     """Make an example of a layer that a config decides."""
 
     def example(rng):
         shape = {"n_layers": 2, "n_heads": N_HEADS, "d_model": D_MODEL}
-        return layer_class(BlockConfig(**{**shape, **choices}), Init(seed=1)), (_x(rng),)
+        return layer_class(config_class(**{**shape, **choices}), Init(seed=1)), (_x(rng),)
+
+    return example
+
+
+def _cross(layer_class, **choices):
+    """Make an example of a layer that attends to a memory."""
+
+    def example(rng):
+        config = BlockConfig(n_layers=2, n_heads=N_HEADS, d_model=D_MODEL, **choices)
+        memory = rng.standard_normal((BATCH, TIME + 2, D_MODEL))
+        return layer_class(config, Init(seed=1), cross=True), (_x(rng), memory)
 
     return example
 
@@ -164,6 +181,8 @@ LAYER_EXAMPLES: dict[str, Example] = {
     "MultiHeadAttention (RoPE)": _with_config(MultiHeadAttention, position="rope"),
     "MultiHeadAttention (ALiBi)": _with_config(MultiHeadAttention, position="alibi"),
     "MultiHeadAttention (T5)": _with_config(MultiHeadAttention, **T5),
+    "MultiHeadAttention (two-sided)": _with_config(MultiHeadAttention, TwoSidedConfig, **T5),
+    "MultiHeadAttention (cross)": _cross(MultiHeadAttention),
     "FeedForward": _with_config(FeedForward),
     "FeedForward (exact)": _with_config(FeedForward, activation="gelu_exact"),
     "FeedForward (ReLU)": _with_config(FeedForward, activation="relu"),
@@ -175,7 +194,13 @@ LAYER_EXAMPLES: dict[str, Example] = {
     ),
     "TransformerBlock (no norm)": _with_config(TransformerBlock, norm="none"),
     "TransformerBlock (no shortcut)": _with_config(TransformerBlock, shortcut=False),
+    "TransformerBlock (cross)": _cross(TransformerBlock, dropout=0.3),
+    "TransformerBlock (cross, post-norm)": _cross(
+        TransformerBlock, dropout=0.3, norm_position="post"
+    ),
     "Stack": _with_config(Stack, **T5),
+    "Stack (two-sided)": _with_config(Stack, TwoSidedConfig),
+    "Stack (cross)": _cross(Stack),
     "OutputHead": lambda rng: (layers.OutputHead(D_MODEL, VOCAB_SIZE, rng=rng), (_x(rng),)),
     "CrossEntropy": _cross_entropy,
 }

@@ -14,7 +14,7 @@ from npgpt.gradients import (
 )
 from npgpt.gradients.per_example_rules import RULES
 from npgpt.layers import Linear
-from npgpt.models.config import POSITIONS
+from npgpt.layers.block_config import POSITIONS
 
 
 def make_model(seed=1, **changes):
