@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 Config = TypeVar("Config")
@@ -48,6 +49,85 @@ def option(
 def option_of(field: dataclasses.Field) -> Option:
     """Return what a field was declared with; an empty `Option` if with nothing."""
     return field.metadata.get("option") or Option()
+
+
+def names_of(config_class: type) -> list[str]:
+    """Return the names of a dataclass's fields."""
+    return [field.name for field in dataclasses.fields(config_class)]
+
+
+@dataclasses.dataclass(frozen=True)
+class FromOthers:
+    """A default that the other fields decide; `fill_defaults` puts the value in its place.
+
+    Attributes
+    ----------
+    value : function
+        From the config to the value.
+    shown : str
+        What it is in words, such as "lr / 10".
+    """
+
+    value: Callable[[Any], Any]
+    shown: str
+
+
+def fill_defaults(config: Any) -> None:
+    """Put values in the place of defaults that others decide; for ``__post_init__``."""
+    for field in dataclasses.fields(config):
+        default = field.default
+        if isinstance(default, FromOthers) and getattr(config, field.name) in (None, default):
+            object.__setattr__(config, field.name, default.value(config))  # it may be frozen
+
+
+def check_options(config: Any) -> None:
+    """Hold values against the choices and minima that their fields were declared with.
+
+    Raises
+    ------
+    ValueError
+        If one is not among the choices, or below the minimum.
+    """
+    for field in dataclasses.fields(config):
+        value, declared = getattr(config, field.name), option_of(field)
+        if value is None or isinstance(value, FromOthers):
+            continue
+        if declared.choices and value not in declared.choices:
+            raise ValueError(
+                f"{field.name} must be one of {', '.join(declared.choices)}, got {value!r}."
+            )
+        if declared.minimum is not None and not value >= declared.minimum:
+            raise ValueError(f"{field.name} must be at least {declared.minimum}, got {value}.")
+
+
+def documented(config_class: type[Config]) -> type[Config]:
+    """Put the fields' help in the place of ``{parameters}`` in a dataclass's docstring."""
+    lines = ["Parameters", "----------"]
+    for field in dataclasses.fields(config_class):  # type: ignore[arg-type]
+        help = textwrap.fill(option_of(field).help, 92)
+        lines += [f"{field.name} : {field.type}", textwrap.indent(help, "    ")]
+    section = textwrap.indent("\n".join(lines), "    ").lstrip()
+    config_class.__doc__ = (config_class.__doc__ or "").replace("{parameters}", section)
+    return config_class
+
+
+class Settings:
+    """Base of dataclasses that are written to JSON and read again."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields, ready for JSON."""
+        return dataclasses.asdict(self)  # type: ignore[call-overload]
+
+    @classmethod
+    def from_dict(cls: type[Config], fields: Mapping[str, Any]) -> Config:
+        """Make one from the fields of `to_dict`, those of earlier versions among them.
+
+        Raises
+        ------
+        ValueError
+            If a field is unknown or missing, or a value is refused.
+        """
+        return from_fields(cls, fields)
 
 
 def from_fields(config_class: type[Config], fields: Mapping[str, Any]) -> Config:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
-from npgpt.data.docstrings import BUILT_IN, package_records
+from npgpt.data.docstrings import package_records
 from npgpt.data.held_out import HeldOutBatches
-from npgpt.data.records import Record, read_records, text_field
+from npgpt.data.records import Record, text_field
 from npgpt.data.sequences import LabelledTexts
 from npgpt.data.splits import TEST, TRAIN, VALIDATION
 from npgpt.finetuning.config import FineTuningConfig
-from npgpt.finetuning.splitting import split_records
+from npgpt.finetuning.splitting import is_built_in, open_records, split_records
 from npgpt.models.objectives.classification import GPTForClassification
 from npgpt.tokenizers import Tokenizer
 
@@ -41,11 +40,9 @@ def read_labelled(config: FineTuningConfig) -> LabelledSplit:
         does not occur in training; with the row.
     """
     text, label, split = config.text_column, config.label_column, config.split_column
-    if config.data == BUILT_IN and not Path(config.data).exists():
-        records = package_records()
+    if is_built_in(config):
         text, label, split = "text", "label", "split"
-    else:
-        records = read_records(config.data, [text, label])
+    records = open_records(config, package_records, [text, label])
     parts = split_records(config, records, [text, label], label, split)
     labels = sorted({text_field(record, label) for record in parts[TRAIN]})
     if len(labels) < 2:

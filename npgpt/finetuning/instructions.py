@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 
-from npgpt.data.docstrings import BUILT_IN, instruction_records
-from npgpt.data.records import Record, read_records, text_field
+from npgpt.data.docstrings import instruction_records
+from npgpt.data.records import Record, text_field
 from npgpt.data.sequences import Responses
 from npgpt.finetuning.config import FineTuningConfig
-from npgpt.finetuning.splitting import split_records
+from npgpt.finetuning.splitting import open_records, split_records
 from npgpt.finetuning.templates import prompt_of
 from npgpt.models import GPT
 from npgpt.tokenizers import Tokenizer
@@ -32,11 +31,8 @@ def read_instructions(config: FineTuningConfig) -> dict[str, list[Record]]:
     ValueError
         If a record has no instruction or no output; with the row.
     """
-    if config.data == BUILT_IN and not Path(config.data).exists():
-        records = instruction_records()
-    else:
-        records = read_records(config.data, ["instruction", "output"])
-    return split_records(config, records, ["instruction", "output"])
+    needed = ["instruction", "output"]
+    return split_records(config, open_records(config, instruction_records, needed), needed)
 
 
 def encode_pair(

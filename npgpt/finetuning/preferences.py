@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
 from npgpt import ops
-from npgpt.data.docstrings import BUILT_IN, preference_records
-from npgpt.data.records import Record, read_records
+from npgpt.data.docstrings import preference_records
+from npgpt.data.records import Record
 from npgpt.data.sequences import PreferencePairs
 from npgpt.finetuning.config import FineTuningConfig
 from npgpt.finetuning.instructions import encode_responses
-from npgpt.finetuning.splitting import split_records
+from npgpt.finetuning.splitting import open_records, split_records
 from npgpt.models.objectives.preference import GPTForPreference
 from npgpt.tokenizers import Tokenizer
 
@@ -31,10 +30,7 @@ def read_preferences(config: FineTuningConfig) -> dict[str, list[Record]]:
     ValueError
         If a field is missing or empty, or both responses are the same; with the row.
     """
-    if config.data == BUILT_IN and not Path(config.data).exists():
-        records = preference_records()
-    else:
-        records = read_records(config.data, NEEDED)
+    records = open_records(config, preference_records, NEEDED)
     parts = split_records(config, records, NEEDED)
     for members in parts.values():
         for record in members:
