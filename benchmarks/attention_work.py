@@ -38,11 +38,11 @@ def npgpt_attention() -> Callable[[str], Callable[[], Any]]:
         scale, key = 1.0 / math.sqrt(q.shape[-1]), ops.DropoutKey(0, 0, 0)
 
         def forward():
-            return ops.attention_forward(q, k, v, scale, p, key)[0]
+            return ops.attention_forward(q, k, v, scale=scale, p=p, key=key)[0]
 
         def both():
-            y, lse = ops.attention_forward(q, k, v, scale, p, key)
-            ops.attention_backward(dy, q, k, v, y, lse, scale, p, key, gradients)
+            y, lse = ops.attention_forward(q, k, v, scale=scale, p=p, key=key)
+            ops.attention_backward(dy, q, k, v, y, lse, scale=scale, p=p, key=key, out=gradients)
             return dqkv
 
         return both if part == "both" else forward

@@ -28,11 +28,11 @@ MUTANTS = [
     (reference.gelu_exact_backward, "gate + x * density", "gate", "GELU (exact)"),
     (reference.gelu_exact_backward, "gate + x * density", "x * density", "GELU (exact)"),
     (reference.attention_backward, "dweights - shared", "dweights", "MultiHeadAttention"),
-    (reference.attention_backward, "dweights = mask * dweights", "pass", "MultiHeadAttention (dropout)"),
-    (reference.attention_backward, "dy, mask * weights, v", "dy, weights, v", "MultiHeadAttention (dropout)"),
-    (reference.causal_scores_backward, "dq = scale * ", "dq = ", "MultiHeadAttention"),
-    (reference.causal_scores_backward, "dscores.swapaxes(-1, -2) @ q", "dscores @ q", "MultiHeadAttention"),
-    (reference.causal_scores_backward, "dk.sum(axis=2)", "dk[:, :, 0]", "MultiHeadAttention (grouped, window)"),
+    (reference.attention_backward, "dweights = kept * dweights", "pass", "MultiHeadAttention (dropout)"),
+    (reference.attention_backward, "dy, kept * weights, v", "dy, weights, v", "MultiHeadAttention (dropout)"),
+    (reference.scores_backward, "dq = scale * ", "dq = ", "MultiHeadAttention"),
+    (reference.scores_backward, "dscores.swapaxes(-1, -2) @ q", "dscores @ q", "MultiHeadAttention"),
+    (reference.scores_backward, "dk.sum(axis=2)", "dk[:, :, 0]", "MultiHeadAttention (grouped, window)"),
     (reference.weighted_sum_backward, ".swapaxes(-1, -2) @ dy", " @ dy", "MultiHeadAttention"),
     (reference.weighted_sum_backward, "dv.sum(axis=2)", "dv[:, :, 0]", "MultiHeadAttention (grouped, window)"),
     (reference.distance_bias_backward, "dscores.sum(axis=0)", "dscores[0]", "MultiHeadAttention (T5)"),
@@ -161,20 +161,21 @@ def test_a_difference_between_the_backends_is_noticed(name, old, new):
     q = normal(1, (4, 1, 2, 5, 3), np.float64)
     _, mean, rstd = reference.layer_norm_forward(x, vector, vector, 1e-5)
     _, lse = reference.cross_entropy_forward(x, ids)
-    attended, row_lse = reference.attention_forward(*q[:3], 0.5)
+    attended, row_lse = reference.attention_forward(*q[:3], scale=0.5)
     update = (x.copy(), dy, x.copy(), x * x, 3, 0.1, 0.9, 0.99, 1e-8, 0.3)
     arguments = {
         "gelu_tanh_backward": ((dy, x), ()),
         "gelu_exact_backward": ((dy, x), ()),
         "layer_norm_backward": ((dy, x, mean, rstd, vector, vector * 0, vector * 0), ()),
-        "attention_backward": ((q[3], *q[:3], attended, row_lse, 0.5), ()),
+        "attention_backward": ((q[3], *q[:3], attended, row_lse), (), {"scale": 0.5}),
         "cross_entropy_backward": ((1.0, x, ids, lse), ()),
         "embedding_backward": ((dy, ids, np.zeros((2, 4))), (2,)),
         "dropout_backward": ((dy, 0.5, ops.DropoutKey(0, 0, 0)), ()),
         "adamw_update": (update, (0,)),
         "adam_update": (update, (0,)),
     }
-    given, in_place = arguments[name]
-    assert_same(name, np.float64, *given, in_place=in_place)
+    given, in_place, *choices = arguments[name]
+    choices = {"in_place": in_place, **dict(*choices)}
+    assert_same(name, np.float64, *given, **choices)
     with mutated(getattr(reference, name), old, new), pytest.raises(AssertionError, match=name):
-        assert_same(name, np.float64, *given, in_place=in_place)
+        assert_same(name, np.float64, *given, **choices)

@@ -29,7 +29,7 @@ class NormWithoutVariance(LayerNorm):
     """A layer norm whose backward forgets that the variance depends on x."""
 
     def backward(self, dy):
-        x, mean, rstd = self._recall()
+        x, mean, rstd = self.recall()
         x_hat = (x - mean) * rstd
         self.gamma.grad += (dy * x_hat).reshape(-1, self.d_model).sum(axis=0)
         self.beta.grad += dy.reshape(-1, self.d_model).sum(axis=0)

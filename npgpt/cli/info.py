@@ -196,11 +196,10 @@ def _describe_hugging_face(folder: Path) -> None:
 
 
 def _print_summary(config: GPTConfig) -> None:
-    from npgpt.layers.core.init import uninitialized
+    from npgpt.layers import Init
     from npgpt.models import GPT
 
-    with uninitialized():
-        summary = GPT(config).summary()
+    summary = GPT(config, init=Init(fill=False)).summary()
     table = Table(title="Model", title_style="bold", title_justify="left", box=None, pad_edge=False)
     for column in ("parameter", "layer", "shape"):
         table.add_column(column)

@@ -329,13 +329,14 @@ def attention_entropy(q: np.ndarray, k: np.ndarray, layer: MultiHeadAttention) -
         return np.concatenate(
             [_entropy_of_scores(q[b : b + 1], k[b : b + 1], layer, bias) for b in range(len(q))]
         )
-    mean_key, lse = ops.attention_forward(q, k, k, layer.scale, window=layer.window)
+    mask = ops.Mask(window=layer.window)
+    mean_key, lse = ops.attention_forward(q, k, k, scale=layer.scale, mask=mask)
     entropy = lse[..., 0] - layer.scale * np.einsum("bhtd,bhtd->bht", q, mean_key)
     return np.maximum(entropy, 0.0)  # rounding
 
 
 def _entropy_of_scores(q, k, layer: MultiHeadAttention, bias: np.ndarray) -> np.ndarray:
-    scores = reference.causal_scores_forward(q, k, layer.scale, layer.window)
+    scores = reference.scores_forward(q, k, scale=layer.scale, mask=ops.Mask(window=layer.window))
     weights = reference.softmax_forward(reference.distance_bias_forward(scores, bias))
     return -np.sum(weights * np.log(np.where(weights > 0, weights, 1.0)), axis=-1)
 

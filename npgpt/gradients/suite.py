@@ -10,7 +10,15 @@ import numpy as np
 from npgpt import layers
 from npgpt.gradients.gradcheck import gradcheck
 from npgpt.gradients.report import GradcheckReport
-from npgpt.layers import Layer
+from npgpt.layers import (
+    BlockConfig,
+    FeedForward,
+    Init,
+    Layer,
+    MultiHeadAttention,
+    Stack,
+    TransformerBlock,
+)
 from npgpt.models import GPT, GPTConfig, GPTForClassification, GPTForPreference
 
 BATCH, TIME, D_MODEL, N_HEADS, VOCAB_SIZE = 2, 5, 12, 3, 17
@@ -77,27 +85,25 @@ def _cross_entropy(rng):
     return layers.CrossEntropy(), (3.0 * rng.standard_normal((BATCH, TIME, VOCAB_SIZE)), targets)
 
 
-def _attention(rng, dropout=0.0, **choices):
-    return layers.MultiHeadAttention(D_MODEL, N_HEADS, dropout, rng=rng, **choices), (_x(rng),)
+def _with_config(layer_class, **choices):
+    """Make an example of a layer that a config decides."""
+
+    def example(rng):
+        shape = {"n_layers": 2, "n_heads": N_HEADS, "d_model": D_MODEL}
+        return layer_class(BlockConfig(**{**shape, **choices}), Init(seed=1)), (_x(rng),)
+
+    return example
 
 
 def _causal(rng, masking, dropout=0.0):
     return layers.CausalSelfAttention(D_MODEL, 4, dropout, masking, rng=rng), (_x(rng),)
 
 
-def _block(rng, dropout=0.0, **choices):
-    block = layers.TransformerBlock(D_MODEL, N_HEADS, dropout=dropout, rng=rng, **choices)
-    return block, (_x(rng),)
-
-
-def _feed_forward(rng, activation="gelu"):
-    return layers.FeedForward(D_MODEL, activation=activation, rng=rng), (_x(rng),)
-
-
-def _t5_bias(rng):
-    return layers.RelativePositionBias(N_HEADS, num_buckets=4, max_distance=TIME, rng=rng)
-
-
+T5 = {
+    "position": "t5",
+    "relative_attention_num_buckets": 4,
+    "relative_attention_max_distance": TIME,
+}
 LLAMA = {"position": "rope", "norm": "rms", "activation": "swiglu", "n_kv_heads": 1, "bias": False}
 
 
@@ -148,21 +154,26 @@ SUITE: dict[str, Example] = {
         layers.StackedAttention(D_MODEL, N_HEADS, rng=rng),
         (_x(rng),),
     ),
-    "MultiHeadAttention": _attention,
-    "MultiHeadAttention (dropout)": lambda rng: _attention(rng, 0.3),
-    "MultiHeadAttention (grouped, window)": lambda rng: _attention(rng, n_kv_heads=1, window=3),
-    "MultiHeadAttention (RoPE)": lambda rng: _attention(rng, rotary=layers.RotaryEmbedding(4)),
-    "MultiHeadAttention (ALiBi)": lambda rng: _attention(rng, position_bias=layers.ALiBi(N_HEADS)),
-    "MultiHeadAttention (T5)": lambda rng: _attention(rng, position_bias=_t5_bias(rng)),
-    "FeedForward": _feed_forward,
-    "FeedForward (exact)": lambda rng: _feed_forward(rng, "gelu_exact"),
-    "FeedForward (ReLU)": lambda rng: _feed_forward(rng, "relu"),
-    "FeedForward (SwiGLU)": lambda rng: _feed_forward(rng, "swiglu"),
-    "TransformerBlock": _block,
-    "TransformerBlock (dropout)": lambda rng: _block(rng, 0.3),
-    "TransformerBlock (post-norm)": lambda rng: _block(rng, 0.3, norm_position="post"),
-    "TransformerBlock (no norm)": lambda rng: _block(rng, norm="none"),
-    "TransformerBlock (no shortcut)": lambda rng: _block(rng, shortcut=False),
+    "MultiHeadAttention": _with_config(MultiHeadAttention),
+    "MultiHeadAttention (dropout)": _with_config(MultiHeadAttention, dropout=0.3),
+    "MultiHeadAttention (grouped, window)": _with_config(
+        MultiHeadAttention, n_kv_heads=1, window=3
+    ),
+    "MultiHeadAttention (RoPE)": _with_config(MultiHeadAttention, position="rope"),
+    "MultiHeadAttention (ALiBi)": _with_config(MultiHeadAttention, position="alibi"),
+    "MultiHeadAttention (T5)": _with_config(MultiHeadAttention, **T5),
+    "FeedForward": _with_config(FeedForward),
+    "FeedForward (exact)": _with_config(FeedForward, activation="gelu_exact"),
+    "FeedForward (ReLU)": _with_config(FeedForward, activation="relu"),
+    "FeedForward (SwiGLU)": _with_config(FeedForward, activation="swiglu"),
+    "TransformerBlock": _with_config(TransformerBlock),
+    "TransformerBlock (dropout)": _with_config(TransformerBlock, dropout=0.3),
+    "TransformerBlock (post-norm)": _with_config(
+        TransformerBlock, dropout=0.3, norm_position="post"
+    ),
+    "TransformerBlock (no norm)": _with_config(TransformerBlock, norm="none"),
+    "TransformerBlock (no shortcut)": _with_config(TransformerBlock, shortcut=False),
+    "Stack": _with_config(Stack, **T5),
     "OutputHead": lambda rng: (layers.OutputHead(D_MODEL, VOCAB_SIZE, rng=rng), (_x(rng),)),
     "CrossEntropy": _cross_entropy,
     "GPT (2 layers, tied)": _gpt,

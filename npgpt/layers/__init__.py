@@ -6,7 +6,9 @@ in `npgpt.ops`. Backward mirrors forward line by line, in reverse.
 
 from npgpt.layers.activations import ACTIVATIONS, GELU, ReLU, SwiGLU
 from npgpt.layers.attention import MultiHeadAttention
+from npgpt.layers.block_config import NORM_POSITIONS, BlockConfig
 from npgpt.layers.core.flat import FlatParameters, flat_of, flatten_trained
+from npgpt.layers.core.init import Init
 from npgpt.layers.core.layer import Layer
 from npgpt.layers.core.parameter import Parameter
 from npgpt.layers.dropout import Dropout
@@ -24,7 +26,6 @@ from npgpt.layers.positions import (
     RotaryEmbedding,
     SinusoidalEmbedding,
 )
-from npgpt.layers.recompute import RecomputingBlock
 from npgpt.layers.rungs.one_hot import OneHotEmbedding
 from npgpt.layers.rungs.self_attention import (
     CausalSelfAttention,
@@ -32,8 +33,9 @@ from npgpt.layers.rungs.self_attention import (
     SimplifiedSelfAttention,
 )
 from npgpt.layers.rungs.stacked_attention import StackedAttention, explain_shapes
+from npgpt.layers.stack import Stack
 from npgpt.layers.states import KeyValueCache
-from npgpt.layers.transformer_block import NORM_POSITIONS, TransformerBlock
+from npgpt.layers.transformer_block import RecomputingBlock, TransformerBlock
 
 __all__ = [
     "ACTIVATIONS",
@@ -42,12 +44,14 @@ __all__ = [
     "NORM_POSITIONS",
     "ALiBi",
     "BatchNorm",
+    "BlockConfig",
     "CausalSelfAttention",
     "CrossEntropy",
     "Dropout",
     "Embedding",
     "FeedForward",
     "FlatParameters",
+    "Init",
     "KeyValueCache",
     "Layer",
     "LayerNorm",
@@ -67,6 +71,7 @@ __all__ = [
     "SelfAttention",
     "SimplifiedSelfAttention",
     "SinusoidalEmbedding",
+    "Stack",
     "StackedAttention",
     "SwiGLU",
     "TransformerBlock",

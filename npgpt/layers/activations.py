@@ -35,12 +35,12 @@ class GELU(Layer):
 
     def forward(self, x, bias=None):
         """Apply to each element of ``x``, or of ``x + bias`` with the Parameter of a linear map."""
-        self.saved = x, bias
+        self.keep(x, bias)
         return getattr(ops, self._forward_op)(x, bias.value if bias else None)
 
     def backward(self, dy):
         """Return the gradient of ``x``; add to that of ``bias``."""
-        x, bias = self._recall()
+        x, bias = self.recall()
         self._check_dy(dy, x.shape)
         value, grad = (bias.value, bias.grad) if bias else (None, None)
         return getattr(ops, self._backward_op)(dy, x, value, grad)
@@ -51,12 +51,12 @@ class ReLU(Layer):
 
     def forward(self, x, bias=None):
         """Apply to each element of ``x``, or of ``x + bias`` with the Parameter of a linear map."""
-        self.saved = x, bias
+        self.keep(x, bias)
         return ops.relu_forward(x, bias.value if bias else None)
 
     def backward(self, dy):
         """Return the gradient of ``x``; add to that of ``bias``."""
-        x, bias = self._recall()
+        x, bias = self.recall()
         self._check_dy(dy, x.shape)
         value, grad = (bias.value, bias.grad) if bias else (None, None)
         return ops.relu_backward(dy, x, value, grad)
@@ -78,12 +78,12 @@ class SwiGLU(Layer):
                 f"{self._where()}: the last axis holds gates and values, so its size must be even, "
                 f"got {x.shape}."
             )
-        self.saved = x, bias
+        self.keep(x, bias)
         return ops.swiglu_forward(x, bias.value if bias else None)
 
     def backward(self, dy):
         """Return the gradient of ``x``, (..., 2 d_ff); add to that of ``bias``."""
-        x, bias = self._recall()
+        x, bias = self.recall()
         self._check_dy(dy, (*x.shape[:-1], x.shape[-1] // 2))
         value, grad = (bias.value, bias.grad) if bias else (None, None)
         return ops.swiglu_backward(dy, x, value, grad)

@@ -1,58 +1,48 @@
-"""Causal multi-head self-attention."""
+"""Multi-head attention: to itself, or to another sequence."""
+
+from __future__ import annotations
 
 import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from npgpt import ops
+from npgpt.layers.block_config import BlockConfig
+from npgpt.layers.core.init import Init
 from npgpt.layers.core.layer import Layer
-from npgpt.layers.dropout import Dropout
+from npgpt.layers.core.parameter import Parameter
 from npgpt.layers.linear import Linear
+from npgpt.layers.positions import ALiBi, RelativePositionBias, RotaryEmbedding, position_bias
 from npgpt.layers.states import KeyValueCache
-from npgpt.ops import reference
+from npgpt.ops import Mask, reference
+
+Array = np.ndarray
 
 
 class MultiHeadAttention(Layer):
-    """Causal multi-head self-attention (Vaswani et al. 2017, arXiv 1706.03762, section 3.2.2).
+    """Multi-head attention (Vaswani et al. 2017, arXiv 1706.03762, section 3.2.2).
 
     ``q, k, v = split(x W_qkv^T + b_qkv)``; in each head
     ``context = dropout(softmax(mask(q k^T / sqrt(head_size)))) v``;
     ``y = concat(contexts) W_projection^T + b_projection``.
 
+    With ``cross`` the queries come from ``x`` and keys and values from another sequence, the
+    memory: ``q = x W_q^T + b_q``, ``k, v = split(memory W_kv^T + b_kv)``. Positions of the two
+    have no distance, so neither rotary embedding nor bias applies.
+
     Parameters
     ----------
-    d_model, n_heads : int
-        ``n_heads`` must divide ``d_model``; ``head_size = d_model / n_heads``.
-    dropout : float
-        Probability of dropping an attention weight.
-    bias : bool
-        Whether both linear maps have biases.
-    projection_std : float
-        Standard deviation of the output projection's start.
-    seed, stream : int
-        Of the dropout masks.
-    rng, dtype
-        As for `Linear`.
-    n_kv_heads : int, optional
-        Heads of keys and values; each is shared by ``n_heads / n_kv_heads`` heads of queries
-        (grouped-query attention, Ainslie et al. 2023, arXiv 2305.13245; with 1 multi-query
-        attention, Shazeer 2019, arXiv 1911.02150). As many as heads by default.
-    window : int, optional
-        How many positions a query sees, itself and those before it (Beltagy et al. 2020, arXiv
-        2004.05150); all of the past by default.
-    qkv_bias : bool, optional
-        Whether the first map has biases; as ``bias`` by default.
-    scale : bool
-        Whether scores are divided by ``sqrt(head_size)``.
-    rotary : RotaryEmbedding, optional
-        Turns queries and keys by their positions.
-    position_bias : ALiBi or RelativePositionBias, optional
-        Added to the scores, by distance.
-
-    Raises
-    ------
-    ValueError
-        If heads do not divide, or the window is below 1.
+    config : BlockConfig
+        Of it: ``d_model``, ``n_heads``, ``n_kv_heads`` (grouped queries, Ainslie et al. 2023, arXiv
+        2305.13245; with 1 multi-query attention, Shazeer 2019, arXiv 1911.02150), ``window``
+        (Beltagy et al. 2020, arXiv 2004.05150), ``dropout`` of the attention weights, ``bias``,
+        ``qkv_bias``, ``scale_scores``, and the positions that act inside attention.
+    init : Init, optional
+    cross : bool
+        Whether the layer attends to a memory.
+    tied_to : Parameter, optional
+        The weight of another block's T5 bias, which this one then shares.
 
     Notes
     -----
@@ -68,178 +58,241 @@ class MultiHeadAttention(Layer):
 
     def __init__(
         self,
-        d_model,
-        n_heads,
-        dropout=0.0,
-        bias=True,
-        projection_std=0.02,
-        seed=0,
-        stream=0,
-        rng=None,
-        dtype=np.float32,
-        n_kv_heads=None,
-        window=None,
-        qkv_bias=None,
-        scale=True,
-        rotary=None,
-        position_bias=None,
+        config: BlockConfig,
+        init: Init | None = None,
+        cross: bool = False,
+        tied_to: Parameter | None = None,
     ):
         super().__init__()
-        n_kv_heads = n_heads if n_kv_heads is None else n_kv_heads
-        check_heads(type(self).__name__, d_model, n_heads, n_kv_heads, window)
-        rng = np.random.default_rng(rng)
-        self.d_model, self.n_heads, self.head_size = d_model, n_heads, d_model // n_heads
-        self.n_kv_heads, self.window = n_kv_heads, window
-        self.scale = 1.0 / math.sqrt(self.head_size) if scale else 1.0
-        d_qkv = (n_heads + 2 * n_kv_heads) * self.head_size
-        qkv_bias = bias if qkv_bias is None else qkv_bias
-        self.qkv = Linear(d_model, d_qkv, qkv_bias, rng=rng, dtype=dtype)
-        self.rotary, self.position_bias = rotary, position_bias
-        self.cache: KeyValueCache | None = None  # while a model generates
-        if rotary is not None:
+        init = init or Init()
+        self.d_model, self.head_size = config.d_model, config.head_size
+        self.n_heads, self.n_kv_heads = config.n_heads, config.num_kv_heads
+        self.causal, self.window = config.causal, config.window
+        self.scale = 1.0 / math.sqrt(self.head_size) if config.scale_scores else 1.0
+        bias = None if cross else position_bias(config, init, tied_to)
+        d_kv = 2 * self.n_kv_heads * self.head_size
+        qkv_bias = config.bias if config.qkv_bias is None else config.qkv_bias
+        if cross:
+            self.q = Linear(self.d_model, self.d_model, qkv_bias, rng=init.rng, dtype=init.dtype)
+            self.kv = Linear(self.d_model, d_kv, qkv_bias, rng=init.rng, dtype=init.dtype)
+        else:
+            self.qkv = Linear(
+                self.d_model, self.d_model + d_kv, qkv_bias, rng=init.rng, dtype=init.dtype
+            )
+        self.cross = cross
+        self.rotary: RotaryEmbedding | None = None
+        if config.position == "rope" and not cross:
+            self.rotary = RotaryEmbedding(self.head_size, config.rope_theta)
             self.TAPS = self.ROTARY_TAPS
-        self.dropout = Dropout(dropout, seed, stream)
-        self.projection = Linear(d_model, d_model, bias, projection_std, rng=rng, dtype=dtype)
+        self.position_bias: ALiBi | RelativePositionBias | None = bias
+        self.dropout = init.dropout(config.dropout)
+        self.projection = Linear(
+            self.d_model, self.d_model, config.bias, config.projection_std, init.rng, init.dtype
+        )
 
-    def forward(self, x):
-        """Map (batch, time, d_model) to the same shape; position t sees positions up to t."""
+    def forward(
+        self,
+        x: Array,
+        memory: Array | None = None,
+        mask: Mask | None = None,
+        state: KeyValueCache | None = None,
+    ) -> Array:
+        """Map (batch, time, d_model) to the same shape.
+
+        Parameters
+        ----------
+        x : ndarray, shape (batch, time, d_model)
+        memory : ndarray, shape (batch, keys, d_model), optional
+            What a layer with ``cross`` attends to.
+        mask : Mask, optional
+            By default all of a memory is seen, and of ``x`` what the config says: with a causal
+            one position t sees positions up to t.
+        state : KeyValueCache, optional
+            Keys and values of the positions before ``x``, to which those of ``x`` are added: of a
+            whole beginning, or of one position of each sequence. No backward follows.
+        """
+        self._check(x, memory)
+        q, k, v = self._project(x, memory)
+        q, k, v = self.tap("q", q), self.tap("k", k), self.tap("v", v)
+        places = state.lengths.copy() if state is not None and state.lengths.any() else None
+        if self.rotary is not None:
+            q, k = self._rotate(self.rotary, q, k, places)
+        keys = k.shape[2]
+        if state is not None:
+            state.append(k, v)
+            keys = keys if places is None else int(state.lengths.max())
+        if mask is None:
+            mask = Mask(False) if self.cross else Mask(self.causal, self.window)
+        bias = None
+        if self.position_bias is not None:
+            time = 1 if mask.causal else q.shape[2]
+            bias = self.position_bias.forward(keys, x.dtype, time)
+        if state is not None and places is not None:
+            context = state.attend(q, self.scale, mask.window, bias)
+        elif self.is_listened_to("scores", "weights"):
+            context = self._attend_in_steps(q, k, v, mask, bias)
+        else:
+            context = self._attend_fused(q, k, v, mask, bias)
+        context = self.tap("context", context)
+        return self.tap("output", self.projection.forward(self._join_heads(context)))
+
+    def backward(self, dy: Array) -> Any:
+        """Add to all gradients inside; return that of ``x``, or of ``x`` and the memory."""
+        saved = self.recall()
+        dy = self.tap_grad("output", dy)
+        dcontext = self._split_heads(self.projection.backward(dy))
+        dcontext = self.tap_grad("context", dcontext)
+        projected, parts = self._empty_projections(saved)
+        dbias = None
+        if isinstance(self.position_bias, RelativePositionBias):
+            dbias = np.zeros_like(saved.bias)
+        if isinstance(saved, InSteps):
+            dq, dk, dv = self._attend_in_steps_backward(dcontext, dbias, saved)
+        else:
+            dq, dk, dv = self._attend_fused_backward(dcontext, dbias, saved, parts)
+        if isinstance(self.position_bias, RelativePositionBias):
+            self.position_bias.backward(dbias)
+        if self.rotary is not None:
+            dq, dk = self._rotate_backward(self.rotary, dq, dk)
+        for name, part, gradient in zip("qkv", parts, (dq, dk, dv), strict=True):
+            gradient = self.tap_grad(name, gradient)
+            if gradient is not part:
+                part[...] = gradient
+        return self._project_backward(*projected)
+
+    # --- queries, keys and values ---------------------------------------------------------------
+
+    def _check(self, x, memory):
         if x.ndim != 3 or x.shape[-1] != self.d_model:
             raise ValueError(
                 f"{self._where()}: expected an input of shape (batch, time, {self.d_model}), "
                 f"got {x.shape}."
             )
-        q, k, v = self._split_heads(self.qkv.forward(x))
-        q, k, v = self.tap("q", q), self.tap("k", k), self.tap("v", v)
-        if self.rotary is not None:
-            q, k = self._rotate(q, k)
-        keys = k.shape[2]
-        if self.cache is not None:
-            if self.cache.lengths is None:
-                self.cache.fill(k, v)
-            else:
-                keys = int(self.cache.lengths.max())
-        bias = None
-        if self.position_bias is not None:
-            bias = self.position_bias.forward(keys, x.dtype)
-        if self.cache is not None and self.cache.lengths is not None:
-            context = self.cache.attend(q, k, v, self.scale, self.window, bias)
-        elif self.is_listened_to("scores", "weights"):
-            context = self._attend_in_steps(q, k, v, bias)
-        else:
-            context = self._attend_fused(q, k, v, bias)
-        context = self.tap("context", context)
-        return self.tap("output", self.projection.forward(self._join_heads(context)))
+        if (memory is not None) != self.cross:
+            rule = "needs a memory to attend to" if self.cross else "takes no memory"
+            raise ValueError(
+                f"{self._where()}: a layer with cross={self.cross} {rule}; make it with "
+                f"cross={not self.cross}."
+            )
+        if memory is not None and memory.shape != (len(x), *memory.shape[1:2], self.d_model):
+            raise ValueError(
+                f"{self._where()}: expected a memory of shape ({len(x)}, keys, {self.d_model}), "
+                f"got {memory.shape}."
+            )
 
-    def backward(self, dy):
-        """Add to all gradients inside; return that of ``x``, (batch, time, d_model)."""
-        in_steps, bias, *saved = self._recall()
-        dy = self.tap_grad("output", dy)
-        dcontext = self._separate_heads(self.projection.backward(dy))
-        dcontext = self.tap_grad("context", dcontext)
-        batch, _, time, _ = dcontext.shape
-        dqkv = ops.empty((batch, time, self.qkv.d_out), dcontext.dtype)
-        parts = self._split_heads(dqkv)
-        dbias = np.zeros_like(bias) if bias is not None and self.position_bias.learned else None
-        if in_steps:
-            dq, dk, dv = self._attend_in_steps_backward(dcontext, dbias, *saved)
-        else:
-            dq, dk, dv = self._attend_fused_backward(parts, dcontext, bias, dbias, *saved)
-        if dbias is not None:
-            self.position_bias.backward(dbias)
-        if self.rotary is not None:
-            dq, dk = self._rotate_backward(dq, dk)
-        for name, part, gradient in zip("qkv", parts, (dq, dk, dv), strict=True):
-            gradient = self.tap_grad(name, gradient)
-            if gradient is not part:
-                part[...] = gradient
-        return self.qkv.backward(dqkv)
+    def _project(self, x, memory):
+        if self.cross:
+            kv = self._split_heads(self.kv.forward(memory))
+            return (self._split_heads(self.q.forward(x)), *self._k_and_v(kv))
+        qkv = self._split_heads(self.qkv.forward(x))
+        return (qkv[:, : self.n_heads], *self._k_and_v(qkv[:, self.n_heads :]))
+
+    def _empty_projections(self, saved):
+        """Make the arrays that _project_backward reads, and views of them: dq, dk and dv."""
+        (batch, _, time, _), keys, dtype = saved.q.shape, saved.k.shape[2], saved.q.dtype
+        if self.cross:
+            dq = ops.empty((batch, time, self.q.d_out), dtype)
+            dkv = ops.empty((batch, keys, self.kv.d_out), dtype)
+            return (dq, dkv), (self._split_heads(dq), *self._k_and_v(self._split_heads(dkv)))
+        dqkv = ops.empty((batch, time, self.qkv.d_out), dtype)
+        heads = self._split_heads(dqkv)
+        return (dqkv,), (heads[:, : self.n_heads], *self._k_and_v(heads[:, self.n_heads :]))
+
+    def _project_backward(self, *projected):
+        if self.cross:
+            dq, dkv = projected
+            return self.q.backward(dq), self.kv.backward(dkv)
+        return self.qkv.backward(*projected)
 
     # --- the attention core: fused, or in steps that can be listened to ------------------------
 
-    def _attend_fused(self, q, k, v, bias):
+    def _attend_fused(self, q, k, v, mask, bias):
         p = self.dropout.active_p()
         key = self.dropout.next_key() if p > 0.0 else None
-        context, lse = ops.attention_forward(q, k, v, self.scale, p, key, self.window, bias)
-        self.saved = False, bias, q, k, v, context, lse, p, key
+        context, lse = ops.attention_forward(
+            q, k, v, scale=self.scale, mask=mask, p=p, key=key, bias=bias
+        )
+        self.keep(Fused(q, k, v, mask, bias, context, lse, p, key))
         return context
 
-    def _attend_fused_backward(self, out, dcontext, bias, dbias, q, k, v, context, lse, p, key):
+    def _attend_fused_backward(self, dcontext, dbias, saved, out):
+        q, k, v, mask, bias, context, lse, p, key = saved
         return ops.attention_backward(
-            dcontext, q, k, v, context, lse, self.scale, p, key, out, self.window, bias, dbias
-        )
+            dcontext, q, k, v, context, lse,
+            scale=self.scale, mask=mask, p=p, key=key, bias=bias, dbias=dbias, out=out,
+        )  # fmt: skip
 
-    def _attend_in_steps(self, q, k, v, bias):
-        scores = reference.causal_scores_forward(q, k, self.scale, self.window)
+    def _attend_in_steps(self, q, k, v, mask, bias):
+        scores = reference.scores_forward(q, k, scale=self.scale, mask=mask)
         if bias is not None:
             scores = reference.distance_bias_forward(scores, bias)
         softmax = reference.softmax_forward(self.tap("scores", scores))
         weights = self.tap("weights", self.dropout.forward(softmax))
-        self.saved = True, bias, q, k, v, softmax, weights
+        self.keep(InSteps(q, k, v, mask, bias, softmax, weights))
         return reference.weighted_sum_forward(weights, v)
 
-    def _attend_in_steps_backward(self, dcontext, dbias, q, k, v, softmax, weights):
-        dweights, dv = reference.weighted_sum_backward(dcontext, weights, v)
+    def _attend_in_steps_backward(self, dcontext, dbias, saved):
+        dweights, dv = reference.weighted_sum_backward(dcontext, saved.weights, saved.v)
         dsoftmax = self.dropout.backward(self.tap_grad("weights", dweights))
-        dscores = self.tap_grad("scores", reference.softmax_backward(dsoftmax, softmax))
+        dscores = self.tap_grad("scores", reference.softmax_backward(dsoftmax, saved.softmax))
         if dbias is not None:
             reference.distance_bias_backward(dscores, dbias)
-        dq, dk = reference.causal_scores_backward(dscores, q, k, self.scale)
+        dq, dk = reference.scores_backward(dscores, saved.q, saved.k, scale=self.scale)
         return dq, dk, dv
 
     # --- positions ----------------------------------------------------------------------------
 
-    def _rotate(self, q, k):
-        # in place, unless somebody who listens may have kept q and k
-        listening = self.listener is not None
-        if self.cache is not None and self.cache.lengths is not None:
-            places = self.cache.lengths - 1
-            q, k = (self.rotary.forward_at(x, places) for x in (q, k))
-            return self.tap("q_rotated", q), self.tap("k_rotated", k)
-        q, k = (self.rotary.forward(x, out=None if listening else x) for x in (q, k))
+    def _rotate(self, rotary, q, k, places):
+        if places is not None:
+            q, k = (rotary.forward_at(x, places) for x in (q, k))
+        else:  # in place, unless somebody who listens may have kept q and k
+            listening = self.listener is not None
+            q, k = (rotary.forward(x, out=None if listening else x) for x in (q, k))
         return self.tap("q_rotated", q), self.tap("k_rotated", k)
 
-    def _rotate_backward(self, dq, dk):
+    def _rotate_backward(self, rotary, dq, dk):
         dq, dk = self.tap_grad("q_rotated", dq), self.tap_grad("k_rotated", dk)
         listening = self.listener is not None
-        return (self.rotary.backward(dx, out=None if listening else dx) for dx in (dq, dk))
+        return (rotary.backward(dx, out=None if listening else dx) for dx in (dq, dk))
 
     # --- heads --------------------------------------------------------------------------------
 
-    def _split_heads(self, qkv):
-        # (batch, time, d_qkv) -> views (batch, heads, time, head_size) of q, k and v
-        batch, time, _ = qkv.shape
-        heads = qkv.reshape(batch, time, -1, self.head_size).transpose(0, 2, 1, 3)
-        first_v = self.n_heads + self.n_kv_heads
-        return heads[:, : self.n_heads], heads[:, self.n_heads : first_v], heads[:, first_v:]
+    def _split_heads(self, x):
+        # (batch, time, heads * head_size) -> view (batch, heads, time, head_size)
+        batch, time, _ = x.shape
+        return x.reshape(batch, time, -1, self.head_size).transpose(0, 2, 1, 3)
 
     def _join_heads(self, context):
-        # (batch, heads, time, head_size) -> (batch, time, d_model)
+        # mirrors _split_heads: (batch, heads, time, head_size) -> (batch, time, d_model)
         batch, _, time, _ = context.shape
         return context.transpose(0, 2, 1, 3).reshape(batch, time, self.d_model)
 
-    def _separate_heads(self, dy):
-        # mirrors _join_heads: (batch, time, d_model) -> (batch, heads, time, head_size)
-        batch, time, _ = dy.shape
-        return dy.reshape(batch, time, self.n_heads, self.head_size).transpose(0, 2, 1, 3)
+    def _k_and_v(self, kv):
+        # (batch, 2 n_kv_heads, keys, head_size) -> its two halves
+        return kv[:, : self.n_kv_heads], kv[:, self.n_kv_heads :]
 
 
-def check_heads(what, d_model, n_heads, n_kv_heads, window):
-    """Raise ValueError, in the name of ``what``, if attention of these numbers cannot be."""
-    if n_heads < 1 or d_model % n_heads:
-        raise ValueError(
-            f"{what}: n_heads must divide d_model, got d_model {d_model} and n_heads {n_heads}."
-        )
-    if n_kv_heads > n_heads:
-        raise ValueError(
-            f"{what}: there must not be more key and value heads than query heads, got n_kv_heads "
-            f"{n_kv_heads} and n_heads {n_heads}."
-        )
-    if n_kv_heads < 1 or n_heads % n_kv_heads:
-        raise ValueError(
-            f"{what}: n_kv_heads must divide n_heads, got n_kv_heads {n_kv_heads} and n_heads "
-            f"{n_heads}."
-        )
-    if window is not None and window < 1:
-        raise ValueError(
-            f"{what}: window must be at least 1, so that a position sees itself, got {window}."
-        )
+class Fused(NamedTuple):
+    """What `MultiHeadAttention` keeps of the fused operation."""
+
+    q: Array
+    k: Array
+    v: Array
+    mask: Mask
+    bias: Array | None
+    context: Array
+    lse: Array
+    p: float
+    key: Any
+
+
+class InSteps(NamedTuple):
+    """What `MultiHeadAttention` keeps of the steps that somebody listened to."""
+
+    q: Array
+    k: Array
+    v: Array
+    mask: Mask
+    bias: Array | None
+    softmax: Array
+    weights: Array

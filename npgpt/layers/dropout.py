@@ -52,18 +52,18 @@ class Dropout(Layer):
         """Drop elements of (..., columns); the identity in evaluation or with ``p = 0``."""
         p = self.active_p()
         key = self.next_key() if p > 0.0 else None
-        self.saved = p, key, x.shape
+        self.keep(p, key, x.shape)
         return ops.dropout_forward(x, p, key) if key else x
 
     def forward_add(self, x, branch):
         """Compute ``x + dropout(branch)`` in one pass; `backward` gives the branch's gradient."""
         p = self.active_p()
         key = self.next_key() if p > 0.0 else None
-        self.saved = p, key, branch.shape
+        self.keep(p, key, branch.shape)
         return ops.dropout_add_forward(x, branch, p, key)
 
     def backward(self, dy):
         """Return the gradient of ``x``: ``dy`` under the same mask."""
-        p, key, shape = self._recall()
+        p, key, shape = self.recall()
         self._check_dy(dy, shape)
         return ops.dropout_backward(dy, p, key) if key else dy

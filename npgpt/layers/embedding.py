@@ -44,7 +44,7 @@ class Embedding(Layer):
             If the ids are not integers, or one is not in ``range(vocab_size)``.
         """
         token_ids = self.checked(token_ids)
-        self.saved = token_ids
+        self.keep(token_ids)
         return ops.embedding_forward(token_ids, self.weight.value, positions)
 
     def checked(self, token_ids):
@@ -65,7 +65,7 @@ class Embedding(Layer):
 
     def backward(self, dy):
         """Add to the table's gradient. Ids have no gradient: returns None."""
-        token_ids = self._recall()
+        token_ids = self.recall()
         self._check_dy(dy, (*token_ids.shape, self.d_model))
         if self.weight.requires_grad:
             ops.embedding_backward(dy, token_ids, self.weight.grad)

@@ -1,8 +1,12 @@
 """The position-wise feed-forward network."""
 
+from __future__ import annotations
+
 import numpy as np
 
-from npgpt.layers.activations import ACTIVATIONS, activation_width, default_d_ff
+from npgpt.layers.activations import ACTIVATIONS, activation_width
+from npgpt.layers.block_config import BlockConfig
+from npgpt.layers.core.init import Init
 from npgpt.layers.core.layer import Layer
 from npgpt.layers.linear import Linear
 
@@ -14,23 +18,11 @@ class FeedForward(Layer):
 
     Parameters
     ----------
-    d_model : int
-    d_ff : int, optional
-        Width of what ``down`` reads. By default ``4 * d_model``; with SwiGLU two thirds of it,
-        rounded up to a multiple of 8.
-    bias : bool
-    activation : {"gelu", "gelu_exact", "relu", "swiglu"}
-        GELU in the tanh form that GPT-2 uses, or exact; ReLU; SwiGLU, whose ``up`` is twice as
-        wide: its first ``d_ff`` outputs are the gates.
-    projection_std : float
-        Standard deviation of the start of ``down``, which writes to the residual stream.
-    rng, dtype
-        As for `Linear`.
-
-    Raises
-    ------
-    ValueError
-        If there is no such activation.
+    config : BlockConfig
+        Of it: ``d_model``, ``d_ff``, ``bias`` and ``activation`` (GELU in the tanh form that GPT-2
+        uses, or exact; ReLU; SwiGLU, whose ``up`` is twice as wide: its first ``d_ff`` outputs are
+        the gates).
+    init : Init, optional
 
     Notes
     -----
@@ -39,30 +31,16 @@ class FeedForward(Layer):
 
     TAPS = ("hidden", "activation", "output")
 
-    def __init__(
-        self,
-        d_model,
-        d_ff=None,
-        bias=True,
-        activation="gelu",
-        projection_std=0.02,
-        rng=None,
-        dtype=np.float32,
-    ):
+    def __init__(self, config: BlockConfig, init: Init | None = None):
         super().__init__()
-        if activation not in ACTIVATIONS:
-            raise ValueError(
-                f"FeedForward: activation must be one of {', '.join(ACTIVATIONS)}, "
-                f"got {activation!r}."
-            )
-        d_ff = d_ff or default_d_ff(d_model, activation)
-        d_up = activation_width(activation) * d_ff
-        rng = np.random.default_rng(rng)
-        self.up = Linear(d_model, d_up, bias, rng=rng, dtype=dtype)
-        self.activation = ACTIVATIONS[activation]()
-        self.down = Linear(d_ff, d_model, bias, projection_std, rng=rng, dtype=dtype)
+        init = init or Init()
+        d_model, d_ff = config.d_model, config.feed_forward_size
+        d_up = activation_width(config.activation) * d_ff
+        self.up = Linear(d_model, d_up, config.bias, rng=init.rng, dtype=init.dtype)
+        self.activation = ACTIVATIONS[config.activation]()
+        self.down = Linear(d_ff, d_model, config.bias, config.projection_std, init.rng, init.dtype)
 
-    def forward(self, x):
+    def forward(self, x: np.ndarray) -> np.ndarray:
         """Map (..., d_model) to the same shape."""
         if self.up.bias is None or self.is_listened_to("hidden"):
             activation = self.activation.forward(self.tap("hidden", self.up.forward(x)))
@@ -70,7 +48,7 @@ class FeedForward(Layer):
             activation = self.activation.forward(self.up.forward(x, with_bias=False), self.up.bias)
         return self.tap("output", self.down.forward(self.tap("activation", activation)))
 
-    def backward(self, dy):
+    def backward(self, dy: np.ndarray) -> np.ndarray:
         """Add to the gradients of both maps; return that of ``x``, (..., d_model)."""
         dy = self.tap_grad("output", dy)
         dactivation = self.tap_grad("activation", self.down.backward(dy))

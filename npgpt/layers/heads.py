@@ -41,12 +41,12 @@ class OutputHead(Layer):
     def forward(self, x):
         """Map (..., d_model) to logits (..., vocab_size)."""
         self._check_last_axis(x, self.d_model, "d_model")
-        self.saved = x
+        self.keep(x)
         return self.tap("logits", ops.linear_forward(x, self.weight.value))
 
     def backward(self, dlogits):
         """Add to the weight's gradient; return that of ``x``, (..., d_model)."""
-        x = self._recall()
+        x = self.recall()
         self._check_dy(dlogits, (*x.shape[:-1], self.vocab_size))
         dlogits = self.tap_grad("logits", dlogits)
         dweight, overwrite = self.weight.grad_to_fill()

@@ -41,13 +41,15 @@ class Linear(Layer):
     def forward(self, x, with_bias=True):
         """Map (..., d_in) to (..., d_out); without the bias if what follows adds it."""
         self._check_last_axis(x, self.d_in, "d_in")
-        self.saved = x, with_bias
+        self.keep(x, with_bias)
         bias = self.bias.value if self.bias and with_bias else None
         return ops.linear_forward(x, self.weight.value, bias)
 
     def backward(self, dy):
         """Add to the gradients of weight and bias; return that of ``x``, (..., d_in)."""
-        x, with_bias = self._recall()
+        return self._backward(dy, *self.recall())
+
+    def _backward(self, dy, x, with_bias):
         self._check_dy(dy, (*x.shape[:-1], self.d_out))
         dweight, overwrite = self.weight.grad_to_fill()
         dbias = self.bias.grad if self.bias and with_bias else None

@@ -95,18 +95,15 @@ class LoRALinear(Linear):
             return y
         dropped = self.dropout.forward(x)
         h = ops.low_rank_forward(dropped, self.lora_A.value, self.lora_B.value, self.scaling, y)
-        self.saved = *self.saved, dropped, h
+        self.keep(*self.recall(), dropped, h)
         return y
 
     def backward(self, dy):
         """Add to the gradients of A and B; return that of ``x``, (..., d_in)."""
         if self.merged:
             raise RuntimeError(f"{self._where()}: a merged map is not trained; unmerge it first.")
-        x, with_bias, dropped, h = self._recall()
-        self._check_dy(dy, (*x.shape[:-1], self.d_out))
-        self.saved = x, with_bias
-        dx = super().backward(dy)  # through W
-        self.saved = x, with_bias, dropped, h
+        x, with_bias, dropped, h = self.recall()
+        dx = self._backward(dy, x, with_bias)  # through W
         # through A and B; without dropout both ways lead to the same x, and share its gradient
         ddropped = dx if dropped is x else np.zeros_like(dx)
         ops.low_rank_backward(

@@ -5,6 +5,8 @@ import numpy as np
 from npgpt import ops
 from npgpt.layers.core.layer import Layer
 
+IGNORE_INDEX = -100  # the target of a position that does not count, as in PyTorch
+
 
 class CrossEntropy(Layer):
     """Mean negative log-likelihood of the target ids under softmax(logits), in nats.
@@ -17,7 +19,7 @@ class CrossEntropy(Layer):
         Positions with this target do not count: no loss, no gradient (-100 as in PyTorch).
     """
 
-    def __init__(self, ignore_index=-100):
+    def __init__(self, ignore_index=IGNORE_INDEX):
         super().__init__()
         self.ignore_index = ignore_index
 
@@ -31,12 +33,12 @@ class CrossEntropy(Layer):
         """
         targets = self.checked_targets(targets, logits.shape)
         loss, lse = ops.cross_entropy_forward(logits, targets, self.ignore_index)
-        self.saved = logits, targets, lse
+        self.keep(logits, targets, lse)
         return loss
 
     def backward(self, dloss=1.0):
         """Return the gradient of the logits, scaled by that of the loss."""
-        logits, targets, lse = self._recall()
+        logits, targets, lse = self.recall()
         return ops.cross_entropy_backward(dloss, logits, targets, lse, self.ignore_index)
 
     def checked_targets(self, targets, logits_shape):

@@ -47,7 +47,7 @@ class LayerNorm(Layer):
         self._check_last_axis(x, self.d_model, "d_model")
         beta = self.beta.value if self.beta else None
         y, mean, rstd = ops.layer_norm_forward(x, self.gamma.value, beta, self.eps)
-        self.saved = x, mean, rstd
+        self.keep(x, mean, rstd)
         return self.tap("output", y)
 
     def backward(self, dy, dshortcut=None):
@@ -55,7 +55,7 @@ class LayerNorm(Layer):
 
         ``dshortcut``, a gradient that reaches ``x`` round the norm, is added to the result.
         """
-        x, mean, rstd = self._recall()
+        x, mean, rstd = self.recall()
         self._check_dy(dy, x.shape)
         dy = self.tap_grad("output", dy)
         dbeta = self.beta.grad if self.beta else None
@@ -74,7 +74,7 @@ class LayerNorm(Layer):
         index : tuple of int
             Which position of the last forward pass.
         """
-        _, _, rstd = self._recall()
+        _, _, rstd = self.recall()
         centred = parts - parts.mean(axis=-1, keepdims=True)
         return centred * self.gamma.value * rstd[index]
 
@@ -111,7 +111,7 @@ class RMSNorm(Layer):
         """Normalise (..., d_model)."""
         self._check_last_axis(x, self.d_model, "d_model")
         y, rstd = ops.rms_norm_forward(x, self.gamma.value, self.eps)
-        self.saved = x, rstd
+        self.keep(x, rstd)
         return self.tap("output", y)
 
     def backward(self, dy, dshortcut=None):
@@ -119,14 +119,14 @@ class RMSNorm(Layer):
 
         ``dshortcut``, a gradient that reaches ``x`` round the norm, is added to the result.
         """
-        x, rstd = self._recall()
+        x, rstd = self.recall()
         self._check_dy(dy, x.shape)
         dy = self.tap_grad("output", dy)
         return ops.rms_norm_backward(dy, x, rstd, self.gamma.value, self.gamma.grad, dshortcut)
 
     def linear_part(self, parts, index):
         """Scale the parts of one position's input; see `LayerNorm.linear_part`."""
-        _, rstd = self._recall()
+        _, rstd = self.recall()
         return parts * self.gamma.value * rstd[index]
 
 
@@ -182,12 +182,12 @@ class BatchNorm(Layer):
             )
         y, mean, variance = ops.batch_norm_forward(x, self.gamma.value, self.beta.value, self.eps)
         self._keep_running(mean.real, variance.real * (rows / (rows - 1)))
-        self.saved = x, mean, variance
+        self.keep(x, mean, variance)
         return y
 
     def backward(self, dy):
         """Add to the gradients of gamma and beta; return that of ``x``, (..., d_model)."""
-        x, mean, variance = self._recall()
+        x, mean, variance = self.recall()
         self._check_dy(dy, x.shape)
         if mean is None:
             return self._backward_running(dy, x)
@@ -199,7 +199,7 @@ class BatchNorm(Layer):
     # --- evaluation: the statistics are constants -------------------------------------------------
 
     def _forward_running(self, x):
-        self.saved = x, None, None
+        self.keep(x, None, None)
         x_hat, _ = self._normalised(x)
         return self.gamma.value * x_hat + self.beta.value
 
@@ -237,12 +237,12 @@ class NoNorm(Layer):
 
     def forward(self, x):
         """Return ``x``."""
-        self.saved = x.shape
+        self.keep(x.shape)
         return self.tap("output", x)
 
     def backward(self, dy, dshortcut=None):
         """Return ``dy``, plus the gradient that comes round the norm if there is one."""
-        shape = self._recall()
+        shape = self.recall()
         self._check_dy(dy, shape)
         dy = self.tap_grad("output", dy)
         return dy if dshortcut is None else ops.dropout_add_forward(dshortcut, dy, 0.0, None)

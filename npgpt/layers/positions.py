@@ -5,7 +5,8 @@ import functools
 import numpy as np
 
 from npgpt import ops
-from npgpt.layers.core.init import normal
+from npgpt.layers.block_config import BlockConfig
+from npgpt.layers.core.init import INITIAL_STD, Init, normal
 from npgpt.layers.core.layer import Layer
 from npgpt.layers.core.parameter import Parameter
 
@@ -52,12 +53,12 @@ class PositionEmbedding(Layer):
                 f"{self._where()}: a sequence of {last} tokens is longer than the context of "
                 f"{self.context_length}."
             )
-        self.saved = shape, offset
+        self.keep(shape, offset)
         return self.weight.value[offset:last]
 
     def backward(self, dy):
         """Add to the rows' gradient, summed over the batch; return the gradient of ``x``."""
-        shape, offset = self._recall()
+        shape, offset = self.recall()
         self._check_dy(dy, shape)
         if self.weight.requires_grad:
             rows = dy.reshape(-1, *shape[-2:]).sum(axis=0)
@@ -90,14 +91,14 @@ class SinusoidalEmbedding(Layer):
 
     def rows_for(self, shape, dtype, offset=0):
         """Return the rows that belong to ``x`` of a shape (batch, time, d_model), to be added."""
-        self.saved = shape
+        self.keep(shape)
         last = offset + shape[-2]
         rows = _table(1 << (last - 1).bit_length(), self.d_model, self.scale, np.dtype(dtype))
         return rows[offset:last]
 
     def backward(self, dy):
         """Return ``dy``, the gradient of ``x``."""
-        self._check_dy(dy, self._recall())
+        self._check_dy(dy, self.recall())
         return dy
 
 
@@ -147,7 +148,7 @@ class RotaryEmbedding(Layer):
         ``out``, where the result goes, may be ``x`` itself.
         """
         self._check_last_axis(x, self.head_size, "head_size")
-        self.saved = x.shape, offset
+        self.keep(x.shape, offset)
         return ops.rotary_forward(x, *self._angles(x, offset), out)
 
     def forward_at(self, x, positions):
@@ -164,7 +165,7 @@ class RotaryEmbedding(Layer):
 
     def backward(self, dy, out=None):
         """Return the gradient of ``x``, for any number of heads at the positions of forward."""
-        (*_, time, head_size), _ = self._recall()
+        (*_, time, head_size), _ = self.recall()
         self._check_dy(dy, (*dy.shape[:2], time, head_size))
         return ops.rotary_backward(dy, *self._angles(dy, self.saved[1]), out)
 
@@ -181,7 +182,7 @@ def _tables(length, head_size, theta, dtype):
 
 
 class ALiBi(Layer):
-    """A penalty on each score that grows with the distance: ``bias[h, d] = -slope_h d``.
+    """A penalty on each score that grows with the distance: ``bias[h, d] = -slope_h |d|``.
 
     (Press, Smith and Lewis 2022, arXiv 2108.12409.) Nothing is learned, and a model runs past the
     length that it was trained at.
@@ -199,14 +200,14 @@ class ALiBi(Layer):
         self.n_heads = n_heads
         self.slopes = ops.alibi_slopes(n_heads)
 
-    def forward(self, keys, dtype=np.float32):
-        """Return the biases of distances ``0 .. keys-1``, (n_heads, keys)."""
-        self.saved = self.n_heads, keys
-        return (-self.slopes[:, None] * np.arange(keys)).astype(dtype)
+    def forward(self, keys, dtype=np.float32, time=1):
+        """Return the biases of distances ``1-time .. keys-1``, (n_heads, time + keys - 1)."""
+        self.keep(self.n_heads, time + keys - 1)
+        return (-self.slopes[:, None] * np.abs(np.arange(1 - time, keys))).astype(dtype)
 
     def backward(self, dbias):
         """Return None: nothing is learned, and distances have no gradient."""
-        self._check_dy(dbias, self._recall())
+        self._check_dy(dbias, self.recall())
 
 
 class RelativePositionBias(Layer):
@@ -222,6 +223,8 @@ class RelativePositionBias(Layer):
         Half of them hold one distance each, the others grow in geometric steps.
     max_distance : int
         From here on all distances share the last bucket.
+    bidirectional : bool
+        Whether keys after the query have buckets of their own, half of all, as in T5's encoder.
     tied_to : Parameter, optional
         The weight of another block's bias, which this one then shares, as T5's blocks do.
     std, rng, dtype
@@ -234,7 +237,8 @@ class RelativePositionBias(Layer):
     Raises
     ------
     ValueError
-        If there are fewer than 2 buckets, or ``max_distance`` is not beyond the exact ones.
+        If there are fewer than 2 buckets for a side, or ``max_distance`` is not beyond the exact
+        ones.
 
     Notes
     -----
@@ -246,26 +250,64 @@ class RelativePositionBias(Layer):
 
     def __init__(
         self, n_heads, num_buckets=32, max_distance=128, tied_to=None, std=0.02, rng=None,
-        dtype=np.float32,
+        dtype=np.float32, bidirectional=False,
     ):  # fmt: skip
         super().__init__()
-        if num_buckets < 2 or max_distance <= num_buckets // 2:
+        one_side = num_buckets // 2 if bidirectional else num_buckets
+        if one_side < 2 or max_distance <= one_side // 2:
             raise ValueError(
-                "RelativePositionBias: num_buckets must be at least 2 and max_distance above half "
-                f"of them, got {num_buckets} and {max_distance}."
+                "RelativePositionBias: a side needs at least 2 buckets and a max_distance above "
+                f"half of them, got {one_side} and {max_distance}."
             )
+        self.bidirectional = bidirectional
         self.n_heads, self.num_buckets, self.max_distance = n_heads, num_buckets, max_distance
         self.weight = tied_to or Parameter(normal(rng, (num_buckets, n_heads), std, dtype))
 
-    def forward(self, keys, dtype=None):
-        """Return the biases of distances ``0 .. keys-1``, (n_heads, keys)."""
-        buckets = ops.relative_buckets(np.arange(keys), self.num_buckets, self.max_distance)
-        self.saved = buckets
+    def forward(self, keys, dtype=None, time=1):
+        """Return the biases of distances ``1-time .. keys-1``, (n_heads, time + keys - 1)."""
+        buckets = ops.relative_buckets(
+            np.arange(1 - time, keys), self.num_buckets, self.max_distance, self.bidirectional
+        )
+        self.keep(buckets)
         return ops.embedding_forward(buckets, self.weight.value).T
 
     def backward(self, dbias):
         """Add to the weight's gradient. Distances have no gradient: returns None."""
-        buckets = self._recall()
+        buckets = self.recall()
         self._check_dy(dbias, (self.n_heads, len(buckets)))
         if self.weight.requires_grad:
             ops.embedding_backward(dbias.T, buckets, self.weight.grad)
+
+
+# --- which of them a config asks for --------------------------------------------------------------
+
+
+def position_embedding(
+    config: BlockConfig, context_length: int, init: Init
+) -> PositionEmbedding | SinusoidalEmbedding | None:
+    """Make what is added to the token embeddings; None for positions that act inside attention."""
+    if config.position == "learned":
+        return PositionEmbedding(context_length, config.d_model, INITIAL_STD, init.rng, init.dtype)
+    if config.position == "sinusoidal":
+        return SinusoidalEmbedding(config.d_model, INITIAL_STD)
+    return None
+
+
+def position_bias(
+    config: BlockConfig, init: Init, tied_to: Parameter | None = None
+) -> ALiBi | RelativePositionBias | None:
+    """Make what is added to the scores of one block; see `RelativePositionBias` of ``tied_to``."""
+    if config.position == "alibi":
+        return ALiBi(config.n_heads)
+    if config.position == "t5":
+        return RelativePositionBias(
+            config.n_heads,
+            config.relative_attention_num_buckets,
+            config.relative_attention_max_distance,
+            tied_to,
+            INITIAL_STD,
+            init.rng,
+            init.dtype,
+            bidirectional=not config.causal,
+        )
+    return None

@@ -1,16 +1,34 @@
-"""Keys and values that attention keeps of positions it has seen, so that none is computed twice."""
+"""What a block keeps of the positions that it has read, so that it need not read them again."""
 
 from __future__ import annotations
+
+from typing import Any, Protocol
 
 import numpy as np
 
 from npgpt import ops
 
 
-class KeyValueCache:
-    """What one attention layer keeps; `MultiHeadAttention.cache` while a model generates.
+class State(Protocol):
+    """What one block keeps of several sequences: keys and values, a hidden state, or inputs.
 
-    Sequences of a batch begin at index 0 each and may have different lengths: nothing is padded.
+    Attributes
+    ----------
+    lengths : ndarray of int, shape (batch,)
+        How many positions of each sequence have been read.
+    """
+
+    lengths: np.ndarray
+
+    def rows(self, begin: int, end: int) -> State:
+        """Return a state of some of the sequences, in the same memory, with nothing read yet."""
+
+    def reorder(self, rows: np.ndarray, length: int) -> None:
+        """Let sequence ``i`` go on as a copy of sequence ``rows[i]``, of ``length`` positions."""
+
+
+class KeyValueCache:
+    """Keys and values of the positions that one attention layer has read.
 
     Parameters
     ----------
@@ -22,40 +40,57 @@ class KeyValueCache:
     ----------
     keys, values : ndarray, shape (batch, n_kv_heads, capacity, head_size)
         Keys have their rotary positions already.
-    lengths : ndarray of int, shape (batch,), or None
-        While one position of each sequence goes through the layer: how many each has with it.
-        None while whole sequences go through, from their first position.
+    lengths : ndarray of int, shape (batch,)
+        How many positions of each sequence are kept.
     """
 
-    def __init__(self, batch: int, n_kv_heads: int, capacity: int, head_size: int, dtype):
+    def __init__(self, batch: int, n_kv_heads: int, capacity: int, head_size: int, dtype: Any):
         self.keys = np.empty((batch, n_kv_heads, capacity, head_size), dtype)
         self.values = np.empty_like(self.keys)
-        self.lengths: np.ndarray | None = None
+        self.lengths = np.zeros(batch, np.int64)
 
     def rows(self, begin: int, end: int) -> KeyValueCache:
-        """Return a view of some sequences."""
+        """Return a state of some of the sequences, in the same memory, with nothing read yet."""
         part = KeyValueCache.__new__(KeyValueCache)
         part.keys, part.values = self.keys[begin:end], self.values[begin:end]
-        part.lengths = None
+        part.lengths = np.zeros(end - begin, np.int64)
         return part
 
-    def fill(self, k: np.ndarray, v: np.ndarray) -> None:
-        """Keep all positions of sequences, (batch, n_kv_heads, time, head_size)."""
-        time = k.shape[2]
-        self.keys[:, :, :time] = k
-        self.values[:, :, :time] = v
+    def append(self, k: np.ndarray, v: np.ndarray) -> None:
+        """Keep the next positions: a whole beginning, or one position of each sequence.
 
-    def attend(self, q, k, v, scale, window, bias) -> np.ndarray:
-        """Keep one more position of each sequence and attend from it, (batch, heads, 1, ...)."""
-        assert self.lengths is not None
-        rows, places = np.arange(len(q)), self.lengths - 1
-        self.keys[rows, :, places] = k[:, :, 0]
-        self.values[rows, :, places] = v[:, :, 0]
+        Parameters
+        ----------
+        k, v : ndarray, shape (batch, n_kv_heads, time, head_size)
+
+        Raises
+        ------
+        ValueError
+            If several positions come after others.
+        """
+        time = k.shape[2]
+        if not self.lengths.any():
+            self.keys[:, :, :time], self.values[:, :, :time] = k, v
+        elif time == 1:
+            rows = np.arange(len(k))
+            self.keys[rows, :, self.lengths] = k[:, :, 0]
+            self.values[rows, :, self.lengths] = v[:, :, 0]
+        else:
+            raise ValueError(
+                f"KeyValueCache: after the beginning one position is added at a time, got {time}."
+            )
+        self.lengths = self.lengths + time
+
+    def attend(
+        self, q: np.ndarray, scale: float, window: int | None, bias: np.ndarray | None
+    ) -> np.ndarray:
+        """Attend from the last position of each sequence, (batch, heads, 1, head_size)."""
         return ops.cached_attention_forward(
-            q, self.keys, self.values, self.lengths, scale, window, bias
+            q, self.keys, self.values, self.lengths, scale=scale, window=window, bias=bias
         )
 
     def reorder(self, rows: np.ndarray, length: int) -> None:
         """Let sequence ``i`` go on as a copy of sequence ``rows[i]``, of ``length`` positions."""
         self.keys[:, :, :length] = self.keys[rows, :, :length]
         self.values[:, :, :length] = self.values[rows, :, :length]
+        self.lengths = self.lengths[rows]

@@ -1,15 +1,30 @@
 """The Transformer block."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
 from npgpt import ops
 from npgpt.layers.attention import MultiHeadAttention
+from npgpt.layers.block_config import BlockConfig
+from npgpt.layers.core.init import Init
 from npgpt.layers.core.layer import Layer
+from npgpt.layers.core.parameter import Parameter
 from npgpt.layers.dropout import Dropout
 from npgpt.layers.feed_forward import FeedForward
 from npgpt.layers.norms import NORMS
+from npgpt.layers.states import KeyValueCache
+from npgpt.ops import Mask
 
-NORM_POSITIONS = ("pre", "post")
+Array = np.ndarray
+
+
+def new_norm(config: BlockConfig, init: Init, name: str | None = None) -> Any:
+    """Make a norm as the config chooses, or one of another name of `NORMS`."""
+    make = NORMS[name or config.norm]
+    return make(config.d_model, config.layer_norm_eps, config.bias, init.dtype)
 
 
 class TransformerBlock(Layer):
@@ -23,99 +38,90 @@ class TransformerBlock(Layer):
     ``x = attention_norm(x + dropout(attention(x)))``, then
     ``x = feed_forward_norm(x + dropout(feed_forward(x)))``.
 
+    A block of a decoder has one more branch between the two, of the same form, which attends to
+    what the encoder made: ``cross_attention(x, memory)``.
+
     Parameters
     ----------
-    d_model, n_heads : int
-    d_ff : int, optional
-        As for `FeedForward`.
-    dropout : float
-        For the attention weights and for both branches' outputs.
-    bias : bool
-    layer_norm_eps : float
-        Of either norm.
-    projection_std : float
-        Standard deviation of the start of the two maps that write to the residual stream.
-    seed, first_stream : int
-        Of the three dropout layers, which take the streams ``first_stream``, ``+1`` and ``+2``.
-    rng, dtype
-        As for `Linear`.
-    norm : {"layer", "rms", "none"}
-    norm_position : {"pre", "post"}
-    activation : {"gelu", "gelu_exact", "relu", "swiglu"}
-        As for `FeedForward`.
-    shortcut : bool
-        Without shortcuts ``x +`` is left out, and all gradients go through the branches.
-    **attention
-        ``n_kv_heads``, ``window``, ``qkv_bias``, ``scale``, ``rotary`` and ``position_bias``, as
-        for `MultiHeadAttention`.
-
-    Raises
-    ------
-    ValueError
-        If a choice does not exist, or attention cannot be made.
+    config : BlockConfig
+    init : Init, optional
+    cross : bool
+        Whether the block attends to a memory too.
+    tied_to : Parameter, optional
+        As for `MultiHeadAttention`.
 
     Notes
     -----
-    Taps: ``residual_middle`` (between the two halves), ``residual`` (the output).
+    Taps: ``residual_middle`` (after attention), with ``cross`` ``residual_cross`` (after the
+    attention to the memory), ``residual`` (the output).
     """
 
-    TAPS = ("residual_middle", "residual")
+    TAPS: tuple[str, ...] = ("residual_middle", "residual")
+    CROSS_TAPS = ("residual_middle", "residual_cross", "residual")
 
     def __init__(
         self,
-        d_model,
-        n_heads,
-        d_ff=None,
-        dropout=0.0,
-        bias=True,
-        layer_norm_eps=1e-5,
-        projection_std=0.02,
-        seed=0,
-        first_stream=0,
-        rng=None,
-        dtype=np.float32,
-        norm="layer",
-        norm_position="pre",
-        activation="gelu",
-        shortcut=True,
-        **attention,
+        config: BlockConfig,
+        init: Init | None = None,
+        cross: bool = False,
+        tied_to: Parameter | None = None,
     ):
         super().__init__()
-        for name, choice, known in (
-            ("norm", norm, NORMS),
-            ("norm_position", norm_position, NORM_POSITIONS),
-        ):
-            if choice not in known:
-                raise ValueError(
-                    f"TransformerBlock: {name} must be one of {', '.join(known)}, got {choice!r}."
-                )
-        rng = np.random.default_rng(rng)
-        self.norm_position, self.shortcut = norm_position, shortcut
-        self.attention_norm = NORMS[norm](d_model, layer_norm_eps, bias, dtype)
-        self.attention = MultiHeadAttention(
-            d_model, n_heads, dropout, bias, projection_std, seed, first_stream, rng, dtype,
-            **attention,
-        )  # fmt: skip
-        self.attention_dropout = Dropout(dropout, seed, first_stream + 1)
-        self.feed_forward_norm = NORMS[norm](d_model, layer_norm_eps, bias, dtype)
-        self.feed_forward = FeedForward(
-            d_model, d_ff, bias, activation, projection_std=projection_std, rng=rng, dtype=dtype
-        )
-        self.feed_forward_dropout = Dropout(dropout, seed, first_stream + 2)
+        init = init or Init()
+        self.norm_position, self.shortcut = config.norm_position, config.shortcut
+        self.attention_norm = new_norm(config, init)
+        self.attention = MultiHeadAttention(config, init, tied_to=tied_to)
+        self.attention_dropout = init.dropout(config.dropout)
+        self.cross_attention: MultiHeadAttention | None = None
+        if cross:
+            self.TAPS = self.CROSS_TAPS
+            self.cross_attention_norm = new_norm(config, init)
+            self.cross_attention = MultiHeadAttention(config, init, cross=True)
+            self.cross_attention_dropout = init.dropout(config.dropout)
+        self.feed_forward_norm = new_norm(config, init)
+        self.feed_forward = FeedForward(config, init)
+        self.feed_forward_dropout = init.dropout(config.dropout)
 
-    def forward(self, x):
-        """Map (batch, time, d_model) to the same shape."""
-        return self._forward_post(x) if self.norm_position == "post" else self._forward_pre(x)
+    def forward(
+        self,
+        x: Array,
+        memory: Array | None = None,
+        mask: Mask | None = None,
+        memory_mask: Mask | None = None,
+        state: KeyValueCache | None = None,
+    ) -> Array:
+        """Map (batch, time, d_model) to the same shape.
 
-    def backward(self, dy):
-        """Add to all gradients inside; return that of ``x``, (batch, time, d_model)."""
+        Parameters
+        ----------
+        x : ndarray, shape (batch, time, d_model)
+        memory : ndarray, shape (batch, keys, d_model), optional
+        mask, memory_mask : Mask, optional
+            Of the attention to ``x``, and of that to the memory.
+        state : KeyValueCache, optional
+            As for `MultiHeadAttention.forward`.
+        """
+        if (memory is not None) != (self.cross_attention is not None):
+            raise ValueError(
+                f"{self._where()}: a block with cross=True takes a memory, and no other does."
+            )
+        half = self._forward_post if self.norm_position == "post" else self._forward_pre
+        return half(x, memory, mask, memory_mask, state)
+
+    def backward(self, dy: Array) -> Any:
+        """Add to all gradients inside; return that of ``x``, or of ``x`` and the memory."""
         return self._backward_post(dy) if self.norm_position == "post" else self._backward_pre(dy)
 
     # --- the norm before each branch ------------------------------------------------------------
 
-    def _forward_pre(self, x):
-        branch = self.attention.forward(self.attention_norm.forward(x))
+    def _forward_pre(self, x, memory, mask, memory_mask, state):
+        branch = self.attention.forward(self.attention_norm.forward(x), mask=mask, state=state)
         x = self.tap("residual_middle", self._join(self.attention_dropout, x, branch))
+
+        if self.cross_attention is not None:
+            normed = self.cross_attention_norm.forward(x)
+            branch = self.cross_attention.forward(normed, memory, memory_mask)
+            x = self.tap("residual_cross", self._join(self.cross_attention_dropout, x, branch))
 
         branch = self.feed_forward.forward(self.feed_forward_norm.forward(x))
         return self.tap("residual", self._join(self.feed_forward_dropout, x, branch))
@@ -125,15 +131,28 @@ class TransformerBlock(Layer):
         dbranch = self.feed_forward.backward(self.feed_forward_dropout.backward(dy))
         dx = self.feed_forward_norm.backward(dbranch, dshortcut=self._round(dy))
 
+        if self.cross_attention is not None:
+            dx = self.tap_grad("residual_cross", dx)
+            dbranch = self.cross_attention_dropout.backward(dx)
+            dbranch, dmemory = self.cross_attention.backward(dbranch)
+            dx = self.cross_attention_norm.backward(dbranch, dshortcut=self._round(dx))
+
         dx = self.tap_grad("residual_middle", dx)
         dbranch = self.attention.backward(self.attention_dropout.backward(dx))
-        return self.attention_norm.backward(dbranch, dshortcut=self._round(dx))
+        dx = self.attention_norm.backward(dbranch, dshortcut=self._round(dx))
+        return dx if self.cross_attention is None else (dx, dmemory)
 
     # --- the norm after each shortcut -------------------------------------------------------------
 
-    def _forward_post(self, x):
-        x = self._join(self.attention_dropout, x, self.attention.forward(x))
+    def _forward_post(self, x, memory, mask, memory_mask, state):
+        branch = self.attention.forward(x, mask=mask, state=state)
+        x = self._join(self.attention_dropout, x, branch)
         x = self.tap("residual_middle", self.attention_norm.forward(x))
+
+        if self.cross_attention is not None:
+            branch = self.cross_attention.forward(x, memory, memory_mask)
+            x = self._join(self.cross_attention_dropout, x, branch)
+            x = self.tap("residual_cross", self.cross_attention_norm.forward(x))
 
         x = self._join(self.feed_forward_dropout, x, self.feed_forward.forward(x))
         return self.tap("residual", self.feed_forward_norm.forward(x))
@@ -143,9 +162,16 @@ class TransformerBlock(Layer):
         dbranch = self.feed_forward.backward(self.feed_forward_dropout.backward(dx))
         dx = self._sum(self._round(dx), dbranch)
 
+        if self.cross_attention is not None:
+            dx = self.cross_attention_norm.backward(self.tap_grad("residual_cross", dx))
+            dbranch = self.cross_attention_dropout.backward(dx)
+            dbranch, dmemory = self.cross_attention.backward(dbranch)
+            dx = self._sum(self._round(dx), dbranch)
+
         dx = self.attention_norm.backward(self.tap_grad("residual_middle", dx))
         dbranch = self.attention.backward(self.attention_dropout.backward(dx))
-        return self._sum(self._round(dx), dbranch)
+        dx = self._sum(self._round(dx), dbranch)
+        return dx if self.cross_attention is None else (dx, dmemory)
 
     # --- shortcuts ------------------------------------------------------------------------------
 
@@ -160,3 +186,50 @@ class TransformerBlock(Layer):
         if dshortcut is None:
             return dbranch
         return ops.dropout_add_forward(dshortcut, dbranch, 0.0, None)
+
+
+class RecomputingBlock(TransformerBlock):
+    """A `TransformerBlock` that keeps only its input for backward, which runs forward once more.
+
+    Activation checkpointing (Chen et al. 2016, arXiv 1604.06174): the block's own arrays, about 16
+    times its input, exist only while its backward runs. All numbers are the same bit for bit;
+    dropout draws the same masks, because they depend on nothing but seed, stream and step.
+
+    Notes
+    -----
+    A listener hears the forward pass of the block twice.
+    """
+
+    def forward(self, x, memory=None, mask=None, memory_mask=None, state=None):
+        """Map (batch, time, d_model) to the same shape."""
+        steps = self._dropout_steps()
+        y = super().forward(x, memory, mask, memory_mask, state)
+        self._forget_inside()
+        self.keep(steps, x, memory, mask, memory_mask)
+        return y
+
+    def backward(self, dy):
+        """Add to all gradients inside; return that of ``x``, or of ``x`` and the memory."""
+        steps, x, *others = self.recall()
+        self._check_dy(dy, x.shape)
+        later_steps = self._dropout_steps()
+        self._set_dropout_steps(steps)
+        super().forward(x, *others)
+        self._set_dropout_steps(later_steps)
+        gradients = super().backward(dy)
+        self._forget_inside()
+        return gradients
+
+    def _forget_inside(self):
+        for _, layer in self.children():
+            layer.forget()
+
+    def _dropouts(self):
+        return [layer for layer in self.layers() if isinstance(layer, Dropout)]
+
+    def _dropout_steps(self):
+        return [dropout.step for dropout in self._dropouts()]
+
+    def _set_dropout_steps(self, steps):
+        for dropout, step in zip(self._dropouts(), steps, strict=True):
+            dropout.step = step

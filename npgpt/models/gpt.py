@@ -2,36 +2,42 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from npgpt import hub
+from npgpt import hub, ops
 from npgpt.layers import (
-    NORMS,
     CrossEntropy,
-    Dropout,
     Embedding,
     FlatParameters,
+    KeyValueCache,
     OutputHead,
-    RecomputingBlock,
+    Stack,
     TransformerBlock,
     flatten_trained,
 )
+from npgpt.layers.core.init import INITIAL_STD, Init
+from npgpt.layers.positions import position_embedding
 from npgpt.layers.quantized import KINDS
 from npgpt.models.config import GPTConfig
-from npgpt.models.generation import Generation
-from npgpt.models.model import Trainable
-from npgpt.models.positions import INITIAL_STD, POSITIONS
+from npgpt.models.model import LanguageModel, register
 from npgpt.models.pretrained import load_pretrained, save_pretrained
 from npgpt.models.quantize import quantize
 from npgpt.models.summary import Summary
 from npgpt.tokenizers import Tokenizer
 
 
-class GPT(Generation, Trainable):
+class TokenBatch(NamedTuple):
+    """Token ids and the tokens that follow them, each (batch, time); -100 does not count."""
+
+    token_ids: np.ndarray
+    targets: np.ndarray
+
+
+@register
+class GPT(LanguageModel):
     """A decoder-only Transformer: GPT-2 (Radford et al. 2019), or what the config chooses.
 
     Parameters
@@ -44,6 +50,8 @@ class GPT(Generation, Trainable):
     recompute : bool
         Keep only each block's input for backward, which runs the block's forward again: less
         memory for about a third more work, and the same numbers.
+    init : Init, optional
+        In the place of ``seed`` and ``dtype``.
 
     Notes
     -----
@@ -66,30 +74,52 @@ class GPT(Generation, Trainable):
     """
 
     TAPS = ("embeddings",)
+    UNNAMED = ("stack",)
 
-    def __init__(self, config: GPTConfig, seed: int = 0, dtype=np.float32, recompute: bool = False):
+    kind = "gpt"
+    Config = GPTConfig
+    Batch = TokenBatch
+
+    def __init__(
+        self,
+        config: GPTConfig,
+        seed: int = 0,
+        dtype: Any = np.float32,
+        recompute: bool = False,
+        init: Init | None = None,
+    ):
         super().__init__()
-        self.config, self.seed, self.dtype = config, seed, np.dtype(dtype)
-        rng = np.random.default_rng(seed)
-        self.token_embedding: Any = Embedding(
-            config.vocab_size, config.d_model, INITIAL_STD, rng, self.dtype
+        init = init or Init(seed, dtype)
+        self.config, self.seed, self.dtype = config, init.seed, init.dtype
+        self.token_embedding: Embedding = Embedding(
+            config.vocab_size, config.d_model, INITIAL_STD, init.rng, init.dtype
         )
-        position = POSITIONS[config.position]
-        self.position_embedding: Any = None  # for positions that act inside attention
-        if position.embedding is not None:
-            self.position_embedding = position.embedding(config, rng, self.dtype)
-        self.embedding_dropout = Dropout(config.dropout, seed, stream=0)
-        self.blocks: list[Any] = []
-        for i in range(config.n_layers):
-            self.blocks.append(self._new_block(i, rng, recompute))
-        self.final_norm: Any = NORMS[config.final_norm](
-            config.d_model, config.layer_norm_eps, config.bias, self.dtype
-        )
+        # None for positions that act inside attention
+        self.position_embedding = position_embedding(config, config.context_length, init)
+        self.embedding_dropout = init.dropout(config.dropout)
+        self.stack = Stack(config, init, recompute=recompute)
         tied_to = self.token_embedding.weight if config.tie_embeddings else None
-        self.head: Any = OutputHead(config.d_model, config.vocab_size, tied_to, rng, self.dtype)
+        self.head: OutputHead = OutputHead(
+            config.d_model, config.vocab_size, tied_to, init.rng, init.dtype
+        )
         self.cross_entropy = CrossEntropy()
         self.assign_names()
         FlatParameters(self.parameters())
+
+    @property
+    def blocks(self) -> list[TransformerBlock]:
+        """The Transformer blocks."""
+        return self.stack.blocks
+
+    @property
+    def final_norm(self) -> Any:
+        """The norm between the blocks and the head."""
+        return self.stack.final_norm
+
+    @property
+    def context_length(self) -> int:
+        """How many tokens the model looks back."""
+        return self.config.context_length
 
     @classmethod
     def from_pretrained(
@@ -150,33 +180,6 @@ class GPT(Generation, Trainable):
             If Hugging Face's GPT-2 has no such model.
         """
         save_pretrained(self, folder, tokenizer, shard_size, overwrite)
-
-    def _new_block(self, i: int, rng: np.random.Generator, recompute: bool) -> TransformerBlock:
-        config = self.config
-        first = self.blocks[0] if self.blocks else None
-        block_class = RecomputingBlock if recompute else TransformerBlock
-        return block_class(
-            config.d_model,
-            config.n_heads,
-            config.d_ff,
-            config.dropout,
-            config.bias,
-            config.layer_norm_eps,
-            projection_std=INITIAL_STD / math.sqrt(2 * config.n_layers),
-            seed=self.seed,
-            first_stream=1 + 3 * i,
-            rng=rng,
-            dtype=self.dtype,
-            norm=config.norm,
-            norm_position=config.norm_position,
-            activation=config.activation,
-            shortcut=config.shortcut,
-            n_kv_heads=config.n_kv_heads,
-            window=config.window,
-            qkv_bias=config.qkv_bias,
-            scale=config.scale_scores,
-            **POSITIONS[config.position].attention_layers(config, first, rng, self.dtype),
-        )
 
     def quantize(self, kind: str) -> GPT:
         """Round every matrix but the positions' to fewer bits, for inference only.
@@ -299,12 +302,9 @@ class GPT(Generation, Trainable):
 
     def backward_from_hidden(self, dx: np.ndarray) -> None:
         """Send a gradient of the last `hidden_states`, (batch, time, d_model), back."""
-        dx = self.final_norm.backward(dx)
-        for i in reversed(range(len(self.blocks))):
-            if self._is_frozen_below(i + 1):
-                return
-            dx = self.blocks[i].backward(dx)
-        if self._is_frozen_below(0):
+        frozen = self._frozen_blocks()
+        dx = self.stack.backward(dx, frozen or 0)
+        if frozen is not None:
             return
         dx = self.tap_grad("embeddings", dx)
         dx = self.embedding_dropout.backward(dx)
@@ -312,12 +312,13 @@ class GPT(Generation, Trainable):
             dx = self.position_embedding.backward(dx)
         self.token_embedding.backward(dx)
 
-    def _is_frozen_below(self, num_blocks: int) -> bool:
-        """Tell whether nothing in the embeddings and the first blocks needs a gradient."""
-        if self.listener is not None:
-            return False
-        layers = [self.token_embedding, self.position_embedding, *self.blocks[:num_blocks]]
-        return not any(layer and layer.trained_parameters() for layer in layers)
+    def _frozen_blocks(self) -> int | None:
+        """Count the first blocks that need no gradient; None if the embeddings need one."""
+        layers = [self.token_embedding, self.position_embedding]
+        if self.listener is not None or any(x and x.trained_parameters() for x in layers):
+            return None
+        trained = [bool(block.trained_parameters()) for block in self.blocks]
+        return trained.index(True) if any(trained) else len(trained)
 
     def _targets_for(self, x, targets) -> np.ndarray:
         return self.cross_entropy.checked_targets(targets, (*x.shape[:-1], self.config.vocab_size))
@@ -340,10 +341,39 @@ class GPT(Generation, Trainable):
 
     def hidden_states(self, token_ids) -> np.ndarray:
         """Compute what the head reads, (batch, time) -> (batch, time, d_model)."""
-        x = self.embed(token_ids)
-        for block in self.blocks:
-            x = block.forward(x)
-        return self.final_norm.forward(x)
+        return self.stack.forward(self.embed(token_ids))
+
+    # --- step by step ---------------------------------------------------------------------------
+
+    def next_logits(self, token_ids: np.ndarray) -> np.ndarray:
+        """Compute the logits after the last position only; see `Generates.next_logits`."""
+        token_ids = np.asarray(token_ids)[:, -self.context_length :]
+        x = self.hidden_states(token_ids)[:, -1:]  # (batch, 1, d_model)
+        return self.head.forward(x)[:, 0]
+
+    def new_states(self, rows: int, capacity: int) -> list[KeyValueCache]:
+        """Make empty caches of keys and values, one a block; see `Generates.new_states`."""
+        return self.stack.new_states(rows, capacity, self.dtype)
+
+    def start(self, token_ids, lengths, states, memory=None) -> np.ndarray:
+        """Read the beginnings of sequences into fresh states; see `Generates.start`."""
+        with ops.Workspace():  # each block's arrays take the place of those of the one before
+            x = self.stack.forward(self.embed(token_ids), states=states)
+            logits = self.head.forward(x[np.arange(len(x)), lengths - 1])
+            self.forget()
+        for state in states:
+            state.lengths = lengths
+        return logits
+
+    def step(self, tokens, states) -> np.ndarray:
+        """Read one more token of each sequence, (batch,); see `Generates.step`."""
+        rows, places = None, states[0].lengths
+        if self.position_embedding is not None:
+            shape = (1, int(places.max()) + 1, self.config.d_model)
+            rows = self.position_embedding.rows_for(shape, self.dtype)[places]
+        # the sequences take the place of time: each has a position of its own
+        x = self.token_embedding.forward(tokens[None], rows).swapaxes(0, 1)  # (batch, 1, d_model)
+        return self.head.forward(self.stack.forward(x, states=states))[:, 0]
 
     def summary(self) -> Summary:
         """Return a printable table: layer, shape, parameters."""

@@ -1,29 +1,79 @@
-"""What a model has that `npgpt.Trainer` can train."""
+"""What a model is: layers with a loss, as the trainer, the laboratory and runs ask for them."""
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+
+from npgpt.fields import Settings, option
+from npgpt.generation.generates import Generates
 from npgpt.layers import Dropout, Layer
+from npgpt.layers.block_config import MODEL
+from npgpt.layers.losses import IGNORE_INDEX
 
 
-class Trainable(Layer):
-    """A model with a loss over batches.
+@dataclasses.dataclass(frozen=True)
+class ModelConfig(Settings):
+    """What the config of every model of tokens has.
 
-    A batch is a tuple of arrays, the first of which are token ids; what the others are, the model
-    and the loader of its data agree on.
+    Parameters
+    ----------
+    vocab_size, context_length : int
     """
 
-    def loss_and_backward(self, *batch, **kwargs):
+    vocab_size: int = option("Number of tokens.", MODEL, minimum=1)
+    context_length: int = option(
+        "Longest sequence.", MODEL, names=("--context-length", "--context"), minimum=1
+    )
+
+
+class Model(Layer):
+    """A model with a loss over batches.
+
+    A family of models defines `loss` and `backward`; the other methods have a plain form here,
+    which a family may replace by a faster one.
+
+    Attributes
+    ----------
+    kind : str
+        The family's name in ``config.json``, on the command line, and in `MODELS`.
+    Config : type
+        The dataclass that describes its shape.
+    Batch : type
+        A NamedTuple: the arguments of `loss`. Any tuple of the same arrays is a batch too.
+    config : Config
+    """
+
+    kind: ClassVar[str] = ""
+    Config: ClassVar[type]
+    Batch: ClassVar[type]
+    config: Any
+
+    def loss(self, *batch: Any, **named: Any) -> Any:
+        """Compute the mean loss of a batch; `backward` may follow."""
+        raise TypeError(f"{type(self).__name__} has no loss; a model must define one.")
+
+    def backward(self, dloss: float = 1.0) -> None:
+        """Add the gradient of the last `loss`, times ``dloss``, to every parameter's ``.grad``."""
+        raise TypeError(f"{type(self).__name__} has no backward; a model must define one.")
+
+    def loss_and_backward(self, *batch: Any, **named: Any) -> Any:
         """Compute the mean loss of a batch, and add its gradient, times ``dloss``.
 
         ``dloss`` is 1 unless given by its name.
         """
-        raise TypeError(f"{type(self).__name__} has no loss_and_backward; a model must define one.")
+        dloss = named.pop("dloss", 1.0)
+        loss = self.loss(*batch, **named)
+        self.backward(dloss)
+        return loss
 
-    def evaluation_loss(self, *batch):
+    def evaluation_loss(self, *batch: Any, **named: Any) -> Any:
         """Compute the mean loss of a batch when no backward follows."""
-        raise TypeError(f"{type(self).__name__} has no evaluation_loss; a model must define one.")
+        return self.loss(*batch, **named)
 
-    def num_targets(self, *batch) -> int:
+    def num_targets(self, *batch: Any, **named: Any) -> int:
         """Count what the loss of a batch is the mean of."""
         raise TypeError(f"{type(self).__name__} has no num_targets; a model must define it.")
 
@@ -31,11 +81,82 @@ class Trainable(Layer):
 
     @property
     def dropout_step(self) -> int:
-        """Number of training forward passes that drew dropout masks."""
-        return max(layer.step for layer in self.layers() if isinstance(layer, Dropout))
+        """Number of training forward passes that drew dropout masks; 0 without dropout."""
+        steps = [layer.step for layer in self.layers() if isinstance(layer, Dropout)]
+        return max(steps, default=0)
 
     @dropout_step.setter
     def dropout_step(self, step: int) -> None:
         for layer in self.layers():
             if isinstance(layer, Dropout):
                 layer.step = step
+
+
+class LanguageModel(Generates, Model):
+    """A model that gives the logits of the next token, of whole texts or step by step."""
+
+    def log_likelihood(self, prompt, continuation) -> float:
+        """Compute the logarithm of the probability that the prompt goes on like this, in nats.
+
+        ``sum_t log p(continuation_t | prompt, continuation_1 .. continuation_t-1)``, without
+        dropout. Divided by the number of tokens and negated it is the continuation's loss.
+
+        Parameters
+        ----------
+        prompt : array_like of int, shape (time,)
+            At least one token; ``<|endoftext|>`` for the beginning of a text. Of a long one the
+            last tokens count, as many as the context has room for.
+        continuation : array_like of int, shape (time,)
+            At most ``context_length`` tokens.
+
+        Raises
+        ------
+        ValueError
+            If either is empty, or the continuation longer than the context.
+
+        Examples
+        --------
+        >>> import npgpt
+        >>> model = npgpt.GPT(npgpt.GPTConfig(7, 4, n_layers=1, n_heads=1, d_model=4))
+        >>> both = model.log_likelihood([1, 2], [3, 4])
+        >>> step_by_step = model.log_likelihood([1, 2], [3]) + model.log_likelihood([1, 2, 3], [4])
+        >>> abs(both - step_by_step) < 1e-5
+        True
+        """
+        prompt, continuation = np.atleast_1d(prompt), np.atleast_1d(continuation)
+        what = f"{type(self).__name__}.log_likelihood"
+        if prompt.ndim != 1 or continuation.ndim != 1 or not prompt.size or not continuation.size:
+            raise ValueError(
+                f"{what}: prompt and continuation must be sequences of at least one token, got "
+                f"shapes {prompt.shape} and {continuation.shape}."
+            )
+        if continuation.size > self.context_length:
+            raise ValueError(
+                f"{what}: a continuation of {continuation.size} tokens is longer than the context "
+                f"of {self.context_length}."
+            )
+        token_ids = np.concatenate([prompt, continuation])[-self.context_length - 1 :]
+        targets = token_ids[1:].copy()
+        targets[: -continuation.size] = IGNORE_INDEX
+        with self.evaluating():
+            loss = self.evaluation_loss(token_ids[None, :-1], targets[None])
+        return -float(loss) * continuation.size
+
+
+Trainable = Model  # its name in earlier versions
+
+MODELS: dict[str, type[Model]] = {}  # families by their kind
+Family = TypeVar("Family", bound=type[Model])
+
+
+def register(family: Family) -> Family:
+    """Put a family of models into `MODELS`; a decorator of its class.
+
+    Raises
+    ------
+    ValueError
+        If its ``kind`` is that of another one.
+    """
+    if MODELS.setdefault(family.kind, family) is not family:
+        raise ValueError(f"register: there is a model of kind {family.kind!r} already.")
+    return family

@@ -11,7 +11,7 @@ from npgpt import hub
 from npgpt.files import write_atomically
 from npgpt.hub.names import block_count
 from npgpt.layers import OutputHead
-from npgpt.layers.core.init import uninitialized
+from npgpt.layers.core.init import Init
 from npgpt.models.config import GPTConfig
 from npgpt.tokenizers import Tokenizer
 
@@ -50,8 +50,7 @@ def load_pretrained(kind: type[GPT], folder: Path, dtype) -> GPT:
             f"{folder} has weights of {blocks} blocks, but its config asks for {config.n_layers}."
         )
     sources = hub.match_names(config.to_dict(), files.shapes, str(folder))
-    with uninitialized():
-        model = kind(config, dtype=dtype)
+    model = kind(config, init=Init(dtype=dtype, fill=False))
     for name, parameter in model.named_parameters():
         source = sources[name]
         files.read_into(source.name, parameter.value, source.transposed)

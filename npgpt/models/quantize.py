@@ -23,25 +23,20 @@ def quantize(model: GPT, kind: str) -> None:
     if model.dtype != np.float32:
         raise ValueError(f"GPT.quantize: the model must be float32, got {model.dtype}.")
 
-    def rounded(layer) -> QuantizedWeight:
-        return QuantizedWeight(layer.weight.value, kind)
-
-    def linear(layer) -> QuantizedLinear:
+    linears = [layer for layer in model.layers() if isinstance(layer, Linear)]
+    for layer in linears:
         if type(layer) is not Linear:
             raise ValueError(
                 f"GPT.quantize: {layer.name} is a {type(layer).__name__}; merge adapters first."
             )
-        return QuantizedLinear(rounded(layer), layer.bias)
-
-    head = rounded(model.head)
-    tied = model.config.tie_embeddings
-    table = head if tied else rounded(model.token_embedding)
-    model.head = QuantizedHead(head)
-    model.token_embedding = QuantizedEmbedding(table, model.token_embedding)
-    for block in model.blocks:
-        attention, feed_forward = block.attention, block.feed_forward
-        attention.qkv, attention.projection = linear(attention.qkv), linear(attention.projection)
-        feed_forward.up, feed_forward.down = linear(feed_forward.up), linear(feed_forward.down)
+    head = QuantizedWeight(model.head.weight.value, kind)
+    tied = model.head.weight is model.token_embedding.weight
+    table = head if tied else QuantizedWeight(model.token_embedding.weight.value, kind)
+    model.replace(model.head, QuantizedHead(head))
+    model.replace(model.token_embedding, QuantizedEmbedding(table, model.token_embedding))
+    for layer in linears:
+        rounded = QuantizedWeight(layer.weight.value, kind)
+        model.replace(layer, QuantizedLinear(rounded, layer.bias))
     for parameter in model.parameters():
         parameter.value = parameter.value.copy()  # all were parts of one array, which goes now
         parameter.flat = None

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from npgpt.ops import reference
+from npgpt.ops.mask import Mask
 from npgpt.ops.reference import DropoutKey
 from npgpt.ops.threads import get_num_threads, obey_environment, set_num_threads
 from npgpt.ops.workspace import Workspace, empty, head_chunk_rows
@@ -19,6 +20,7 @@ from npgpt.ops.workspace import Workspace, empty, head_chunk_rows
 __all__ = [
     "BACKENDS",
     "DropoutKey",
+    "Mask",
     "Workspace",
     "backend",
     "empty",

@@ -115,6 +115,8 @@ def test_the_compiled_operation_is_the_reference(seed, batch, n_kv_heads, capaci
             for backend in ops.BACKENDS:
                 with ops.use(backend):
                     results.append(
-                        ops.cached_attention_forward(q, k, v, lengths, 0.4, window, bias)
+                        ops.cached_attention_forward(
+                            q, k, v, lengths, scale=0.4, window=window, bias=bias
+                        )
                     )
             np.testing.assert_allclose(*results, rtol=0, atol=tolerance)

@@ -22,12 +22,17 @@ from tests.strategies import (
 )
 
 
-def assert_same(name, dtype, *arguments, in_place=()):
-    """Run both forms on copies; compare results and the arrays changed in place."""
+def assert_same(name, dtype, *arguments, in_place=(), **choices):
+    """Run both forms on copies; compare results and the arrays changed in place.
+
+    ``in_place`` holds places of arguments and names of choices.
+    """
     outcomes = []
     for backend in (compiled, reference):
-        own = [a.copy() if isinstance(a, np.ndarray) else a for a in arguments]
-        result = getattr(backend, name)(*own)
+        given = {**dict(enumerate(arguments)), **choices}
+        own = {n: a.copy() if isinstance(a, np.ndarray) else a for n, a in given.items()}
+        positional = [own[i] for i in range(len(arguments))]
+        result = getattr(backend, name)(*positional, **{n: own[n] for n in choices})
         results = list(result) if isinstance(result, tuple) else [result]
         outcomes.append([r for r in results if r is not None] + [own[i] for i in in_place])
     for ours, expected in zip(*outcomes, strict=True):
@@ -184,7 +189,7 @@ def test_arrays_that_are_not_contiguous(dtype, seed):
     assert_same("gelu_tanh_forward", dtype, x)
     assert_same("layer_norm_forward", dtype, x, gamma, beta, 1e-5)
     q = normal(seed, (2, 7, 3, 4), dtype).transpose(0, 2, 1, 3)
-    assert_same("attention_forward", dtype, q, q, q, 0.5)
+    assert_same("attention_forward", dtype, q, q, q, scale=0.5)
     for name in ("adam", "adamw"):
         results = []
         for backend in (compiled, reference):
@@ -215,8 +220,8 @@ def test_a_result_does_not_depend_on_the_number_of_threads():
             numba.set_num_threads(threads)
             dgamma, dbeta = np.zeros((2, 33), np.float32)
             dx = compiled.layer_norm_backward(dy, x, mean, rstd, gamma, dgamma, dbeta)
-            y, lse = compiled.attention_forward(q, q, q, 0.3)
-            dq, dk, dv = compiled.attention_backward(y, q, q, q, y, lse, 0.3)
+            y, lse = compiled.attention_forward(q, q, q, scale=0.3)
+            dq, dk, dv = compiled.attention_backward(y, q, q, q, y, lse, scale=0.3)
             outcomes.append([dx, dgamma, dbeta, y, dq, dk, dv, compiled.sum_of_squares(x)])
     finally:
         numba.set_num_threads(available)

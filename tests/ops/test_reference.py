@@ -65,10 +65,10 @@ def test_attention_never_sees_the_future(shape, seed):
     with ops.use("compiled"):
         for attention in (reference.attention_forward, ops.attention_forward):
             q, k, v = normal(seed, (3, *shape), np.float64)
-            before, _ = attention(q, k, v, 0.5)
+            before, _ = attention(q, k, v, scale=0.5)
             for array in (q, k, v):
                 array[:, :, -1] = 99.0  # only the last position changes
-            after, _ = attention(q, k, v, 0.5)
+            after, _ = attention(q, k, v, scale=0.5)
             np.testing.assert_array_equal(before[:, :, :-1], after[:, :, :-1])
 
 
@@ -76,8 +76,8 @@ def test_attention_never_sees_the_future(shape, seed):
 def test_attention_gives_the_future_no_gradient(shape, seed):
     q, k, v, dy = normal(seed, (4, *shape), np.float64)
     dy[:, :, 1:] = 0.0  # only the first output matters, which sees the first position alone
-    y, lse = reference.attention_forward(q, k, v, 0.5)
-    for gradient in reference.attention_backward(dy, q, k, v, y, lse, 0.5):
+    y, lse = reference.attention_forward(q, k, v, scale=0.5)
+    for gradient in reference.attention_backward(dy, q, k, v, y, lse, scale=0.5):
         np.testing.assert_array_equal(gradient[:, :, 1:], 0.0)
 
 
@@ -111,7 +111,7 @@ def test_nan_goes_through(backend):
     assert np.isnan(loss)
     assert np.isnan(ops.gelu_tanh_forward(x)[0, 1])
     q = np.ones((1, 1, 3, 3), np.float32) * x
-    assert np.isnan(ops.attention_forward(q, q, q, 1.0)[0]).any()
+    assert np.isnan(ops.attention_forward(q, q, q, scale=1.0)[0]).any()
 
 
 def test_parameter_gradients_are_added_to(backend):

@@ -121,9 +121,9 @@ def test_attention(shape, backend):
     leaves = [leaf(array) for array in (q, k, v)]
     theirs = F.scaled_dot_product_attention(*leaves, is_causal=True)
     theirs.backward(torch.from_numpy(dy))
-    y, lse = ops.attention_forward(q, k, v, scale)
+    y, lse = ops.attention_forward(q, k, v, scale=scale)
     close(y, theirs)
-    ours = ops.attention_backward(dy, q, k, v, y, lse, scale)
+    ours = ops.attention_backward(dy, q, k, v, y, lse, scale=scale)
     for gradient, tensor in zip(ours, leaves, strict=True):
         close(gradient, tensor.grad)
 

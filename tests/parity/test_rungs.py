@@ -28,10 +28,10 @@ def test_grouped_attention_is_enable_gqa(time, heads, n_kv_heads, scale, backend
     leaves = [leaf(array) for array in (q, k, v)]
     theirs = F.scaled_dot_product_attention(*leaves, is_causal=True, scale=scale, enable_gqa=True)
     back(theirs, dy)
-    y, lse = ops.attention_forward(q, k, v, scale)
+    y, lse = ops.attention_forward(q, k, v, scale=scale)
     close(y, theirs)
     for ours, tensor in zip(
-        ops.attention_backward(dy, q, k, v, y, lse, scale), leaves, strict=True
+        ops.attention_backward(dy, q, k, v, y, lse, scale=scale), leaves, strict=True
     ):
         close(ours, tensor.grad)
 
@@ -45,14 +45,15 @@ def test_windows_biases_and_a_past_are_an_attention_mask(time, past, window, bac
     leaves = [leaf(array) for array in (q, k, v, bias)]
     distance = torch.arange(past, keys)[:, None] - torch.arange(keys)
     seen = (distance >= 0) & (distance < window)
-    mask = leaves[3][:, distance.clamp(min=0)].masked_fill(~seen, -math.inf)
-    theirs = F.scaled_dot_product_attention(*leaves[:3], attn_mask=mask[None], scale=0.5)
+    biases = leaves[3][:, distance.clamp(min=0)].masked_fill(~seen, -math.inf)
+    theirs = F.scaled_dot_product_attention(*leaves[:3], attn_mask=biases[None], scale=0.5)
     back(theirs, dy)
-    y, lse = ops.attention_forward(q, k, v, 0.5, window=window, bias=bias)
+    mask = ops.Mask(window=window)
+    y, lse = ops.attention_forward(q, k, v, scale=0.5, mask=mask, bias=bias)
     close(y, theirs)
     dbias = np.zeros_like(bias)
     gradients = ops.attention_backward(
-        dy, q, k, v, y, lse, 0.5, window=window, bias=bias, dbias=dbias
+        dy, q, k, v, y, lse, scale=0.5, mask=mask, bias=bias, dbias=dbias
     )
     for ours, tensor in zip((*gradients, dbias), leaves, strict=True):
         close(ours, tensor.grad)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from npgpt.layers.core.init import is_uninitialized
+from npgpt.layers.core.init import is_unfilled
 from npgpt.layers.core.layer import Layer
 from npgpt.layers.core.parameter import Parameter
 
@@ -39,7 +39,7 @@ class FlatParameters:
         self._value_views = self.views(self.value)
         self._grad_views: list[np.ndarray] = []
         for parameter, view in zip(self.parameters, self._value_views, strict=True):
-            if not is_uninitialized():
+            if not is_unfilled(parameter.value):
                 view[...] = parameter.value
             parameter.value = view
             parameter.flat = self

@@ -2,35 +2,65 @@
 
 from __future__ import annotations
 
-import contextlib
-import contextvars
-from collections.abc import Iterator
+import itertools
+from typing import Any
 
 import numpy as np
 
-_uninitialized = contextvars.ContextVar("uninitialized", default=False)
+from npgpt.layers.dropout import Dropout
+
+INITIAL_STD = 0.02  # of embeddings and linear maps (Radford et al. 2019; released code)
 
 
-@contextlib.contextmanager
-def uninitialized() -> Iterator[None]:
-    """Inside ``with``, new layers have parameters with undefined content, made at no cost.
+class Init:
+    """Initial weights and dropout streams of the layers of one model, in the order of making.
 
-    For a model whose weights come from a file.
+    Parameters
+    ----------
+    seed : int
+        Of the weights and of the dropout masks.
+    dtype : dtype
+    fill : bool
+        False makes parameters without content, at no cost of time or memory: for a model whose
+        weights come from a file, or that is only to be counted.
+
+    Attributes
+    ----------
+    rng : Generator
+        What layers take for their argument ``rng``.
     """
-    token = _uninitialized.set(True)
-    try:
-        yield
-    finally:
-        _uninitialized.reset(token)
+
+    def __init__(self, seed: int = 0, dtype: Any = np.float32, fill: bool = True):
+        self.seed, self.dtype = seed, np.dtype(dtype)
+        self.rng: np.random.Generator | Unfilled = np.random.default_rng(seed) if fill else UNFILLED
+        self._streams = itertools.count()
+
+    def dropout(self, p: float) -> Dropout:
+        """Make a dropout layer with the next stream: 0, 1, 2, ..."""
+        return Dropout(p, self.seed, next(self._streams))
 
 
-def is_uninitialized() -> bool:
-    """Tell whether parameters that are made now have undefined content."""
-    return _uninitialized.get()
+class Unfilled:
+    """In the place of a random generator: parameters get no content."""
 
 
-def normal(rng: np.random.Generator | int | None, shape, std: float, dtype) -> np.ndarray:
+UNFILLED = Unfilled()
+
+
+def normal(
+    rng: np.random.Generator | Unfilled | int | None, shape: tuple[int, ...], std: float, dtype: Any
+) -> np.ndarray:
     """Draw from the normal distribution with mean 0; the same numbers for every dtype."""
-    if is_uninitialized():
-        return np.empty(shape, dtype)
+    if isinstance(rng, Unfilled):
+        return unfilled(shape, dtype)
     return (np.random.default_rng(rng).standard_normal(shape) * std).astype(dtype)
+
+
+def unfilled(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Make an array of a shape that takes the memory of one number."""
+    return np.broadcast_to(np.zeros((), dtype), shape)
+
+
+def is_unfilled(array: np.ndarray) -> bool:
+    """Tell whether an array is one of `unfilled`."""
+    return not array.flags.writeable and not any(array.strides)

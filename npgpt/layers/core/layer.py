@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,6 +12,10 @@ from npgpt.layers.core.parameter import Parameter
 from npgpt.layers.core.taps import Change, Edit, Listener
 
 
+class Passes(list):
+    """What each of several forward passes of one layer kept, the last one at the end."""
+
+
 class Layer:
     """Base of all layers.
 
@@ -18,25 +23,32 @@ class Layer:
     parameters, training mode and listener are found by walking the attributes in order. The
     contract:
 
-    - ``forward`` keeps in ``self.saved`` what backward needs, and hands out arrays that are the
-      caller's to keep;
+    - ``forward`` keeps what backward needs with `keep`, and hands out arrays that are the caller's
+      to keep;
     - ``backward`` takes the gradient of the last forward's output, *adds* to each parameter's
       ``.grad``, and returns the gradient of forward's input (None for token ids). It changes
-      neither ``dy`` nor what was saved, so it can be called again.
+      neither ``dy`` nor what was kept, so it can be called again.
+
+    A layer that is called several times in one pass, over time or in several places, is called
+    inside `unrolled`: each forward pass is then kept, and each backward undoes the last one left.
 
     Attributes
     ----------
     TAPS : tuple of str
         Names of the intermediate arrays that the layer taps, in the order of the forward pass.
+    UNNAMED : tuple of str
+        Attributes that hold a layer whose parts are named as if they were this layer's own.
     """
 
     TAPS: tuple[str, ...] = ()
+    UNNAMED: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self.name = ""  # dotted path inside the model that holds the layer
         self.training = True
         self.listener: Listener | None = None
-        self.saved: Any = None
+        self.saved: Any = None  # what forward kept; inside `unrolled` a `Passes`
+        self._unrolling = False
 
     def __call__(self, *inputs):
         """Run `forward`."""
@@ -56,7 +68,7 @@ class Layer:
         """Yield (name, layer) for the layers directly inside this one."""
         for name, attribute in vars(self).items():
             if isinstance(attribute, Layer):
-                yield name, attribute
+                yield "" if name in self.UNNAMED else name, attribute
             elif isinstance(attribute, list):
                 for i, item in enumerate(attribute):
                     if isinstance(item, Layer):
@@ -66,7 +78,7 @@ class Layer:
         """Yield (dotted name, layer) for this layer and all inside it."""
         yield prefix, self
         for name, child in self.children():
-            yield from child.named_layers(f"{prefix}.{name}" if prefix else name)
+            yield from child.named_layers(".".join(filter(None, (prefix, name))))
 
     def layers(self) -> Iterator[Layer]:
         """Yield this layer and all inside it."""
@@ -97,12 +109,75 @@ class Layer:
         parameters = self.trained_parameters() if trained_only else self.parameters()
         return sum(parameter.size for parameter in parameters)
 
+    def replace(self, old: Layer, new: Layer) -> None:
+        """Put a layer in the place of another, wherever inside this one that is."""
+        for parent in list(self.layers()):
+            for name, attribute in vars(parent).items():
+                if attribute is old:
+                    setattr(parent, name, new)
+                elif isinstance(attribute, list):
+                    attribute[:] = [new if item is old else item for item in attribute]
+
     def assign_names(self) -> None:
         """Tell every layer and parameter inside this one its dotted name."""
         for name, layer in self.named_layers():
             layer.name = name
         for name, parameter in self.named_parameters():
             parameter.name = name
+
+    # --- what forward leaves to backward ------------------------------------------------------
+
+    def keep(self, *saved: Any) -> None:
+        """Keep what backward of this forward pass needs, in the place of what was kept before."""
+        kept = saved[0] if len(saved) == 1 else saved
+        if not self._unrolling:
+            self.saved = kept
+        elif isinstance(self.saved, Passes):
+            self.saved.append(kept)
+        else:
+            self.saved = Passes([kept])
+
+    def recall(self) -> Any:
+        """Return what forward kept: one thing, or a tuple of several.
+
+        Of passes that were unrolled it is the last one's that is left, and taken off.
+
+        Raises
+        ------
+        RuntimeError
+            If there is no forward pass that backward could undo.
+        """
+        if self.saved is None or (isinstance(self.saved, Passes) and not self.saved):
+            raise RuntimeError(f"{self._where()}: backward needs a forward pass before it.")
+        return self.saved.pop() if isinstance(self.saved, Passes) else self.saved
+
+    @contextlib.contextmanager
+    def unrolled(self) -> Iterator[None]:
+        """Inside ``with``, keep every forward pass of this layer and all inside it.
+
+        Backward, inside the block or after it, undoes them from the last to the first, each once.
+        That differentiates a layer that is applied at each time step (backpropagation through
+        time, Werbos 1990, Proc. IEEE 78) or that several places share. A block inside another one
+        adds to it; the first one begins anew.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import npgpt
+        >>> layer = npgpt.layers.Linear(2, 2, rng=0, dtype=np.float64)
+        >>> with layer.unrolled():
+        ...     y = layer.forward(layer.forward(np.ones((1, 2))))
+        >>> layer.backward(layer.backward(np.ones((1, 2)))).shape
+        (1, 2)
+        """
+        entered = [layer for layer in self.layers() if not layer._unrolling]
+        for layer in entered:
+            layer._unrolling, layer.saved = True, None
+        try:
+            yield
+        finally:
+            for layer in entered:
+                layer._unrolling = False
 
     # --- state --------------------------------------------------------------------------------
 
@@ -115,6 +190,16 @@ class Layer:
     def eval(self):
         """Switch to evaluation (dropout off); returns the layer."""
         return self.train(False)
+
+    @contextlib.contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Inside ``with``, evaluation (dropout off); afterwards the mode from before."""
+        was_training = self.training
+        self.eval()
+        try:
+            yield
+        finally:
+            self.train(was_training)
 
     def zero_grad(self) -> None:
         """Set every parameter's gradient to zero."""
@@ -265,12 +350,6 @@ class Layer:
     def _where(self) -> str:
         """What to call this layer in an error: its class, and its place in the model."""
         return f"{type(self).__name__} {self.name!r}" if self.name else type(self).__name__
-
-    def _recall(self) -> Any:
-        """Return what forward saved."""
-        if self.saved is None:
-            raise RuntimeError(f"{self._where()}: backward needs a forward pass before it.")
-        return self.saved
 
     def _check_last_axis(self, x: np.ndarray, size: int, what: str) -> None:
         if x.ndim == 0 or x.shape[-1] != size:

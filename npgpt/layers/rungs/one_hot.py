@@ -47,10 +47,10 @@ class OneHotEmbedding(Layer):
             )
         one_hot = np.zeros((*token_ids.shape, self.vocab_size), self.linear.weight.value.real.dtype)
         np.put_along_axis(one_hot, token_ids[..., None], 1, axis=-1)
-        self.saved = one_hot
+        self.keep(one_hot)
         return self.linear.forward(one_hot)
 
     def backward(self, dy):
         """Add to the weight's gradient. Ids have no gradient: returns None."""
-        self._recall()
+        self.recall()
         self.linear.backward(dy)

@@ -52,12 +52,12 @@ class SimplifiedSelfAttention(Layer):
         else:
             weights = reference.softmax_forward(scores)
         used = self.tap("weights", weights)
-        self.saved = x, weights, total, used
+        self.keep(x, weights, total, used)
         return self.tap("context", used @ x)
 
     def backward(self, dy):
         """Return the gradient of ``x``, (batch, time, d_model)."""
-        x, weights, total, used = self._recall()
+        x, weights, total, used = self.recall()
         self._check_dy(dy, x.shape)
         dy = self.tap_grad("context", dy)
         dweights = self.tap_grad("weights", dy @ x.swapaxes(-1, -2))
@@ -112,12 +112,12 @@ class SelfAttention(Layer):
         scores = self.tap("scores", self.scale * (q @ k.swapaxes(-1, -2)))
         weights, kept = self._weights(scores)
         used = self.tap("weights", weights)
-        self.saved = q, k, v, used, kept
+        self.keep(q, k, v, used, kept)
         return self.tap("context", used @ v)
 
     def backward(self, dy):
         """Add to the gradients of the three maps; return that of ``x``, (batch, time, d_in)."""
-        q, k, v, used, kept = self._recall()
+        q, k, v, used, kept = self.recall()
         self._check_dy(dy, v.shape)
         dy = self.tap_grad("context", dy)
         dweights = self.tap_grad("weights", dy @ v.swapaxes(-1, -2))

@@ -3,6 +3,8 @@
 import numpy as np
 
 from npgpt.layers.attention import MultiHeadAttention
+from npgpt.layers.block_config import BlockConfig
+from npgpt.layers.core.init import Init
 from npgpt.layers.core.layer import Layer
 from npgpt.layers.linear import Linear
 from npgpt.layers.rungs.self_attention import CausalSelfAttention
@@ -68,11 +70,14 @@ class StackedAttention(Layer):
     def to_multi_head(self):
         """Return the `MultiHeadAttention` with the same weights."""
         projection = self.projection
-        bias = projection.bias is not None
-        layer = MultiHeadAttention(
-            self.d_model, len(self.heads), self.heads[0].dropout.p, bias,
-            dtype=projection.weight.value.dtype,
-        )  # fmt: skip
+        config = BlockConfig(
+            n_layers=1,
+            n_heads=len(self.heads),
+            d_model=self.d_model,
+            dropout=self.heads[0].dropout.p,
+            bias=projection.bias is not None,
+        )
+        layer = MultiHeadAttention(config, Init(dtype=projection.weight.value.dtype))
         for name, parameter in layer.qkv.named_parameters():
             maps = [getattr(head, part) for part in PARTS for head in self.heads]
             parameter.value[...] = np.concatenate([getattr(m, name).value for m in maps])
@@ -129,7 +134,7 @@ def explain_shapes(layer, x):
     Examples
     --------
     >>> import numpy as np
-    >>> layer = MultiHeadAttention(d_model=8, n_heads=2)
+    >>> layer = MultiHeadAttention(BlockConfig(n_layers=1, n_heads=2, d_model=8))
     >>> print(explain_shapes(layer, np.zeros((1, 6, 8), np.float32)))
     x                                        (1, 6, 8)
     x W_qkv^T: q, k, v of all heads          (1, 6, 24)

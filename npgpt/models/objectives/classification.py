@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-from npgpt.data.sequences import IGNORED
 from npgpt.layers import CrossEntropy, OutputHead, flatten_trained
+from npgpt.layers.losses import IGNORE_INDEX
 from npgpt.models.gpt import GPT
-from npgpt.models.model import Trainable
+from npgpt.models.model import Model
 
 
-class GPTForClassification(Trainable):
+class TextBatch(NamedTuple):
+    """Padded token ids, (batch, time), the length and the label of each text, (batch,)."""
+
+    token_ids: np.ndarray
+    lengths: np.ndarray
+    labels: np.ndarray
+
+
+class GPTForClassification(Model):
     """A GPT whose output head is one for classes, read at each text's last token.
 
     ``logits = final_norm(blocks(embeddings))[last] W^T`` (Radford et al. 2018, section 3.2, without
@@ -46,6 +56,8 @@ class GPTForClassification(Trainable):
     >>> model.forward(token_ids, lengths=np.array([3, 2])).shape
     (2, 3)
     """
+
+    Batch = TextBatch
 
     def __init__(self, body: GPT, num_classes: int, seed: int = 0, lm_coef: float = 0.0):
         super().__init__()
@@ -93,7 +105,7 @@ class GPTForClassification(Trainable):
             )
         x = self.body.hidden_states(token_ids)  # (batch, time, d_model)
         last = np.arange(len(lengths)), lengths - 1
-        self.saved = last, x, token_ids, lengths
+        self.keep(last, x, token_ids, lengths)
         return self.body.head.forward(x[last])  # (batch, d_model) -> (batch, num_classes)
 
     def loss(self, token_ids, lengths, labels) -> np.floating:
@@ -108,7 +120,7 @@ class GPTForClassification(Trainable):
         labels : ndarray of int, shape (batch,)
         """
         loss = self.cross_entropy.forward(self.forward(token_ids, lengths), labels)
-        _, x, token_ids, lengths = self._recall()
+        _, x, token_ids, lengths = self.recall()
         if lm_head := self._lm_head_for(lengths):
             targets = next_tokens(token_ids, lengths)
             loss += self.lm_coef * lm_head.cross_entropy(x, targets)
@@ -118,7 +130,7 @@ class GPTForClassification(Trainable):
         """Add the gradient of `loss`, times ``dloss``, to every trained parameter's ``.grad``."""
         if self.cross_entropy.saved is None:
             raise RuntimeError("GPTForClassification: backward needs a call of loss before it.")
-        last, x, token_ids, lengths = self._recall()
+        last, x, token_ids, lengths = self.recall()
         dx = np.zeros_like(x)
         if lm_head := self._lm_head_for(lengths):
             targets = next_tokens(token_ids, lengths)
@@ -167,7 +179,7 @@ def next_tokens(token_ids, lengths) -> np.ndarray:
     >>> next_tokens(np.array([[5, 6, 7], [8, 9, 0]]), np.array([3, 2])).tolist()
     [[6, 7, -100], [9, -100, -100]]
     """
-    targets = np.full_like(token_ids, IGNORED)
+    targets = np.full_like(token_ids, IGNORE_INDEX)
     targets[:, :-1] = token_ids[:, 1:]
-    targets[np.arange(token_ids.shape[1]) >= lengths[:, None] - 1] = IGNORED
+    targets[np.arange(token_ids.shape[1]) >= lengths[:, None] - 1] = IGNORE_INDEX
     return targets

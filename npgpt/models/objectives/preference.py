@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from npgpt import ops
 from npgpt.layers import flatten_trained
 from npgpt.models.gpt import GPT
-from npgpt.models.model import Trainable
+from npgpt.models.model import Model
 
 
-class GPTForPreference(Trainable):
+class PairBatch(NamedTuple):
+    """Token ids and targets, (2 pairs, time), and the reference's log-probabilities, (2 pairs,)."""
+
+    token_ids: np.ndarray
+    targets: np.ndarray
+    reference: np.ndarray
+
+
+class GPTForPreference(Model):
     """A GPT trained to prefer one response to another: DPO.
 
     (Rafailov et al. 2023, arXiv 2305.18290.)
@@ -38,6 +48,8 @@ class GPTForPreference(Trainable):
     `log_probabilities` before the first step, and are a part of the batch.
     """
 
+    Batch = PairBatch
+
     def __init__(self, policy: GPT, beta: float = 0.1):
         super().__init__()
         if not beta > 0.0:
@@ -60,7 +72,7 @@ class GPTForPreference(Trainable):
         """
         x = self.policy.hidden_states(token_ids)  # (rows, time, d_model)
         log_p = ops.head_log_probs_forward(x, self.policy.head.weight.value, targets)
-        self.saved = x, targets
+        self.keep(x, targets)
         return log_p.sum(axis=-1)
 
     def forward(self, token_ids, targets, reference) -> np.ndarray:
@@ -93,7 +105,7 @@ class GPTForPreference(Trainable):
     def loss(self, token_ids, targets, reference) -> np.floating:
         """Compute the mean of ``-log sigmoid(margin)`` over pairs; `backward` may follow."""
         margin = self.forward(token_ids, targets, reference)
-        self.saved = *self.saved, margin
+        self.keep(*self.recall(), margin)
         return ops.preference_loss_forward(margin)
 
     def backward(self, dloss: float = 1.0) -> None:
@@ -110,16 +122,6 @@ class GPTForPreference(Trainable):
             dlog_p, x, weight.value, targets, dweight, overwrite=overwrite
         )
         self.policy.backward_from_hidden(dx)
-
-    def loss_and_backward(self, token_ids, targets, reference, dloss: float = 1.0) -> np.floating:
-        """Compute `loss` and do `backward`, as training does."""
-        loss = self.loss(token_ids, targets, reference)
-        self.backward(dloss)
-        return loss
-
-    def evaluation_loss(self, token_ids, targets, reference) -> np.floating:
-        """Compute `loss`, when no `backward` follows."""
-        return self.loss(token_ids, targets, reference)
 
     def num_targets(self, token_ids, targets, reference) -> int:
         """Count the pairs."""

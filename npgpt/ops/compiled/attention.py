@@ -1,11 +1,12 @@
-"""Causal attention, one (batch, head) pair to a thread, one block of rows at a time.
+"""Attention, one (batch, head) pair to a thread, one block of rows at a time.
 
-The (time, time) scores never exist: a block of rows is made by a matrix product, used and
+The (time, keys) scores and mask never exist: a block of rows is made by a matrix product, used and
 forgotten, and backward makes it again from the log-sum-exp. Columns that the whole block may not
-see are never computed.
+see are never computed, on either side.
 """
 
 import math
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -22,6 +23,8 @@ from npgpt.ops.compiled.jit import (
     kernel,
     parallel_kernel,
 )
+from npgpt.ops.mask import CAUSAL
+from npgpt.ops.reference.attention import bias_columns
 from npgpt.ops.workspace import empty
 
 # What goes through a row goes to the next multiple of this many columns, beyond what a position may
@@ -31,9 +34,22 @@ STRIP = 64
 BLOCK_ROWS = 64
 
 
-def _block_rows(time):
-    # short sequences in two blocks at least: half the scores above the diagonal are not computed
-    return min(BLOCK_ROWS, (time + 1) // 2)
+class Seen(NamedTuple):
+    """Which columns the queries of one sequence see: `Mask` in numbers."""
+
+    before: int  # positions before a query's own
+    after: int  # and after it
+    length: int  # keys that are there
+
+
+class Drop(NamedTuple):
+    """Which weights of one head are dropped: what `mask_arguments` returns, and a row."""
+
+    any: bool
+    threshold: int
+    scale: float
+    key: tuple
+    row: int  # of the mask, for the head's first query
 
 
 @inline_kernel()
@@ -42,12 +58,29 @@ def _padded(columns):
     return (columns + STRIP - 1) // STRIP * STRIP
 
 
+@inline_kernel()
+def _columns_of_block(begin, end, seen):
+    """The columns that some position from ``begin`` to ``end`` sees, from the start of a strip."""
+    low = max(0, begin - seen.before) // STRIP * STRIP
+    return low, max(low, min(end + seen.after, seen.length))
+
+
+@inline_kernel()
+def _columns_of_row(position, low, high, seen):
+    """Those that one of these positions sees, counted from ``low``."""
+    last = max(low, min(position + 1 + seen.after, high))
+    first = min(last, max(low, position - seen.before))
+    return first - low, last - low
+
+
 @kernel()
 def _softmax_row(scores, first, last):
     """Turn a row of scores to unnormalised weights, of no meaning before ``first`` and from ``last``.
 
-    Returns their sum, and the log-sum-exp of the scores.
+    Returns what to divide them by, and the log-sum-exp of the scores.
     """  # noqa: E501
+    if first == last:  # no key
+        return scores.dtype.type(1.0), scores.dtype.type(np.inf)
     padded = _padded(last)
     for s in range(first):
         scores[s] = -np.inf
@@ -63,12 +96,6 @@ def _softmax_row(scores, first, last):
     return total, largest + math.log(total)
 
 
-@inline_kernel()
-def _low(position, window):
-    """The first column of a block whose first query has this position, at the start of a strip."""
-    return max(0, position - window + 1) // STRIP * STRIP
-
-
 @kernel()
 def _add_bias(row, columns, bias, at):
     for s in range(columns):
@@ -76,29 +103,30 @@ def _add_bias(row, columns, bias, at):
 
 
 @kernel()
-def _forward_head(
-    q, k, v, scale, window, bias, dropping, threshold, mask_scale, key, first_row, block, weights,
-    mask, y, lse,
-):  # fmt: skip
+def _forward_head(q, k, v, scale, seen, bias, drop, block, scratch, y, lse):
     time, keys = q.shape[0], k.shape[0]
     past = keys - time
     zero, one = q.dtype.type(0.0), q.dtype.type(1.0)
+    mask = scratch[1]
     for begin in range(0, time, block):
         end = min(begin + block, time)
-        low, high = _low(past + begin, window), past + end
+        low, high = _columns_of_block(past + begin, past + end, seen)
+        if low == high:  # no key for any of them
+            y[begin:end], lse[begin:end] = zero, np.inf
+            continue
         width = _padded(high - low)
-        padded = weights[: (end - begin) * width].reshape(end - begin, width)
-        rows = padded[:, : high - low]
-        gemm(scale, False, q[begin:end], True, k[low:high], zero, rows)
+        padded = scratch[0, : (end - begin) * width].reshape(end - begin, width)
+        weights = padded[:, : high - low]
+        gemm(scale, False, q[begin:end], True, k[low:high], zero, weights)  # scale * q @ k.T
         for t in range(begin, end):
             position, row = past + t, padded[t - begin]
-            first, last = max(position - window + 1, low) - low, position + 1 - low
+            first, last = _columns_of_row(position, low, high, seen)
             if bias.size:
                 _add_bias(row, _padded(last), bias, keys - 1 - position + low)
             total, lse[t] = _softmax_row(row, first, last)
             over_total = one / total
-            if dropping:
-                fill_mask_row(mask, low, last, first_row + t, threshold, mask_scale, key)
+            if drop.any:
+                fill_mask_row(mask, low, last, drop.row + t, drop.threshold, drop.scale, drop.key)
                 for s in range(_padded(last)):
                     row[s] *= over_total * mask[s]
             else:
@@ -108,63 +136,71 @@ def _forward_head(
                 row[s] = 0.0
             for s in range(last, width):
                 row[s] = 0.0
-        gemm(one, False, rows, False, v[low:high], zero, y[begin:end])
+        gemm(one, False, weights, False, v[low:high], zero, y[begin:end])  # y = weights @ v
 
 
 @kernel()
 def _backward_head(
-    dy, q, k, v, y, lse, scale, window, bias, dropping, threshold, mask_scale, key, first_row,
-    block, weights, dscores, mask, add, dq, dk, dv, dbias,
-):  # fmt: skip
+    dy, q, k, v, y, lse, scale, seen, bias, drop, block, scratch, add, dq, dk, dv, dbias
+):
     time, head_size = q.shape
     keys = k.shape[0]
     past = keys - time
     zero, one = q.dtype.type(0.0), q.dtype.type(1.0)
-    # the last block sees all keys, unless a window hides some: it can write their gradients, and
+    mask = scratch[2]
+    # the last block sees all keys, unless the mask hides some: it can write their gradients, and
     # the others add to them
-    if window < keys and not add:
+    if (seen.before + 1 < keys or seen.length < keys) and not add:
         dk[:], dv[:], add = zero, zero, True
     beta = one if add else zero
     for begin in range((time - 1) // block * block, -1, -block):
         end = min(begin + block, time)
-        low, high = _low(past + begin, window), past + end
+        low, high = _columns_of_block(past + begin, past + end, seen)
+        if low == high:  # y[begin:end] = 0
+            dq[begin:end] = zero
+            continue
         width = _padded(high - low)
-        padded_w = weights[: (end - begin) * width].reshape(end - begin, width)
-        padded_ds = dscores[: (end - begin) * width].reshape(end - begin, width)
-        w, ds = padded_w[:, : high - low], padded_ds[:, : high - low]
-        gemm(scale, False, q[begin:end], True, k[low:high], zero, w)  # the scores
-        gemm(one, False, dy[begin:end], True, v[low:high], zero, ds)  # dweights so far
+        padded_w = scratch[0, : (end - begin) * width].reshape(end - begin, width)
+        padded_ds = scratch[1, : (end - begin) * width].reshape(end - begin, width)
+        weights, dscores = padded_w[:, : high - low], padded_ds[:, : high - low]
+        gemm(scale, False, q[begin:end], True, k[low:high], zero, weights)  # as in forward
+        # y = weights @ v, so dweights = dy @ v.T; they become the scores' below
+        gemm(one, False, dy[begin:end], True, v[low:high], zero, dscores)
         for t in range(begin, end):
-            position = past + t
-            first, last = max(position - window + 1, low) - low, position + 1 - low
+            position, w, ds = past + t, padded_w[t - begin], padded_ds[t - begin]
+            first, last = _columns_of_row(position, low, high, seen)
             at = keys - 1 - position + low
-            weights_row, dscores_row = padded_w[t - begin], padded_ds[t - begin]
-            shared = zero
+            shared = zero  # sum(dw * w) = dy . y
             for d in range(head_size):
                 shared += dy[t, d] * y[t, d]
             row_lse = lse[t]
             if bias.size:
-                _add_bias(weights_row, _padded(last), bias, at)
+                _add_bias(w, _padded(last), bias, at)  # as in forward
             for s in range(_padded(last)):
-                weights_row[s] = exp(weights_row[s] - row_lse)
-            if dropping:
-                fill_mask_row(mask, low, last, first_row + t, threshold, mask_scale, key)
+                w[s] = exp(w[s] - row_lse)
+            if drop.any:
+                # dropped = mask * w, so dw = mask * ddropped; w = softmax(scores), so
+                # ds = w * (dw - shared)
+                fill_mask_row(mask, low, last, drop.row + t, drop.threshold, drop.scale, drop.key)
                 for s in range(_padded(last)):
-                    dscores_row[s] = weights_row[s] * (mask[s] * dscores_row[s] - shared)
-                    weights_row[s] *= mask[s]
+                    ds[s] = w[s] * (mask[s] * ds[s] - shared)
+                    w[s] *= mask[s]
             else:
                 for s in range(_padded(last)):
-                    dscores_row[s] = weights_row[s] * (dscores_row[s] - shared)
+                    ds[s] = w[s] * (ds[s] - shared)
+            # where scores were -inf, w = 0, so ds = 0
             for s in range(first):
-                weights_row[s], dscores_row[s] = 0.0, 0.0
+                w[s], ds[s] = 0.0, 0.0
             for s in range(last, width):
-                weights_row[s], dscores_row[s] = 0.0, 0.0
-            if dbias.size:
+                w[s], ds[s] = 0.0, 0.0
+            if dbias.size:  # scores += bias[at : at + last], so
                 for s in range(last):
-                    dbias[at + s] += dscores_row[s]
-        gemm(scale, False, ds, False, k[low:high], zero, dq[begin:end])
-        gemm(scale, True, ds, False, q[begin:end], beta, dk[low:high])
-        gemm(one, True, w, False, dy[begin:end], beta, dv[low:high])
+                    dbias[at + s] += ds[s]
+        # scores = scale * q @ k.T, so dq = scale * dscores @ k and dk = scale * dscores.T @ q
+        gemm(scale, False, dscores, False, k[low:high], zero, dq[begin:end])
+        gemm(scale, True, dscores, False, q[begin:end], beta, dk[low:high])
+        # y = weights @ v, so dv = weights.T @ dy
+        gemm(one, True, weights, False, dy[begin:end], beta, dv[low:high])
         beta = one
 
 
@@ -172,19 +208,20 @@ def _backward_head(
 @for_any_heads
 @parallel_kernel()
 def _forward(
-    q, k, v, scale, window, bias, dropping, threshold, mask_scale, key, block, scratch, y, lse
-):
+    q, k, v, scale, before, after, lengths, bias, dropping, threshold, mask_scale, key, block,
+    scratch, y, lse,
+):  # fmt: skip
     batch, heads, time, _ = q.shape
     group = heads // k.shape[1]  # heads that share a head of keys and values
     threads = scratch.shape[0]
     for thread in prange(threads):
-        weights, mask = scratch[thread, 0], scratch[thread, 1]
         for pair in range(thread, batch * heads, threads):
             b, h = pair // heads, pair % heads
             _forward_head(
-                q[b, h], k[b, h // group], v[b, h // group], scale, window, bias[h],
-                dropping, threshold, mask_scale, key, pair * time,
-                block, weights, mask, y[b, h], lse[b, h, :, 0],
+                q[b, h], k[b, h // group], v[b, h // group], scale,
+                Seen(before, after, lengths[b]), bias[h],
+                Drop(dropping, threshold, mask_scale, key, pair * time),
+                block, scratch[thread], y[b, h], lse[b, h, :, 0],
             )  # fmt: skip
 
 
@@ -192,23 +229,23 @@ def _forward(
 @for_any_heads
 @parallel_kernel()
 def _backward(
-    dy, q, k, v, y, lse, scale, window, bias, dropping, threshold, mask_scale, key, block, scratch,
-    dq, dk, dv, dbias,
+    dy, q, k, v, y, lse, scale, before, after, lengths, bias, dropping, threshold, mask_scale, key,
+    block, scratch, dq, dk, dv, dbias,
 ):  # fmt: skip
     batch, heads, time, _ = q.shape
     n_kv_heads = k.shape[1]
     group = heads // n_kv_heads
     threads = scratch.shape[0]
     for thread in prange(threads):
-        weights, dscores, mask = scratch[thread, 0], scratch[thread, 1], scratch[thread, 2]
         for pair in range(thread, batch * n_kv_heads, threads):
             b, shared = pair // n_kv_heads, pair % n_kv_heads
             for member in range(group):
                 h = shared * group + member
                 _backward_head(
-                    dy[b, h], q[b, h], k[b, shared], v[b, shared], y[b, h], lse[b, h, :, 0],
-                    scale, window, bias[h], dropping, threshold, mask_scale, key,
-                    (b * heads + h) * time, block, weights, dscores, mask, member > 0,
+                    dy[b, h], q[b, h], k[b, shared], v[b, shared], y[b, h], lse[b, h, :, 0], scale,
+                    Seen(before, after, lengths[b]), bias[h],
+                    Drop(dropping, threshold, mask_scale, key, (b * heads + h) * time),
+                    block, scratch[thread], member > 0,
                     dq[b, h], dk[b, shared], dv[b, shared], dbias[b, h],
                 )  # fmt: skip
 
@@ -218,48 +255,59 @@ def _heads(x):
     return x if x.strides[-1] == x.itemsize else np.ascontiguousarray(x)
 
 
-def _scratch(arrays, pairs, q, keys, window):
-    # a block's arrays for each thread; a row of the mask has room in one
-    threads = min(numba.get_num_threads(), pairs)
-    block = _block_rows(q.shape[2])
-    columns = _padded(min(keys, window + block + STRIP))
-    return block, empty((threads, arrays, block * columns), q.dtype)
-
-
 def _like_heads(x):
     # laid out as (batch, time, heads, head_size), so that joining the heads copies nothing
     batch, heads, time, head_size = x.shape
     return empty((batch, time, heads, head_size), x.dtype).transpose(0, 2, 1, 3)
 
 
-def _reversed_bias(bias, q, keys):
-    """Each head's biases from the largest distance to 0, so that a row reads them in its order.
+def _masked(mask, q, k):
+    # before, after and lengths for the kernels
+    lengths = np.full(len(q), k.shape[2])
+    if mask.lengths is not None:
+        lengths[:] = np.minimum(mask.lengths, k.shape[2])
+    return *mask.reach(q.shape[2], k.shape[2]), lengths
+
+
+def _scratch(arrays, pairs, mask, q, k):
+    # a block's arrays for each thread; a row of the mask has room in one
+    threads = min(numba.get_num_threads(), pairs)
+    time, keys = q.shape[2], k.shape[2]
+    # short sequences in two blocks at least if causal: half the scores above the diagonal are not
+    # computed
+    block = min(BLOCK_ROWS, (time + 1) // 2 if mask.causal else time)
+    columns = _padded(min(keys, sum(mask.reach(time, keys)) + 1 + block + STRIP))
+    return block, empty((threads, arrays, block * columns), q.dtype)
+
+
+def _reversed_bias(bias, mask, q, k):
+    """Each head's biases from the largest distance on, so that a row reads them in its order.
 
     A strip of zeros follows. Without a bias the rows are empty.
     """
-    heads = q.shape[1]
     if bias is None:
-        return np.empty((heads, 0), q.dtype)
-    padded = np.zeros((heads, keys + STRIP), q.dtype)
-    padded[:, :keys] = bias[:, keys - 1 :: -1]
+        return np.empty((q.shape[1], 0), q.dtype)
+    columns = bias_columns(bias, mask, q.shape[2], k.shape[2])
+    padded = np.zeros((len(bias), columns + STRIP), q.dtype)
+    padded[:, :columns] = bias[:, : -columns - 1 : -1]
     return padded
 
 
 @compiled_form_of(reference.attention_forward)
-def attention_forward(q, k, v, scale, p=0.0, key=None, window=None, bias=None):  # noqa: D103
+def attention_forward(  # noqa: D103
+    q, k, v, *, scale, mask=CAUSAL, p=0.0, key=None, bias=None
+):
     y = _like_heads(q)
     lse = empty((*q.shape[:-1], 1), q.dtype)
-    keys = k.shape[2]
-    window = min(window or keys, keys)
     _forward(
         _heads(q),
         _heads(k),
         _heads(v),
         q.dtype.type(scale),
-        window,
-        _reversed_bias(bias, q, keys),
+        *_masked(mask, q, k),
+        _reversed_bias(bias, mask, q, k),
         *mask_arguments(p, key, q.dtype),
-        *_scratch(2, q.shape[0] * q.shape[1], q, keys, window),
+        *_scratch(2, q.shape[0] * q.shape[1], mask, q, k),
         y,
         lse,
     )
@@ -268,26 +316,26 @@ def attention_forward(q, k, v, scale, p=0.0, key=None, window=None, bias=None): 
 
 @compiled_form_of(reference.attention_backward)
 def attention_backward(  # noqa: D103
-    dy, q, k, v, y, lse, scale, p=0.0, key=None, out=None, window=None, bias=None, dbias=None
+    dy, q, k, v, y, lse, *, scale, mask=CAUSAL, p=0.0, key=None, bias=None, dbias=None, out=None
 ):
     dq, dk, dv = out or tuple(_like_heads(x) for x in (q, k, v))
-    batch, heads, keys = q.shape[0], q.shape[1], k.shape[2]
-    window = min(window or keys, keys)
+    reversed_bias = _reversed_bias(bias, mask, q, k)
     # a part for each example and head, so that no two threads add to one
-    parts = np.zeros((batch, heads, 0 if dbias is None else keys), q.dtype)
+    columns = 0 if dbias is None else bias_columns(dbias, mask, q.shape[2], k.shape[2])
+    parts = np.zeros((*q.shape[:2], columns), q.dtype)
     _backward(
         *(_heads(array) for array in (dy, q, k, v, y)),
         lse,
         q.dtype.type(scale),
-        window,
-        _reversed_bias(bias, q, keys),
+        *_masked(mask, q, k),
+        reversed_bias,
         *mask_arguments(p, key, q.dtype),
-        *_scratch(3, batch * k.shape[1], q, keys, window),
+        *_scratch(3, q.shape[0] * k.shape[1], mask, q, k),
         dq,
         dk,
         dv,
         parts,
     )
     if dbias is not None:
-        dbias += parts.sum(axis=0)[:, ::-1]
+        dbias[:, -columns:] += parts.sum(axis=0)[:, ::-1]
     return dq, dk, dv

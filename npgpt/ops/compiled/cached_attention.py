@@ -64,7 +64,7 @@ def _forward(q, keys, values, lengths, scale, window, bias, weights, y):
 
 @compiled_form_of(reference.cached_attention_forward)
 def cached_attention_forward(  # noqa: D103
-    q, keys, values, lengths, scale, window=None, bias=None
+    q, keys, values, lengths, *, scale, window=None, bias=None
 ):
     batch, heads, _, head_size = q.shape
     capacity = keys.shape[2]

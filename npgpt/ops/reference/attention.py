@@ -1,23 +1,29 @@
-"""Causal scaled dot-product attention (Vaswani et al. 2017, arXiv 1706.03762, eq. 1).
+"""Scaled dot-product attention (Vaswani et al. 2017, arXiv 1706.03762, eq. 1).
 
 The whole operation, ``attention_forward`` and ``attention_backward``, is made of small pairs:
 scores, a bias by distance, softmax, weighted sum. A layer that somebody listens to runs the pairs
 one by one, so that every array between them can be seen.
 
-There may be more keys than queries: the queries are then the last positions, and the first of
-them comes after ``past = keys - time`` others, as when keys and values of earlier tokens were kept.
-There may be fewer heads of keys and values than of queries, each shared by a group of them (Ainslie
-et al. 2023, arXiv 2305.13245; one for all: Shazeer 2019, arXiv 1911.02150).
+There may be more keys than queries, or fewer. Where order counts, to a causal mask, a window, or a
+bias by distance, the queries are the last positions: the first of them comes after
+``keys - time`` others, as when keys and values of earlier tokens were kept. There may be fewer
+heads of keys and values than of queries, each shared by a group of them (Ainslie et al. 2023, arXiv
+2305.13245; one for all: Shazeer 2019, arXiv 1911.02150).
 """
+
+from __future__ import annotations
 
 import numpy as np
 
-from npgpt.ops.reference.dropout import dropout_mask
-from npgpt.ops.reference.softmax import log_sum_exp
+from npgpt.ops.mask import CAUSAL, Mask
+from npgpt.ops.reference.dropout import DropoutKey, dropout_mask
+from npgpt.ops.reference.softmax import log_normaliser
+
+Array = np.ndarray
 
 
 def _distances(time, keys):
-    """How far back each key is from each query, (time, keys); negative in the future."""
+    """How far back each key is from each query, (time, keys); negative after the query."""
     return (np.arange(time) + keys - time)[:, None] - np.arange(keys)
 
 
@@ -26,7 +32,23 @@ def _grouped(x, n_kv_heads):
     return x.reshape(x.shape[0], n_kv_heads, -1, *x.shape[2:])
 
 
-def causal_scores_forward(q, k, scale, window=None):
+def mask_seen(mask: Mask, time: int, keys: int) -> Array:
+    """Write a mask out.
+
+    Returns
+    -------
+    ndarray of bool, shape (batch, 1, time, keys)
+        True where the query may see the key; ``batch`` is 1 if the mask has no lengths.
+    """
+    distance = _distances(time, keys)
+    before, after = mask.reach(time, keys)
+    seen = ((distance <= before) & (distance >= -after))[None, None]
+    if mask.lengths is not None:
+        seen = seen & (np.arange(keys) < np.asarray(mask.lengths)[:, None, None, None])
+    return seen
+
+
+def scores_forward(q: Array, k: Array, *, scale: float, mask: Mask = CAUSAL) -> Array:
     """Compute ``scores[t, s] = scale * q_t . k_s`` for the keys that t may see, ``-inf`` for others.
 
     Parameters
@@ -35,22 +57,19 @@ def causal_scores_forward(q, k, scale, window=None):
     k : ndarray, shape (batch, n_kv_heads, keys, head_size)
     scale : float
         Usually ``1 / sqrt(head_size)``, which keeps the scores' variance near 1.
-    window : int, optional
-        How many positions a query sees, itself and those before it; all of the past by default.
+    mask : Mask
 
     Returns
     -------
     ndarray, shape (batch, heads, time, keys)
     """  # noqa: E501
-    time, keys = q.shape[-2], k.shape[-2]
     scores = scale * (_grouped(q, k.shape[1]) @ k[:, :, None].swapaxes(-1, -2))
-    scores = scores.reshape(*q.shape[:-1], keys)
-    distance = _distances(time, keys)
-    seen = (distance >= 0) & (distance < (window or keys))
+    scores = scores.reshape(*q.shape[:-1], k.shape[-2])
+    seen = mask_seen(mask, *scores.shape[-2:])
     return np.where(seen, scores, scores.real.dtype.type(-np.inf))
 
 
-def causal_scores_backward(dscores, q, k, scale):
+def scores_backward(dscores: Array, q: Array, k: Array, *, scale: float) -> tuple[Array, Array]:
     """Send ``dscores`` back to the queries and the keys.
 
     Masked scores do not depend on ``q`` and ``k``, so their gradient must be 0 on entry, as
@@ -75,21 +94,40 @@ def causal_scores_backward(dscores, q, k, scale):
     return dq.reshape(q.shape), dk.sum(axis=2)  # over the group
 
 
+def bias_columns(bias: Array, mask: Mask, time: int, keys: int) -> int:
+    """Return how many distances a query may see, and check that a bias has a column for each.
+
+    Raises
+    ------
+    ValueError
+        If it has fewer.
+    """
+    columns = keys if mask.causal else time + keys - 1
+    if bias.shape[-1] < columns:
+        raise ValueError(
+            f"attention: the bias needs a column for each distance from {keys - columns} to "
+            f"{keys - 1}, got {bias.shape[-1]}; make it of {columns} columns."
+        )
+    return columns
+
+
 def distance_bias_forward(scores, bias):
     """Add to each score what belongs to the distance between query and key.
 
     Parameters
     ----------
     scores : ndarray, shape (batch, heads, time, keys)
-    bias : ndarray, shape (heads, keys)
-        ``bias[h, d]`` goes to the keys that are ``d`` positions before the query.
+    bias : ndarray, shape (heads, columns)
+        The last column belongs to the largest distance, ``keys - 1`` positions before the query.
+        With ``keys`` columns ``bias[h, d]`` is that of distance ``d``; with ``time + keys - 1``
+        the first one is that of distance ``1 - time``, after the query.
 
     Returns
     -------
     ndarray, same shape as ``scores``
     """
-    distance = _distances(*scores.shape[-2:])
-    return scores + bias[:, np.maximum(distance, 0)]  # the future stays -inf
+    column = _distances(*scores.shape[-2:]) + bias.shape[-1] - scores.shape[-1]
+    return scores + bias[:, np.maximum(column, 0)]  # what has no column is masked: it stays -inf
 
 
 def distance_bias_backward(dscores, dbias):
@@ -100,13 +138,13 @@ def distance_bias_backward(dscores, dbias):
     Parameters
     ----------
     dscores : ndarray, shape (batch, heads, time, keys)
-    dbias : ndarray, shape (heads, keys)
+    dbias : ndarray, shape (heads, columns)
         Added to in place.
     """
-    distance = _distances(*dscores.shape[-2:])
-    seen = distance >= 0
+    column = _distances(*dscores.shape[-2:]) + dbias.shape[-1] - dscores.shape[-1]
+    seen = column >= 0
     for head, row in enumerate(dscores.sum(axis=0)):
-        np.add.at(dbias[head], distance[seen], row[seen])
+        np.add.at(dbias[head], column[seen], row[seen])
 
 
 def weighted_sum_forward(weights, v):
@@ -146,38 +184,51 @@ def weighted_sum_backward(dy, weights, v):
     return dweights.reshape(weights.shape), dv.sum(axis=2)  # over the group
 
 
-def _scores(q, k, scale, window, bias):
-    scores = causal_scores_forward(q, k, scale, window)
-    return scores if bias is None else distance_bias_forward(scores, bias)
+def _scores(q, k, scale, mask, bias):
+    scores = scores_forward(q, k, scale=scale, mask=mask)
+    if bias is None:
+        return scores
+    bias_columns(bias, mask, *scores.shape[-2:])
+    return distance_bias_forward(scores, bias)
 
 
-def attention_forward(q, k, v, scale, p=0.0, key=None, window=None, bias=None):
+def attention_forward(
+    q: Array, k: Array, v: Array, *, scale: float, mask: Mask = CAUSAL, p: float = 0.0,
+    key: DropoutKey | None = None, bias: Array | None = None,
+) -> tuple[Array, Array]:  # fmt: skip
     """Attend: ``y = dropout(softmax(mask(scale * q k^T + bias))) v``.
 
     Parameters
     ----------
     q : ndarray, shape (batch, heads, time, head_size)
-        Of the last ``time`` positions.
     k, v : ndarray, shape (batch, n_kv_heads, keys, head_size)
         ``n_kv_heads`` divides ``heads``.
     scale : float
+    mask : Mask
+        Which keys a query may see: by default itself and what lies before it. One that sees none
+        has context 0.
     p : float
         Dropout probability of the attention weights.
     key : DropoutKey, optional
         Needed when ``p > 0``.
-    window : int, optional
-        How many positions a query sees, itself and those before it; all of the past by default.
-    bias : ndarray, shape (heads, keys), optional
-        ``bias[h, d]`` is added to the scores of the keys ``d`` positions before the query.
+    bias : ndarray, shape (heads, columns), optional
+        Added to the scores by distance, as `distance_bias_forward` does: ``keys`` columns for a
+        causal mask, ``time + keys - 1`` for another.
 
     Returns
     -------
     y : ndarray, shape (batch, heads, time, head_size)
     lse : ndarray, shape (batch, heads, time, 1)
-        The scores' log-sum-exp, from which backward makes the weights again.
+        The scores' log-sum-exp, from which backward makes the weights again; ``inf`` for a query
+        that sees no key.
+
+    Raises
+    ------
+    ValueError
+        If the bias lacks a column.
     """
-    scores = _scores(q, k, scale, window, bias)
-    lse = log_sum_exp(scores)
+    scores = _scores(q, k, scale, mask, bias)
+    lse = log_normaliser(scores)
     weights = np.exp(scores - lse)
     if p > 0.0:
         weights = weights * dropout_mask(weights.shape, p, key, weights.real.dtype)
@@ -185,8 +236,10 @@ def attention_forward(q, k, v, scale, p=0.0, key=None, window=None, bias=None):
 
 
 def attention_backward(
-    dy, q, k, v, y, lse, scale, p=0.0, key=None, out=None, window=None, bias=None, dbias=None
-):
+    dy: Array, q: Array, k: Array, v: Array, y: Array, lse: Array, *, scale: float,
+    mask: Mask = CAUSAL, p: float = 0.0, key: DropoutKey | None = None, bias: Array | None = None,
+    dbias: Array | None = None, out: tuple[Array, Array, Array] | None = None,
+) -> tuple[Array, Array, Array]:  # fmt: skip
     """Send ``dy`` back to queries, keys and values.
 
     The softmax's Jacobian needs ``sum_s dw_ts w_ts`` for each row. Because ``y_t`` is the sum of
@@ -198,29 +251,30 @@ def attention_backward(
     dy, q, y : ndarray, shape (batch, heads, time, head_size)
     k, v : ndarray, shape (batch, n_kv_heads, keys, head_size)
     lse : ndarray, shape (batch, heads, time, 1)
-    scale, p, key, window, bias
+    scale, mask, p, key, bias
         As in forward.
+    dbias : ndarray, shape of ``bias``, optional
+        Added to in place.
     out : tuple of 3 ndarrays, optional
         Where the results go, such as three views of one array.
-    dbias : ndarray, shape (heads, keys), optional
-        Added to in place.
 
     Returns
     -------
     dq, dk, dv : ndarray, shapes of ``q``, ``k`` and ``v``
+        0 for a query that sees no key, and for a key that no query sees.
     """
-    weights = np.exp(_scores(q, k, scale, window, bias) - lse)  # recomputed, not stored
+    weights = np.exp(_scores(q, k, scale, mask, bias) - lse)  # recomputed, not stored
     if p > 0.0:
-        mask = dropout_mask(weights.shape, p, key, weights.real.dtype)
-        dweights, dv = weighted_sum_backward(dy, mask * weights, v)
-        dweights = mask * dweights  # through the dropout
+        kept = dropout_mask(weights.shape, p, key, weights.real.dtype)
+        dweights, dv = weighted_sum_backward(dy, kept * weights, v)
+        dweights = kept * dweights  # through the dropout
     else:
         dweights, dv = weighted_sum_backward(dy, weights, v)
     shared = (dy * y).sum(axis=-1, keepdims=True)
     dscores = weights * (dweights - shared)  # through the softmax
     if dbias is not None:
         distance_bias_backward(dscores, dbias)
-    dq, dk = causal_scores_backward(dscores, q, k, scale)
+    dq, dk = scores_backward(dscores, q, k, scale=scale)
     if out is None:
         return dq, dk, dv
     for place, gradient in zip(out, (dq, dk, dv), strict=True):

@@ -1,11 +1,17 @@
 """Attention of one new position to the keys and values that were kept of those before it."""
 
+from __future__ import annotations
+
 import numpy as np
 
-from npgpt.ops.reference.attention import attention_forward
+from npgpt.ops.mask import Mask
+from npgpt.ops.reference.attention import Array, attention_forward
 
 
-def cached_attention_forward(q, keys, values, lengths, scale, window=None, bias=None):
+def cached_attention_forward(
+    q: Array, keys: Array, values: Array, lengths: Array, *, scale: float,
+    window: int | None = None, bias: Array | None = None,
+) -> Array:  # fmt: skip
     """Attend from the last position of each sequence: ``y = softmax(scale * q k^T + bias) v``.
 
     Nothing of the past is computed again; only inference asks for it, so there is no backward.
@@ -28,13 +34,13 @@ def cached_attention_forward(q, keys, values, lengths, scale, window=None, bias=
     -------
     ndarray, shape (batch, heads, 1, head_size)
     """
-    rows = []
+    rows, mask = [], Mask(window=window)
     for row, length in enumerate(lengths):
         one = slice(row, row + 1)
         past = slice(0, length)
         row_bias = None if bias is None else bias[:, :length]
         y, _ = attention_forward(
-            q[one], keys[one, :, past], values[one, :, past], scale, window=window, bias=row_bias
+            q[one], keys[one, :, past], values[one, :, past], scale=scale, mask=mask, bias=row_bias
         )
         rows.append(y)
     return np.concatenate(rows)

@@ -43,7 +43,7 @@ def alibi_slopes(n_heads):
     return np.concatenate([slopes, between[: n_heads - power]])
 
 
-def relative_buckets(distances, num_buckets=32, max_distance=128):
+def relative_buckets(distances, num_buckets=32, max_distance=128, bidirectional=False):
     """Sort distances into buckets (Raffel et al. 2020, arXiv 1910.10683, section 2.1).
 
     The first half of the buckets hold one distance each; the others grow in geometric steps up to
@@ -52,15 +52,23 @@ def relative_buckets(distances, num_buckets=32, max_distance=128):
     Parameters
     ----------
     distances : ndarray of int
-        Non-negative: how far back the key is.
+        How far back the key is; not below 0, unless both sides have buckets.
     num_buckets, max_distance : int
+    bidirectional : bool
+        Whether keys after the query (distances below 0) have buckets of their own, the second half,
+        as in T5's encoder; keys before it share the first.
 
     Returns
     -------
     ndarray of int64, same shape
     """
     distances = np.asarray(distances)
+    first = np.zeros((), np.int64)
+    if bidirectional:
+        num_buckets //= 2
+        first = np.where(distances < 0, num_buckets, 0)
+        distances = np.abs(distances)
     exact = num_buckets // 2
     growth = np.log(np.maximum(distances, 1) / exact) / np.log(max_distance / exact)
     far = exact + (growth * (num_buckets - exact)).astype(np.int64)
-    return np.where(distances < exact, distances, np.minimum(far, num_buckets - 1))
+    return first + np.where(distances < exact, distances, np.minimum(far, num_buckets - 1))

@@ -19,6 +19,25 @@ def log_sum_exp(scores):
     return largest + np.log(np.exp(scores - largest).sum(axis=-1, keepdims=True))
 
 
+def log_normaliser(scores):
+    """Compute `log_sum_exp`, and ``inf`` for a row of ``-inf`` alone.
+
+    Such a row belongs to a query that may see no key. ``exp(scores - inf)`` makes its weights 0, in
+    forward and again in backward.
+
+    Parameters
+    ----------
+    scores : ndarray, shape (..., n)
+
+    Returns
+    -------
+    ndarray, shape (..., 1)
+    """
+    nothing = np.isneginf(scores.real.max(axis=-1, keepdims=True))
+    lse = log_sum_exp(np.where(nothing, scores.dtype.type(0.0), scores))
+    return np.where(nothing, scores.dtype.type(np.inf), lse)
+
+
 def softmax_forward(scores):
     """Compute ``w_s = exp(scores_s) / sum_r exp(scores_r)`` over the last axis.
 
@@ -29,9 +48,9 @@ def softmax_forward(scores):
     Returns
     -------
     ndarray, shape (..., n)
-        Each row sums to 1.
+        Each row sums to 1; one of ``-inf`` alone has weights 0.
     """
-    return np.exp(scores - log_sum_exp(scores))
+    return np.exp(scores - log_normaliser(scores))
 
 
 def softmax_backward(dweights, weights):

@@ -1,4 +1,4 @@
-"""What a GPT does with the logits of the next token: sample, search, stream, score."""
+"""What a language model does with the logits of the next token: sample, search, stream."""
 
 from __future__ import annotations
 
@@ -7,31 +7,65 @@ from typing import Any
 
 import numpy as np
 
-from npgpt.generation import (
-    EveryTime,
-    beam_search,
-    generate_tokens,
-    prompts_of,
-    window_start,
-)
-from npgpt.models.decoder import Decoder
+from npgpt.generation.beam import beam_search
+from npgpt.generation.cached import Cached
+from npgpt.generation.decoders import EveryTime, prompts_of, window_start
+from npgpt.generation.loop import generate_tokens
+from npgpt.layers.core.layer import Layer
+from npgpt.layers.states import State
 
 Prompts = Any  # token ids of one sequence, of a batch, or a list of sequences
 
 
-class Generation:
-    """The part of `GPT` that generates, and says how likely a text is."""
+class Generates(Layer):
+    """The part of a language model that generates.
 
-    def next_logits(self: Any, token_ids) -> np.ndarray:
+    A family defines `next_logits`, and `new_states`, `start` and `step` for what `Cached` does.
+    """
+
+    @property
+    def context_length(self) -> int:
+        """How many tokens the model looks back."""
+        raise TypeError(f"{type(self).__name__} has no context_length; a model must define it.")
+
+    def next_logits(self, token_ids: np.ndarray) -> np.ndarray:
         """Compute the logits after the last position only, (batch, time) -> (batch, vocab_size).
 
         Of a sequence longer than the context, the last ``context_length`` tokens count.
         """
-        token_ids = np.asarray(token_ids)[:, -self.config.context_length :]
-        x = self.hidden_states(token_ids)[:, -1:]  # (batch, 1, d_model)
-        return self.head.forward(x)[:, 0]
+        raise TypeError(f"{type(self).__name__} has no next_logits; a model must define it.")
 
-    def decoder(self: Any, max_new_tokens: int, use_cache: bool = True) -> Decoder | EveryTime:
+    def new_states(self, rows: int, capacity: int) -> Sequence[State]:
+        """Make what the model keeps of ``rows`` sequences of up to ``capacity`` tokens."""
+        raise TypeError(f"{type(self).__name__} has no new_states; a model must define it.")
+
+    def start(
+        self, token_ids: np.ndarray, lengths: np.ndarray, states: Sequence[Any], memory: Any = None
+    ) -> np.ndarray:
+        """Read the beginnings of sequences.
+
+        Parameters
+        ----------
+        token_ids : ndarray of int, shape (batch, time)
+            Padded at the end.
+        lengths : ndarray of int, shape (batch,)
+        states : sequence of State
+            With nothing read yet; they are filled, each to its sequence's length.
+        memory : optional
+            What a family reads beside the tokens, such as an encoder's output; states keep it.
+
+        Returns
+        -------
+        ndarray, shape (batch, vocab_size)
+            The logits of each sequence's next token.
+        """
+        raise TypeError(f"{type(self).__name__} has no start; a model must define it.")
+
+    def step(self, tokens: np.ndarray, states: Sequence[Any]) -> np.ndarray:
+        """Read one more token of each sequence, (batch,); return logits, (batch, vocab_size)."""
+        raise TypeError(f"{type(self).__name__} has no step; a model must define it.")
+
+    def decoder(self, max_new_tokens: int, use_cache: bool = True) -> Cached | EveryTime:
         """Make what reads prompts, then token after token, and gives the next one's logits.
 
         Parameters
@@ -39,18 +73,17 @@ class Generation:
         max_new_tokens : int
             How many tokens will follow the prompts at most.
         use_cache : bool
-            Keep keys and values; otherwise everything is computed again for each token, which
-            gives the same logits and shows that it does.
+            Keep states; otherwise everything is computed again for each token, which gives the same
+            logits and shows that it does.
         """
         if use_cache:
-            return Decoder(self, max_new_tokens)
-        context = self.config.context_length
+            return Cached(self, max_new_tokens)
         return EveryTime(
-            lambda ids: self.next_logits(ids[:, window_start(ids.shape[1], context) :])
+            lambda ids: self.next_logits(ids[:, window_start(ids.shape[1], self.context_length) :])
         )
 
     def stream(
-        self: Any,
+        self,
         token_ids: Prompts,
         max_new_tokens: int,
         temperature: float = 1.0,
@@ -69,9 +102,7 @@ class Generation:
         ndarray of int, shape (batch,)
         """
         prompts = prompts_of(token_ids, attention_mask)
-        was_training = self.training
-        self.eval()
-        try:
+        with self.evaluating():
             yield from generate_tokens(
                 self.decoder(max_new_tokens, use_cache),
                 prompts,
@@ -83,11 +114,9 @@ class Generation:
                 stop_id,
                 repetition_penalty,
             )
-        finally:
-            self.train(was_training)
 
     def generate(
-        self: Any,
+        self,
         token_ids: Prompts,
         max_new_tokens: int,
         temperature: float = 1.0,
@@ -151,7 +180,7 @@ class Generation:
         return with_new_tokens(token_ids, new)
 
     def beam_search(
-        self: Any,
+        self,
         token_ids: np.ndarray | Sequence[int],
         max_new_tokens: int,
         num_beams: int = 4,
@@ -182,10 +211,10 @@ class Generation:
         """
         prompt = prompts_of(token_ids)
         if len(prompt) != 1:
-            raise ValueError(f"GPT.beam_search: expected one prompt, got {len(prompt)}.")
-        was_training = self.training
-        self.eval()
-        try:
+            raise ValueError(
+                f"{type(self).__name__}.beam_search: expected one prompt, got {len(prompt)}."
+            )
+        with self.evaluating():
             return beam_search(
                 self.decoder(max_new_tokens, use_cache),
                 prompt[0],
@@ -194,58 +223,6 @@ class Generation:
                 length_penalty,
                 stop_id,
             )
-        finally:
-            self.train(was_training)
-
-    def log_likelihood(self: Any, prompt, continuation) -> float:
-        """Compute the logarithm of the probability that the prompt goes on like this, in nats.
-
-        ``sum_t log p(continuation_t | prompt, continuation_1 .. continuation_t-1)``, without
-        dropout. Divided by the number of tokens and negated it is the continuation's loss.
-
-        Parameters
-        ----------
-        prompt : array_like of int, shape (time,)
-            At least one token; ``<|endoftext|>`` for the beginning of a text. Of a long one the
-            last tokens count, as many as the context has room for.
-        continuation : array_like of int, shape (time,)
-            At most ``context_length`` tokens.
-
-        Raises
-        ------
-        ValueError
-            If either is empty, or the continuation longer than the context.
-
-        Examples
-        --------
-        >>> import npgpt
-        >>> model = npgpt.GPT(npgpt.GPTConfig(7, 4, n_layers=1, n_heads=1, d_model=4))
-        >>> both = model.log_likelihood([1, 2], [3, 4])
-        >>> step_by_step = model.log_likelihood([1, 2], [3]) + model.log_likelihood([1, 2, 3], [4])
-        >>> abs(both - step_by_step) < 1e-5
-        True
-        """
-        prompt, continuation = np.atleast_1d(prompt), np.atleast_1d(continuation)
-        if prompt.ndim != 1 or continuation.ndim != 1 or not prompt.size or not continuation.size:
-            raise ValueError(
-                "GPT.log_likelihood: prompt and continuation must be sequences of at least one "
-                f"token, got shapes {prompt.shape} and {continuation.shape}."
-            )
-        if continuation.size > self.config.context_length:
-            raise ValueError(
-                f"GPT.log_likelihood: a continuation of {continuation.size} tokens is longer than "
-                f"the context of {self.config.context_length}."
-            )
-        token_ids = np.concatenate([prompt, continuation])[-self.config.context_length - 1 :]
-        targets = token_ids[1:].copy()
-        targets[: -continuation.size] = self.cross_entropy.ignore_index
-        was_training = self.training
-        self.eval()
-        try:
-            loss = self.evaluation_loss(token_ids[None, :-1], targets[None])
-        finally:
-            self.train(was_training)
-        return -float(loss) * continuation.size
 
 
 def with_new_tokens(token_ids: Prompts, new: list[np.ndarray]) -> Any:

@@ -1,0 +1,117 @@
+"""A stack of Transformer blocks with a norm behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from npgpt.layers.block_config import BlockConfig
+from npgpt.layers.core.init import Init
+from npgpt.layers.core.layer import Layer
+from npgpt.layers.positions import RelativePositionBias
+from npgpt.layers.states import KeyValueCache
+from npgpt.layers.transformer_block import RecomputingBlock, TransformerBlock, new_norm
+from npgpt.ops import Mask
+
+Array = np.ndarray
+
+
+class Stack(Layer):
+    """``n_layers`` Transformer blocks, one after another, and the norm behind them.
+
+    ``y = final_norm(block_n(... block_1(x)))``; post-norm blocks end with a norm of their own, and
+    have none behind them.
+
+    Parameters
+    ----------
+    config : BlockConfig
+    init : Init, optional
+    cross : bool
+        Whether the blocks attend to a memory too, as a decoder's do to what the encoder made.
+    recompute : bool
+        Keep only each block's input for backward, which runs the block's forward again.
+
+    Attributes
+    ----------
+    blocks : list of TransformerBlock
+        With T5's positions they share one table of biases.
+    final_norm : Layer
+    """
+
+    def __init__(
+        self,
+        config: BlockConfig,
+        init: Init | None = None,
+        cross: bool = False,
+        recompute: bool = False,
+    ):
+        super().__init__()
+        init = init or Init()
+        self.config = config
+        block_class = RecomputingBlock if recompute else TransformerBlock
+        self.blocks: list[TransformerBlock] = []
+        shared = None
+        for _ in range(config.n_layers):
+            block = block_class(config, init, cross, shared)
+            if isinstance(block.attention.position_bias, RelativePositionBias):
+                shared = block.attention.position_bias.weight
+            self.blocks.append(block)
+        self.final_norm = new_norm(config, init, config.final_norm)
+
+    def forward(
+        self,
+        x: Array,
+        memory: Array | None = None,
+        mask: Mask | None = None,
+        memory_mask: Mask | None = None,
+        states: Sequence[KeyValueCache] | None = None,
+    ) -> Array:
+        """Map (batch, time, d_model) to the same shape.
+
+        Parameters
+        ----------
+        x : ndarray, shape (batch, time, d_model)
+        memory : ndarray, shape (batch, keys, d_model), optional
+        mask, memory_mask : Mask, optional
+            As for `TransformerBlock.forward`.
+        states : sequence of KeyValueCache, optional
+            One a block, as `new_states` makes them; no backward follows.
+        """
+        if states is None:
+            for block in self.blocks:
+                x = block.forward(x, memory, mask, memory_mask)
+        else:
+            for block, state in zip(self.blocks, states, strict=True):
+                x = block.forward(x, memory, mask, memory_mask, state)
+                block.forget()  # its arrays make room for those of the next one
+        return self.final_norm.forward(x)
+
+    def backward(self, dy: Array, frozen: int = 0) -> Any:
+        """Add to all gradients inside; return that of ``x``, or of ``x`` and the memory.
+
+        Parameters
+        ----------
+        dy : ndarray, shape (batch, time, d_model)
+        frozen : int
+            Blocks at the beginning that are left out, because nothing in them, or before them,
+            needs a gradient: what comes back is the gradient of what the first other one reads.
+        """
+        dx = self.final_norm.backward(dy)
+        dmemory = None
+        for block in reversed(self.blocks[frozen:]):
+            if block.cross_attention is None:
+                dx = block.backward(dx)
+            else:
+                dx, dpart = block.backward(dx)
+                dmemory = dpart if dmemory is None else dmemory + dpart
+        return dx if dmemory is None else (dx, dmemory)
+
+    def new_states(self, rows: int, capacity: int, dtype: Any = np.float32) -> list[KeyValueCache]:
+        """Make what the blocks keep of ``rows`` sequences of up to ``capacity`` positions."""
+        config = self.config
+        return [
+            KeyValueCache(rows, config.num_kv_heads, capacity, config.head_size, dtype)
+            for _ in self.blocks
+        ]
