@@ -13,12 +13,14 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from npgpt.cli.shared.old_spellings import OldSpellings
 from npgpt.version import __version__
 
 INTERRUPTED = 130  # what a shell reports for a program that SIGINT ended
 
 app = typer.Typer(
     name="npgpt",
+    cls=OldSpellings,
     help="Train, study and run GPT in NumPy, with every gradient written by hand.",
     epilog="Start with: npgpt train",
     no_args_is_help=True,

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from npgpt.cli.app import notes_for_warnings, tells_errors
-from npgpt.cli.model_argument import Checkpoint, Dtype, Model, Revision, open_argument
+from npgpt.cli.shared.model_argument import Checkpoint, Dtype, Model, Revision, open_argument
+from npgpt.cli.shared.options import usage_errors
 
 if TYPE_CHECKING:
     from npgpt.runs import OpenedModel
@@ -55,12 +56,10 @@ def chat_command(
 
     if template is not None and template not in STOPS:
         raise typer.BadParameter(f"--template must be one of {', '.join(STOPS)}, got {template}.")
-    try:
+    with usage_errors():
         check_sampling(temperature, top_k, top_p, repetition_penalty)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
     opened = open_argument(model, checkpoint, revision, dtype)
-    template = template or _own_template(opened)
+    template = template or (opened.run and opened.run.template) or "plain"
     write_prompt = _prompt_writer(template)
     at_terminal, past, turn = sys.stdin.isatty(), "", 0
     if at_terminal:
@@ -124,16 +123,6 @@ def _answer(
         )
         ids = (int(token[0]) for token in tokens)
         yield from stream_text(ids, tokenizer.decode, stop, stop_id)
-
-
-def _own_template(opened: OpenedModel) -> str:
-    """Return the template that a model was fine-tuned with, or plain."""
-    from npgpt import hub
-    from npgpt.runs.open import is_fine_tuned
-
-    if not is_fine_tuned(opened.folder):
-        return "plain"
-    return hub.read_json(opened.folder / "config.json")["finetuning"].get("template", "alpaca")
 
 
 def _prompt_writer(template: str) -> Callable[[str, str], str]:

@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 
 from npgpt.cli.app import console, tells_errors
+from npgpt.cli.shared.options import usage_errors
 
 experiment_app = typer.Typer(
     name="experiment",
@@ -49,7 +50,7 @@ def vanishing_gradients_command(
 
       npgpt experiment vanishing-gradients --depths 2,8,24 --gain 2
     """
-    from npgpt.cli.progress import progress_bar
+    from npgpt.cli.shared.progress import progress_bar
     from npgpt.experiments import plot_vanishing_gradients, vanishing_gradients
 
     try:
@@ -112,9 +113,9 @@ def positions_command(
 
       npgpt experiment positions shakespeare.txt --kinds alibi,rope --longer 1024 --steps 300
     """
-    from npgpt.cli.progress import compile_kernels, progress_bar
+    from npgpt.cli.shared.progress import compile_kernels, progress_bar
     from npgpt.experiments import compare_positions, plot_positions
-    from npgpt.runs import TrainingConfig
+    from npgpt.runs import RunConfig
 
     chosen = kinds.split(",")
     settings = {
@@ -122,10 +123,8 @@ def positions_command(
         "n_layers": n_layers, "n_heads": n_heads, "d_model": d_model, "steps": steps,
         "batch_size": batch_size, "lr": lr, "seed": seed,
     }  # fmt: skip
-    try:
-        configs = [TrainingConfig(**settings, position=kind) for kind in chosen]  # type: ignore[arg-type]
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+    with usage_errors():
+        configs = [RunConfig(**settings, position=kind) for kind in chosen]  # type: ignore[arg-type]
     if longer <= context_length:
         raise typer.BadParameter(f"--longer must be above the context length, {context_length}.")
     for config in configs:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from npgpt.cli.app import notes_for_warnings, tells_errors
-from npgpt.cli.model_argument import (
+from npgpt.cli.shared.model_argument import (
     Checkpoint,
     Dtype,
     Model,
@@ -16,6 +16,7 @@ from npgpt.cli.model_argument import (
     check_checkpoint,
     open_argument,
 )
+from npgpt.cli.shared.options import usage_errors
 
 
 @tells_errors
@@ -61,15 +62,13 @@ def generate_command(
 
       npgpt generate runs/python-docs-1 "The" --temperature 0 --max-new-tokens 50
     """
-    from npgpt.cli.progress import start_of_text
+    from npgpt.cli.shared.progress import start_of_text
     from npgpt.generation import stream_text
     from npgpt.generation.sampling import check_sampling
 
     check_checkpoint(checkpoint)
-    try:
+    with usage_errors():
         check_sampling(temperature, top_k, top_p, repetition_penalty)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
     if num_beams > 1 and (top_k, top_p, seed, repetition_penalty) != (None, None, None, 1.0):
         raise typer.BadParameter(
             "--num-beams searches and does not draw: leave out --top-k, --top-p, --seed and "

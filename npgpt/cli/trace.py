@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from npgpt.cli.app import console, error_console, tells_errors
-from npgpt.cli.model_argument import Checkpoint, Revision, check_checkpoint, open_argument
+from npgpt.cli.shared.model_argument import Checkpoint, Revision, check_checkpoint, open_argument
 
 if TYPE_CHECKING:
     from npgpt.models import GPT
@@ -113,7 +113,7 @@ def _write_page(
     token: str | None,
     steps: int,
 ) -> None:
-    from npgpt.cli.progress import progress_bar
+    from npgpt.cli.shared.progress import progress_bar
     from npgpt.trace import trace
 
     model, tokenizer = opened.model, opened.tokenizer

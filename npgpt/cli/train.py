@@ -11,7 +11,6 @@ import typer
 from npgpt.cli.app import console, tells_errors
 from npgpt.cli.shared.options import refuse_settings, usage_errors, with_options
 from npgpt.cli.shared.training import next_free_folder, train
-from npgpt.layers.block_config import MODEL
 from npgpt.models import MODELS, ModelConfig
 from npgpt.runs import DataConfig, OptimisationConfig, PretrainingRun, RunConfig
 from npgpt.runs.config import FAMILY, SHAPE
@@ -48,9 +47,7 @@ def train_command(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(
-            help=f"The family: {', '.join(MODELS)}.", show_default=FAMILY, rich_help_panel=MODEL
-        ),
+        typer.Option(help=f"The family of models: {', '.join(MODELS)}.", show_default=FAMILY),
     ] = None,
     **settings: Any,
 ) -> None:

@@ -80,7 +80,9 @@ class FineTuningConfig(Settings):
     template: str = option(
         "How an instruction becomes a prompt: alpaca or chat.", default="alpaca", choices=TEMPLATES
     )
-    mask_prompt: bool = option("Learn from the response only, or from the prompt too.", default=True)
+    mask_prompt: bool = option(
+        "Learn from the response only, or from the prompt too.", default=True
+    )
     packing: bool = option("Several records in each row of a batch.", default=False)
     dropout: float | None = option(
         "Of the model while it is trained.",

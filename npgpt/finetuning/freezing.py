@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
+from npgpt.finetuning.lora import LoRAConfig, apply_lora
 from npgpt.layers import Layer, flatten_trained
 
 
@@ -55,3 +56,22 @@ def train_only(model: Layer, patterns: Sequence[str]) -> list[str]:
 def train_last_block(model) -> list[str]:
     """Freeze every parameter of a `GPT` but those of its last block and its final norm."""
     return train_only(model, [f"blocks.{model.config.n_layers - 1}.*", "final_norm.*"])
+
+
+def train_by(model: Layer, method: str, lora: LoRAConfig | None = None, seed: int = 0) -> None:
+    """Prepare a `GPT` for a method of fine-tuning: full, last-block or lora.
+
+    Parameters
+    ----------
+    model : GPT
+        Changed in place.
+    method : {"full", "last-block", "lora"}
+        Train everything; the last block and the final norm; or low-rank additions.
+    lora : LoRAConfig, optional
+    seed : int
+        As of `apply_lora`.
+    """
+    if method == "lora":
+        apply_lora(model, lora, seed)
+    elif method == "last-block":
+        train_last_block(model)

@@ -13,7 +13,7 @@ from npgpt.data.sequences import Responses
 from npgpt.finetuning.config import FineTuningConfig
 from npgpt.finetuning.splitting import open_records, split_records
 from npgpt.finetuning.templates import prompt_of
-from npgpt.models import GPT
+from npgpt.models import LanguageModel
 from npgpt.tokenizers import Tokenizer
 
 SHORTEST_RESPONSE = 1  # tokens that must fit behind a prompt, the end of text included
@@ -87,7 +87,7 @@ def encode_responses(
 
 
 def respond(
-    model: GPT,
+    model: LanguageModel,
     tokenizer: Tokenizer,
     prompt: str,
     max_new_tokens: int = 60,
@@ -95,7 +95,7 @@ def respond(
 ) -> str:
     """Let a model respond to a prompt, up to its end of text; greedily unless told otherwise."""
     ids = tokenizer.encode(prompt)
-    room = model.config.context_length - len(ids)
+    room = model.context_length - len(ids)
     new = model.generate(
         ids,
         min(max_new_tokens, max(room, 1)),
@@ -125,7 +125,7 @@ class ResponseScores:
 
 
 def score_responses(
-    model: GPT,
+    model: LanguageModel,
     tokenizer: Tokenizer,
     records: Sequence[Record],
     template: str,

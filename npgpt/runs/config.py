@@ -17,7 +17,7 @@ from npgpt.fields import (
     names_of,
     option,
 )
-from npgpt.models import MODELS, Model, ModelConfig
+from npgpt.models import MODELS, ModelConfig
 from npgpt.runs.tokenizer import check_tokenizer_name
 
 # what a run takes where the config of the model's family has no default
@@ -43,7 +43,7 @@ class DataConfig(Settings):
         "python-docs (the help texts that come with Python), python-source (its standard library), "
         "or the path of a text file, of a folder with .txt, .md and .jsonl files, or a glob in "
         "quotes; - reads standard input. Files may be packed (.gz). A folder of npgpt tokenize is "
-        "trained on as it is.",
+        "taken as it is.",
         TEXT,
         default="python-docs",
     )
@@ -209,20 +209,19 @@ class RunConfig:
         optimisation: OptimisationConfig | None = None,
         **settings: Any,
     ):
-        data, optimisation = data or DataConfig(), optimisation or OptimisationConfig()
         held: dict[str, tuple[type, Mapping[str, Any]]] = {
-            "model": (type(model), vars(model)) if not isinstance(model, str) else _family(model),
-            "data": (DataConfig, vars(data)),
-            "optimisation": (OptimisationConfig, vars(optimisation)),
+            "model": _family(model) if isinstance(model, str) else (type(model), vars(model)),
+            "data": (DataConfig, vars(data) if data else {}),
+            "optimisation": (OptimisationConfig, vars(optimisation) if optimisation else {}),
         }
         names = {part: names_of(config_class) for part, (config_class, _) in held.items()}
         unknown = [name for name in settings if not any(name in of for of in names.values())]
         if unknown:
-            what = f"{held['model'][0].__name__} and the settings of a run"
             raise ValueError(
-                f"TrainingConfig: no field of {what} is named {', '.join(map(repr, unknown))}."
+                f"TrainingConfig: no field is named {', '.join(map(repr, unknown))}, with the "
+                f"model {family_of(held['model'][0]).kind!r}."
             )
-        settings = {"vocab_size": data.vocab_size, **settings}
+        settings = {"vocab_size": (data or DataConfig()).vocab_size, **settings}
         for part, (config_class, fields) in held.items():
             fields = {name: v for name, v in {**fields, **settings}.items() if name in names[part]}
             vars(self)[part] = from_fields(config_class, fields)  # the dataclass is frozen
@@ -237,10 +236,14 @@ class RunConfig:
                 return getattr(part, name)
         raise AttributeError(f"A run has no setting {name!r}.")
 
+    def changed(self, **settings: Any) -> RunConfig:
+        """Return a config with other values of some fields."""
+        return RunConfig(self.model, self.data, self.optimisation, **settings)
+
     @property
-    def family(self) -> type[Model]:
+    def family(self) -> Any:
         """The class of the model."""
-        return next(family for family in MODELS.values() if family.Config is type(self.model))
+        return family_of(type(self.model))
 
     def model_config(self, vocab_size: int) -> ModelConfig:
         """Return the model's shape for a vocabulary of this size."""
@@ -256,6 +259,11 @@ class RunConfig:
     def from_dict(cls, fields: Mapping[str, Any]) -> RunConfig:
         """Make a config from `to_dict`'s fields; an unknown one raises ValueError."""
         return cls(**fields)
+
+
+def family_of(config_class: type) -> Any:
+    """Return the class of the models that the configs of a class describe."""
+    return next(family for family in MODELS.values() if family.Config is config_class)
 
 
 def _family(name: str) -> tuple[type, Mapping[str, Any]]:

@@ -12,8 +12,8 @@ from npgpt.data import DataLoader
 from npgpt.data.splits import TEST
 from npgpt.finetuning.adapters import save_adapter
 from npgpt.finetuning.config import FineTuningConfig
-from npgpt.finetuning.freezing import train_last_block
-from npgpt.finetuning.lora import apply_lora, merge_lora
+from npgpt.finetuning.freezing import train_by
+from npgpt.finetuning.lora import merge_lora
 from npgpt.finetuning.preferences import PreferenceScores, score_preferences, with_reference
 from npgpt.finetuning.tasks import Task, make_task
 from npgpt.layers.core.init import Init
@@ -88,7 +88,7 @@ class FineTuningRun(Run):
 
     @property
     def item(self) -> str:
-        """What the loss is the mean over."""
+        """What the loss is the mean over: a text, a token, or a pair of responses."""
         return ITEMS[self.config.task]
 
     @property
@@ -118,10 +118,7 @@ class FineTuningRun(Run):
     def new_model(self) -> Model:
         """Make the model with the weights of the base, and freeze what is not trained."""
         gpt, config = self.base_model(), self.config
-        if config.method == "lora":
-            apply_lora(gpt, config.lora, config.seed)
-        elif config.method == "last-block":
-            train_last_block(gpt)
+        train_by(gpt, config.method, config.lora, config.seed)
         if config.task == "classify":
             return GPTForClassification(gpt, len(self.labels), config.seed, config.lm_coef)
         return GPTForPreference(gpt, config.beta) if config.task == "dpo" else gpt

@@ -65,7 +65,7 @@ class PretrainingRun(Run):
         run.corpus = source
         run.windows  # noqa: B018  (raises if the text is too short)
         with run._made():
-            run.config = dataclasses.replace(config, corpus=source.keep(folder))
+            run.config = config.changed(corpus=source.keep(folder))
         return run
 
     @functools.cached_property

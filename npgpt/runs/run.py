@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 from typing_extensions import Self
 
 from npgpt import tokenizers
-from npgpt.evaluation.loss import Batches
 from npgpt.data import DataLoader
+from npgpt.evaluation.loss import Batches
 from npgpt.gradients import Flow
 from npgpt.models import LanguageModel, Model
 from npgpt.optim import AdamW, WarmupCosine
@@ -60,10 +60,8 @@ class Run:
     tokenizer: Tokenizer
 
     kind: ClassVar[str] = ""
-    Config: ClassVar[type]
+    Config: ClassVar[Any]
     command: ClassVar[str] = ""  # which makes such runs
-    item: ClassVar[str] = "token"  # what the loss is the mean over
-    template: ClassVar[str | None] = None  # how instructions become prompts, if it learns from them
 
     def __init_subclass__(cls) -> None:
         KINDS[cls.kind] = cls
@@ -109,7 +107,9 @@ class Run:
         try:
             config = found.Config.from_dict(settings[found.kind])
             model_config = config.family.Config.from_dict(settings["model"])
-            others = {field.name: settings[field.name] for field in dataclasses.fields(found)[SHARED:]}
+            others = {
+                field.name: settings[field.name] for field in dataclasses.fields(found)[SHARED:]
+            }
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{folder / CONFIG} is not a whole run config ({error}).") from None
         return found(folder, config, model_config, tokenizers.load(folder / TOKENIZER), **others)
@@ -124,7 +124,9 @@ class Run:
             KIND: self.kind,
             self.kind: self.config.to_dict(),
             "model": self.model_config.to_dict(),
-            **{field.name: getattr(self, field.name) for field in dataclasses.fields(self)[SHARED:]},
+            **{
+                field.name: getattr(self, field.name) for field in dataclasses.fields(self)[SHARED:]
+            },
         }
         write_settings(self.folder, settings)
 
@@ -144,6 +146,16 @@ class Run:
     def flows(self) -> list[Flow]:
         """The measurements in ``gradient_flow.jsonl``, oldest first."""
         return read_flows(self.folder / FLOW)
+
+    @property
+    def item(self) -> str:
+        """What the loss is the mean over."""
+        return "token"
+
+    @property
+    def template(self) -> str | None:
+        """How instructions become prompts, if the run learns from them."""
+        return None
 
     # --- models -------------------------------------------------------------------------------
 
@@ -211,8 +223,13 @@ class Run:
         if config.gradient_flow:
             logs.append(GradientFlowLog(self.folder / FLOW, config.gradient_flow))
         return make_trainer(
-            model, loader, held_out, config,
-            folder=self.folder, callbacks=[*logs, *callbacks], **options,
+            model,
+            loader,
+            held_out,
+            config,
+            folder=self.folder,
+            callbacks=[*logs, *callbacks],
+            **options,
         )
 
 

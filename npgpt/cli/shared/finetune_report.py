@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from rich.table import Table
 
 from npgpt.cli.app import console
-from npgpt.cli.progress import progress_bar
+from npgpt.cli.shared.progress import counting_bar
 from npgpt.data import HeldOutBatches
 from npgpt.data.splits import TEST
 from npgpt.files import write_atomically
-from npgpt.finetuning import ClassificationReport, score_responses
-from npgpt.finetuning.preferences import PreferenceScores
+from npgpt.finetuning import score_responses
 from npgpt.finetuning.templates import prompt_of
+from npgpt.plots.finetuning import plot_confusion, plot_rewards
 from npgpt.runs import FineTuningRun
+from npgpt.runs.folder import CONFUSION_PLOT, RESPONSES, REWARDS_PLOT
 from npgpt.training import evaluate
 
 SHOWN = 3  # samples on the screen; all are in the file
-RESPONSES = "responses.jsonl"
 
 
-def print_classes(report: ClassificationReport) -> None:
-    """Print measures of each class, the confusion matrix, and the accuracy."""
+def report_classes(run: FineTuningRun) -> None:
+    """Print measures of each class, the confusion matrix, and the accuracy; draw the matrix."""
+    task: Any = run.task
+    report = task.report(run.load_model())
     table = Table(title="Test part", title_justify="left")
     table.add_column("class")
     for column in ("precision", "recall", "F1", "texts"):
@@ -40,11 +43,16 @@ def print_classes(report: ClassificationReport) -> None:
         matrix.add_row(label, *(str(n) if n else "." for n in row))
     console.print(matrix)
     console.print(f"Accuracy: {report.accuracy:.3f} on {report.confusion.sum()} texts")
+    path = run.folder / CONFUSION_PLOT
+    plot_confusion(report, path, f"npgpt: {run.folder.name}")
+    console.print(f"Confusion matrix: {path}", soft_wrap=True)
 
 
-def print_preferences(base: PreferenceScores, tuned: PreferenceScores, pairs: int) -> None:
-    """Print how the reference and the tuned model order the test pairs."""
-    table = Table(title=f"{pairs} held-out pairs", title_justify="left")
+def report_preferences(run: FineTuningRun) -> None:
+    """Print how the reference and the tuned model order the test pairs; draw the rewards."""
+    base, tuned = run.test_preferences()
+    title = f"{len(run.task.records[TEST])} held-out pairs"
+    table = Table(title=title, title_justify="left")
     columns = ("loss", "ranking accuracy", "reward accuracy", "reward margin")
     for i, column in enumerate(("model", *columns)):
         table.add_column(column, justify="right" if i else "left")
@@ -54,12 +62,15 @@ def print_preferences(base: PreferenceScores, tuned: PreferenceScores, pairs: in
         loss, ranked = f"{scores.loss:.3f}", f"{scores.ranking_accuracy:.3f}"
         table.add_row(name, loss, ranked, rewarded, f"{scores.margin:.3f}")
     console.print(table)
+    path = run.folder / REWARDS_PLOT
+    plot_rewards(run.metrics, path, f"npgpt: {run.folder.name}")
+    console.print(f"Rewards: {path}", soft_wrap=True)
 
 
 def report_responses(run: FineTuningRun, samples: int) -> None:
     """Compare a fine-tuned model with its base: loss of the responses, exact match, ROUGE-L."""
     records, template = run.task.records[TEST], run.config.template
-    models = {"base": run.base_model(), "fine-tuned": run.load_gpt()}
+    models = {"base": run.base_model(), "fine-tuned": run.load_language_model()}
     table = Table(title=f"{len(records)} held-out records", title_justify="left")
     columns = ("response loss", "perplexity", "exact match", "ROUGE-L")
     for i, column in enumerate(("model", *columns)):
@@ -70,14 +81,8 @@ def report_responses(run: FineTuningRun, samples: int) -> None:
         loss = evaluate(model, batches)
         cells = [f"{loss.loss:.3f}", f"{loss.perplexity:.2f}"]
         if chosen:
-            with progress_bar(console, f"The {name} model responds") as progress:
-                done = 0
-
-                def on_response(progress=progress) -> None:
-                    nonlocal done
-                    done += 1
-                    progress(done, len(chosen))
-
+            label = f"The {name} model responds"
+            with counting_bar(console, label, len(chosen)) as on_response:
                 scores = score_responses(model, run.tokenizer, chosen, template, on_response)
             said[name] = scores.responses
             cells += [f"{scores.exact_match:.3f}", f"{scores.rouge_l:.3f}"]

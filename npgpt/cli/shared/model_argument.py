@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,16 +9,11 @@ import typer
 if TYPE_CHECKING:
     from npgpt.runs import OpenedModel
 
-Model = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL",
-        help="A run folder of npgpt train, a folder in Hugging Face's format, or a name on its "
-        "hub, such as gpt2.",
-        show_default=False,
-    ),
-]
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder of npgpt train.")]
+MODEL_HELP = (
+    "A run folder of npgpt train or npgpt finetune, a folder in Hugging Face's format, or a name "
+    "on its hub, such as gpt2"
+)
+Model = Annotated[str, typer.Argument(metavar="MODEL", help=f"{MODEL_HELP}.", show_default=False)]
 Checkpoint = Annotated[str, typer.Option(help="Of a run: best or last.")]
 Revision = Annotated[
     str | None, typer.Option(help="Of a model on the hub: a branch, tag or commit.")

@@ -64,7 +64,9 @@ def with_options(*config_classes: type, **choices: Any) -> Callable[[Callable], 
     def decorate(command: Callable) -> Callable:
         own = inspect.signature(command, eval_str=True).parameters.values()
         kept = [p.replace(kind=p.KEYWORD_ONLY) for p in own if p.kind is not p.VAR_KEYWORD]
-        context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+        context = inspect.Parameter(
+            "context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context
+        )
 
         @functools.wraps(command)
         def wrapped(context: typer.Context, **values: Any) -> Any:
@@ -84,7 +86,8 @@ def with_options(*config_classes: type, **choices: Any) -> Callable[[Callable], 
 def _parameter(
     field: dataclasses.Field, hint: Any, defaults: Mapping[str, Any], is_argument: bool
 ) -> inspect.Parameter:
-    declared, default = option_of(field), defaults.get(field.name, field.default)
+    declared = option_of(field)
+    default: Any = defaults.get(field.name, field.default)
     shown: str | bool = declared.shown_default or True
     if isinstance(default, FromOthers):
         default, shown = None, default.shown

@@ -5,11 +5,11 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import typer
 
 from npgpt.cli.app import INTERRUPTED, console
-from npgpt.models import Model
 from npgpt.runs import Run
 from npgpt.runs.folder import FLOW_PLOT, LOSS_PLOT
 from npgpt.training import Trainer
@@ -28,7 +28,7 @@ def train(
     resuming: bool,
     introduction: Callable[[Trainer], Sequence[str]],
     go_on: str,
-    sample: Callable[[Model], str] | None = None,
+    sample: Callable[[Any], str] | None = None,
 ) -> None:
     """Train to the end, or exit as a signal asks for, with the run saved and drawn either way.
 
