@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from npgpt.cli.app import console, tells_errors
-from npgpt.cli.shared.model_argument import Checkpoint, check_checkpoint
+from npgpt.cli.shared.arguments import AsJson, Checkpoint, check_checkpoint
 
 
 @tells_errors
@@ -21,7 +21,7 @@ def classify_command(
     ],
     text: Annotated[str, typer.Argument(help="A text; - reads it from standard input.")],
     checkpoint: Checkpoint = "best",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Tell to which class a text belongs, with the probability of each class.
 

@@ -7,11 +7,19 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from npgpt.cli.app import console, tells_errors
-from npgpt.cli.shared.model_argument import Checkpoint, Dtype, Model, Revision, open_argument
-from npgpt.cli.shared.options import with_options
+from npgpt.cli.shared.arguments import (
+    AsJson,
+    Checkpoint,
+    Dtype,
+    Model,
+    Plot,
+    Revision,
+    open_argument,
+)
+from npgpt.cli.shared.options import numbers_of, with_options
+from npgpt.cli.shared.tables import make_table
 from npgpt.runs import DataConfig, OpenedModel, PretrainingRun
 
 SHOTS = "0,1,5"
@@ -52,16 +60,11 @@ def evaluate_command(
     show_prompt: Annotated[
         bool, typer.Option("--show-prompt", help="Print the first prompt, and ask nothing.")
     ] = False,
-    plot: Annotated[
-        Path | None,
-        typer.Option(
-            help="Draw the accuracy against the shots, as a PNG, to this file.", metavar="FILE"
-        ),
-    ] = None,
+    plot: Plot = None,
     checkpoint: Checkpoint = "best",
     revision: Revision = None,
     dtype: Dtype = "float32",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
     **reading: Any,
 ) -> None:
     """Measure how well a model predicts text: loss, perplexity, bits per byte.
@@ -82,12 +85,14 @@ def evaluate_command(
       npgpt eval gpt2 --task signatures --shots 0,1,5 --plot shots.png
     """
     if task is not None:
-        numbers_of_shots = _numbers(shots or SHOTS)
+        all_shots = numbers_of(shots or SHOTS, f"--shots must be numbers such as {SHOTS}")
+        if min(all_shots) < 0:
+            raise typer.BadParameter("--shots must be at least 0.")
         if show_prompt:
-            _print_prompt(task, numbers_of_shots[-1], seed)
+            _print_prompt(task, all_shots[-1], seed)
             return
         opened = open_argument(model, checkpoint, revision)
-        _ask_questions(opened, task, numbers_of_shots, seed, limit, as_json, plot)
+        _ask_questions(opened, task, all_shots, seed, limit, as_json, plot)
         return
     if shots or show_prompt or plot:
         raise typer.BadParameter("--shots, --show-prompt and --plot go with --task.")
@@ -161,16 +166,6 @@ def strided(ids, context_length: int, stride: int | None, batch_size: int):
     return StridedWindows(ids, context_length, stride, batch_size)
 
 
-def _numbers(shots: str) -> list[int]:
-    try:
-        numbers = [int(number) for number in shots.split(",")]
-    except ValueError:
-        raise typer.BadParameter(f"--shots must be numbers such as {SHOTS}, got {shots}.") from None
-    if min(numbers) < 0:
-        raise typer.BadParameter("--shots must be at least 0.")
-    return numbers
-
-
 def _ask_questions(
     opened: OpenedModel,
     task: str,
@@ -213,9 +208,8 @@ def _ask_questions(
         ]
         print(json.dumps({"task": task, "chance": by_chance, "results": lines}))
         return
-    table = Table(title=f"{task}: {results[0].questions} questions", title_justify="left")
-    for i, column in enumerate(("shots", "accuracy", "95 % interval", "prompts cut off")):
-        table.add_column(column, justify="right" if i else "left")
+    title = f"{task}: {results[0].questions} questions"
+    table = make_table(title, "shots", "accuracy", "95 % interval", "prompts cut off")
     for result in results:
         low, high = result.interval
         table.add_row(

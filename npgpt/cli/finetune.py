@@ -9,11 +9,11 @@ from typing import Annotated, Any
 import typer
 
 from npgpt.cli.app import console, tells_errors
-from npgpt.cli.shared.model_argument import Model
+from npgpt.cli.shared.arguments import Model
 from npgpt.cli.shared.options import refuse_settings, usage_errors, with_options
 from npgpt.cli.shared.training import next_free_folder, train
 from npgpt.finetuning import FineTuningConfig
-from npgpt.finetuning.config import BATCH_SIZES, EPOCHS, settings_of
+from npgpt.finetuning.config import DEFAULTS, settings_of
 from npgpt.runs import FineTuningRun
 from npgpt.runs.folder import ADAPTER
 from npgpt.training import Trainer
@@ -32,9 +32,8 @@ Resume = Annotated[bool, typer.Option("--resume", help="MODEL is a run of this c
 
 def of_task(task: str) -> Callable[[Callable], Callable]:
     """Give a command the options of a task; a decorator."""
-    defaults = {"epochs": EPOCHS[task], "batch_size": BATCH_SIZES[task]}
     names = [name for name in settings_of(task) if name not in ("task", "base")]
-    return with_options(FineTuningConfig, names=names, defaults=defaults)
+    return with_options(FineTuningConfig, names=names, defaults=DEFAULTS[task])
 
 
 @finetune.command("classify")
@@ -120,6 +119,8 @@ def _fine_tune(
     if resume:
         refuse_settings(settings, out=out)
         run = FineTuningRun.open(base)
+        if run.config.task != task:
+            raise ValueError(f"{base} is a run of npgpt finetune {run.config.task}, not {task}.")
     else:
         with usage_errors():
             config = FineTuningConfig(task, base, **settings)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from npgpt.cli.app import console, tells_errors
-from npgpt.cli.shared.model_argument import Checkpoint, Model, Revision, open_argument
+from npgpt.cli.shared.arguments import AsJson, Checkpoint, Model, Plot, Revision, open_argument
 from npgpt.cli.shared.options import with_options
 from npgpt.gradients import Flow
 from npgpt.runs import DataConfig, OpenedModel, PretrainingRun
@@ -35,12 +35,10 @@ def flow_command(
             min=1,
         ),
     ] = None,
-    plot: Annotated[
-        Path | None, typer.Option(help="Draw it, as a PNG, to this file.", metavar="FILE")
-    ] = None,
+    plot: Plot = None,
     checkpoint: Checkpoint = "best",
     revision: Revision = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
     **reading: Any,
 ) -> None:
     """Show how activations and gradients flow through a model, layer by layer.

@@ -10,7 +10,8 @@ import typer
 from rich.table import Table
 
 from npgpt.cli.app import console, tells_errors
-from npgpt.cli.shared.model_argument import MODEL_HELP
+from npgpt.cli.shared.arguments import MODEL_HELP
+from npgpt.cli.shared.tables import plain_table
 from npgpt.models import ModelConfig
 from npgpt.models.config import GPT2_SIZES, GPTConfig
 from npgpt.runs import FineTuningRun, PretrainingRun, Run
@@ -132,9 +133,7 @@ def _describe_hugging_face(folder: Path) -> None:
 
 def _print_facts(facts: dict[str, Any]) -> None:
     """Print names and values, without lines."""
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="dim")
-    table.add_column(overflow="fold")
+    table = plain_table(overflow="fold")
     for name, value in facts.items():
         table.add_row(name, f"{value:g}" if isinstance(value, float) else str(value))
     console.print(table)

@@ -2,23 +2,58 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from npgpt.cli.app import console, tells_errors
+from npgpt.cli.shared.options import usage_errors, with_options
+from npgpt.cli.shared.tables import plain_table
+from npgpt.fields import check_options, option
 from npgpt.finetuning.config import METHODS
 from npgpt.models.config import GPT2_SIZES, GPTConfig
 from npgpt.runs import FineTuningRun
 
-BATCH_SIZE, RANK = 4, 8  # of what is no run
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """What is trained, and how; by default as for what is no run."""
+
+    config: Any
+    batch_size: int = option("Sequences.", default=4, minimum=1, shown_default="the run's, or 4")
+    time: int | None = option(
+        "Tokens of each sequence.", default=None, minimum=1, shown_default="the context length"
+    )
+    recompute: bool = option(
+        "Compute each block again for backward.",
+        default=False,
+        names=("--recompute/--no-recompute",),
+        shown_default="the run's, or no-recompute",
+    )
+    method: str = option(
+        "What is trained, as of npgpt finetune: full, last-block or lora.",
+        default="full",
+        choices=METHODS,
+        shown_default="the run's, or full",
+    )
+    rank: int = option("Of LoRA.", default=8, minimum=1, shown_default="the run's, or 8")
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    @property
+    def trained(self) -> str:
+        """What is trained, in words behind "a training step"."""
+        lora = f" of LoRA of rank {self.rank}"
+        return {"full": "", "last-block": " of the last block", "lora": lora}[self.method]
 
 
 @tells_errors
+@with_options(Step, names=("batch_size", "time", "recompute", "method", "rank"))
 def memory_command(
     model: Annotated[
         str,
@@ -29,36 +64,11 @@ def memory_command(
             show_default=False,
         ),
     ],
-    batch_size: Annotated[
-        int | None,
-        typer.Option(min=1, show_default=f"the run's, or {BATCH_SIZE}", help="Sequences."),
-    ] = None,
-    time: Annotated[
-        int | None,
-        typer.Option(min=1, show_default="the context length", help="Tokens of each sequence."),
-    ] = None,
-    recompute: Annotated[
-        bool | None,
-        typer.Option(
-            help="Compute each block again for backward.",
-            show_default="the run's, or no-recompute",
-        ),
-    ] = None,
-    method: Annotated[
-        str | None,
-        typer.Option(
-            help="What is trained, as of npgpt finetune: full, last-block or lora.",
-            show_default="the run's, or full",
-        ),
-    ] = None,
-    rank: Annotated[
-        int | None,
-        typer.Option(min=1, show_default=f"the run's, or {RANK}", help="Of LoRA."),
-    ] = None,
     generate: Annotated[
         bool, typer.Option("--generate", help="Not training, but generation.")
     ] = False,
     measure: Annotated[bool, typer.Option("--measure", help="Do it and compare.")] = False,
+    **settings: Any,
 ) -> None:
     """Predict the memory that a training step, or generation, takes at its peak.
 
@@ -74,28 +84,19 @@ def memory_command(
     """
     from npgpt.models import MemoryPlan
 
-    step = _find(model)
-    given: dict[str, Any] = {
-        "batch": batch_size,
-        "recompute": recompute,
-        "method": method,
-        "rank": rank,
-    }
-    step = step._replace(**{name: value for name, value in given.items() if value is not None})
-    config, time = step.config, time or step.config.context_length
+    found = _find(model)
+    with usage_errors():
+        step = dataclasses.replace(found, **settings)
+    config, time = step.config, step.time or step.config.context_length
     if time > config.context_length:
         raise typer.BadParameter(
             f"--time {time} is longer than the context of {config.context_length}."
         )
-    if step.method not in METHODS:
-        raise typer.BadParameter(
-            f"--method must be one of {', '.join(METHODS)}, got {step.method}."
-        )
     if generate:
-        plan = MemoryPlan.of_generation(config, step.batch, time)
+        plan = MemoryPlan.of_generation(config, step.batch_size, time)
     else:
         plan = MemoryPlan.of(
-            config, step.batch, time, step.recompute, method=step.method, rank=step.rank
+            config, step.batch_size, time, step.recompute, method=step.method, rank=step.rank
         )
     libraries = _size_of_libraries(config)
     predicted = plan.total + libraries
@@ -109,9 +110,7 @@ def memory_command(
         "cached keys and values": plan.cache,
         "Python and its libraries": libraries,
     }
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(style="dim")
-    table.add_column(justify="right")
+    table = plain_table(justify="right")
     for part, size in sizes.items():
         if size:
             table.add_row(part, _megabytes(size))
@@ -120,29 +119,13 @@ def memory_command(
     what = "generation" if generate else f"a training step{step.trained}"
     how = ", recomputing blocks" if step.recompute and not generate else ""
     console.print(
-        f"{model}: {what} of {step.batch} x {time} tokens in float32{how}", soft_wrap=True
+        f"{model}: {what} of {step.batch_size} x {time} tokens in float32{how}", soft_wrap=True
     )
     if measure:
         measured = _measured(step, time, generate)
         table.add_row("peak, measured", _megabytes(measured))
         table.add_row("predicted / measured", f"{predicted / measured:.3f}")
     console.print(table)
-
-
-class Step(NamedTuple):
-    """What is trained, and how; by default as for what is no run."""
-
-    config: Any
-    batch: int = BATCH_SIZE
-    recompute: bool = False
-    method: str = "full"
-    rank: int = RANK
-
-    @property
-    def trained(self) -> str:
-        """What is trained, in words behind "a training step"."""
-        lora = f" of LoRA of rank {self.rank}"
-        return {"full": "", "last-block": " of the last block", "lora": lora}[self.method]
 
 
 def _find(name: str) -> Step:
@@ -157,8 +140,9 @@ def _find(name: str) -> Step:
             return Step(read_config(path))
         if isinstance(run, FineTuningRun):
             tuned = run.config
-            return Step(run.model_config, tuned.batch_size, False, tuned.method, tuned.rank)
-        return Step(run.model_config, run.config.batch_size, run.config.recompute)
+            shape = run.model_config
+            return Step(shape, tuned.batch_size, method=tuned.method, rank=tuned.rank)
+        return Step(run.model_config, run.config.batch_size, recompute=run.config.recompute)
     if name in GPT2_SIZES:
         return Step(GPTConfig.gpt2(name))
     if not path.exists():
@@ -182,9 +166,9 @@ def _measured(step: Step, time: int, generate: bool) -> int:
 
     with console.status("Measuring a step in a process of its own"):
         if generate:
-            return measure_generation(step.config, step.batch, time)
+            return measure_generation(step.config, step.batch_size, time)
         prepare = functools.partial(train_by, method=step.method, lora=LoRAConfig(step.rank))
-        return measure_step(step.config, step.batch, time, step.recompute, prepare)
+        return measure_step(step.config, step.batch_size, time, step.recompute, prepare)
 
 
 def _size_of_libraries(config: GPTConfig) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 from npgpt.data.docstrings import BUILT_IN
 from npgpt.fields import (
@@ -20,21 +21,24 @@ from npgpt.models import GPT
 TASKS, METHODS = ("classify", "instruct", "dpo"), ("full", "last-block", "lora")
 TEMPLATES = ("alpaca", "chat")
 LEARNING_RATES = {"full": 3e-4, "last-block": 1e-3, "lora": 1e-3}
-EPOCHS = {"classify": 4, "instruct": 2, "dpo": 2}
-BATCH_SIZES = {"classify": 16, "instruct": 16, "dpo": 8}
-# the tasks for which a setting means something, where those are not all
-OF_TASKS = {
-    "text_column": ("classify",),
-    "label_column": ("classify",),
-    "split_column": ("classify",),
-    "from_scratch": ("classify",),
-    "lm_coef": ("classify",),
-    "template": ("instruct", "dpo"),
-    "mask_prompt": ("instruct",),
-    "packing": ("instruct",),
-    "beta": ("dpo",),
+DEFAULTS = {
+    "classify": {"epochs": 4, "batch_size": 16},
+    "instruct": {"epochs": 2, "batch_size": 16},
+    "dpo": {"epochs": 2, "batch_size": 8},
 }
-METHOD, OPTIMISATION = "What is trained", "Optimisation"  # panels of the command line's help
+# settings that do not mean something for every task
+OF_TASKS = {
+    ("classify",): ("text_column", "label_column", "split_column", "from_scratch", "lm_coef"),
+    ("instruct",): ("mask_prompt", "packing"),
+    ("dpo",): ("beta",),
+    ("instruct", "dpo"): ("template",),
+}
+DATA, METHOD = "Data", "What is trained"  # panels of the command line's help
+
+
+def by_task(name: str) -> FromOthers:
+    """Make the default that the task decides."""
+    return FromOthers(lambda config: DEFAULTS[config.task][name], "by task")
 
 
 @documented
@@ -50,12 +54,16 @@ class FineTuningConfig(Settings):
         If a value is out of range.
     """
 
+    PANEL: ClassVar[str] = "Optimisation"
+
     task: str = option("classify, instruct or dpo.", choices=TASKS)
     base: str = option("The model to begin with: as for `npgpt.runs.open_model`.")
     data: str = option(
-        f"A .csv, .tsv, .json or .jsonl file of records, or {BUILT_IN}.", default=BUILT_IN
+        f"A .csv, .tsv, .json or .jsonl file of records, or {BUILT_IN}.", DATA, default=BUILT_IN
     )
-    test_data: str | None = option("A file to test on; else a part of the data.", default=None)
+    test_data: str | None = option(
+        "A file to test on; else a part of the data.", DATA, default=None
+    )
     method: str = option(
         "full, last-block (with the final norm and the head), or lora (and the head).",
         METHOD,
@@ -72,74 +80,49 @@ class FineTuningConfig(Settings):
         shown_default="all",
     )
     from_scratch: bool = option("Random weights, to compare with.", METHOD, default=False)
-    text_column: str = option("Name of the texts' column.", default="text")
-    label_column: str = option("Name of the labels' column.", default="label")
+    text_column: str = option("Name of the texts' column.", DATA, default="text")
+    label_column: str = option("Name of the labels' column.", DATA, default="label")
     split_column: str = option(
-        "Column with train, validation or test, if there is one.", default="split"
+        "Column with train, validation or test, if there is one.", DATA, default="split"
     )
     template: str = option(
-        "How an instruction becomes a prompt: alpaca or chat.", default="alpaca", choices=TEMPLATES
+        "How an instruction becomes a prompt: alpaca or chat.",
+        DATA,
+        default="alpaca",
+        choices=TEMPLATES,
     )
     mask_prompt: bool = option(
-        "Learn from the response only, or from the prompt too.", default=True
+        "Learn from the response only, or from the prompt too.", DATA, default=True
     )
-    packing: bool = option("Several records in each row of a batch.", default=False)
+    packing: bool = option("Several records in each row of a batch.", DATA, default=False)
     dropout: float | None = option(
-        "Of the model while it is trained.",
-        OPTIMISATION,
-        default=None,
-        shown_default="the base's",
+        "Of the model while it is trained.", default=None, shown_default="the base's"
     )
     lm_coef: float = option(
-        "Weight of the texts' next tokens in the loss, beside the classes.",
-        OPTIMISATION,
-        default=0.0,
-        minimum=0,
+        "Weight of the texts' next tokens in the loss, beside the classes.", default=0.0, minimum=0
     )
     beta: float = option("How much leaving the base model costs.", default=0.1)
-    epochs: int = option(
-        "Passes over the data.",
-        OPTIMISATION,
-        default=FromOthers(lambda config: EPOCHS[config.task], "by task"),
-        minimum=1,
-    )
-    batch_size: int = option(
-        "Records a batch.",
-        OPTIMISATION,
-        default=FromOthers(lambda config: BATCH_SIZES[config.task], "by task"),
-        minimum=1,
-    )
-    grad_accumulation: int = option("Batches a step.", OPTIMISATION, default=1, minimum=1)
+    epochs: int = option("Passes over the data.", default=by_task("epochs"), minimum=1)
+    batch_size: int = option("Records a batch.", default=by_task("batch_size"), minimum=1)
+    grad_accumulation: int = option("Batches a step.", default=1, minimum=1)
     lr: float = option(
         "Highest learning rate.",
-        OPTIMISATION,
         default=FromOthers(
             lambda config: LEARNING_RATES[config.method], "3e-4; last-block and lora 1e-3"
         ),
         minimum=0,
     )
-    weight_decay: float = option("Of AdamW.", OPTIMISATION, default=0.01, minimum=0)
-    clip_norm: float = option(
-        "Largest gradient norm; 0 does not clip.", OPTIMISATION, default=1.0, minimum=0
-    )
+    weight_decay: float = option("Of AdamW.", default=0.01, minimum=0)
+    clip_norm: float = option("Largest gradient norm; 0 does not clip.", default=1.0, minimum=0)
     evals_per_epoch: int = option(
-        "Evaluations on the validation part, each followed by a checkpoint.",
-        OPTIMISATION,
-        default=2,
-        minimum=1,
+        "Evaluations, each followed by a checkpoint.", default=2, minimum=1
     )
     patience: int = option(
         "Evaluations without a lower validation loss after which to stop; 0 never does.",
-        OPTIMISATION,
         default=4,
         minimum=0,
     )
-    seed: int = option(
-        "Of what is new in the model, the order of the records, and dropout.",
-        OPTIMISATION,
-        default=0,
-        minimum=0,
-    )
+    seed: int = option("Of new weights, order of records and dropout.", default=0, minimum=0)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "target_modules", tuple(self.target_modules))
@@ -166,4 +149,5 @@ class FineTuningConfig(Settings):
 
 def settings_of(task: str) -> list[str]:
     """Return the names of the settings that mean something for a task."""
-    return [name for name in names_of(FineTuningConfig) if task in OF_TASKS.get(name, TASKS)]
+    others = {name for tasks, names in OF_TASKS.items() if task not in tasks for name in names}
+    return [name for name in names_of(FineTuningConfig) if name not in others]

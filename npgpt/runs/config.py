@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from npgpt.data.reading import ERROR_HANDLERS
 from npgpt.fields import (
@@ -23,7 +23,6 @@ from npgpt.runs.tokenizer import check_tokenizer_name
 # what a run takes where the config of the model's family has no default
 FAMILY = "gpt"
 SHAPE = {"context_length": 64, "n_layers": 2, "n_heads": 4, "d_model": 128}
-TEXT, OPTIMISATION = "Text", "Optimisation"  # panels of the command line's help
 
 
 @documented
@@ -39,37 +38,33 @@ class DataConfig(Settings):
         If a value is out of range.
     """
 
+    PANEL: ClassVar[str] = "Text"
+
     corpus: str = option(
         "python-docs (the help texts that come with Python), python-source (its standard library), "
         "or the path of a text file, of a folder with .txt, .md and .jsonl files, or a glob in "
         "quotes; - reads standard input. Files may be packed (.gz). A folder of npgpt tokenize is "
         "taken as it is.",
-        TEXT,
         default="python-docs",
     )
     tokenizer: str = option(
-        "bpe (byte pairs), char, word, gpt2, or the path of a tokenizer.", TEXT, default="bpe"
+        "bpe (byte pairs), char, word, gpt2, or the path of a tokenizer.", default="bpe"
     )
     vocab_size: int = option(
-        "Tokens of a bpe vocabulary; one of characters or words has the size it needs.",
-        TEXT,
-        default=1024,
-        minimum=1,
+        "Tokens of a bpe vocabulary; others have the size they need.", default=1024, minimum=1
     )
     validation_fraction: float = option(
-        "Share of the text, at its end, that is held out.", TEXT, default=0.1
+        "Share of the text, at its end, that is held out.", default=0.1
     )
     stride: int | None = option(
         "Tokens between the starts of training windows; 1 uses every position.",
-        TEXT,
         default=None,
         minimum=1,
         shown_default="the context length",
     )
-    field: str = option("Where the text is in a line of .jsonl.", TEXT, default="text")
+    field: str = option("Where the text is in a line of .jsonl.", default="text")
     errors: str = option(
         "Bytes that are not UTF-8: strict (an error), replace, or ignore.",
-        TEXT,
         default="strict",
         choices=ERROR_HANDLERS,
     )
@@ -96,58 +91,45 @@ class OptimisationConfig(Settings):
         If a value is out of range.
     """
 
-    steps: int = option("Optimiser steps.", OPTIMISATION, default=1200, minimum=1)
-    batch_size: int = option("Windows a batch.", OPTIMISATION, default=12, minimum=1)
-    grad_accumulation: int = option("Batches a step.", OPTIMISATION, default=1, minimum=1)
+    PANEL: ClassVar[str] = "Optimisation"
+
+    steps: int = option("Optimiser steps.", default=1200, minimum=1)
+    batch_size: int = option("Windows a batch.", default=12, minimum=1)
+    grad_accumulation: int = option("Batches a step.", default=1, minimum=1)
     recompute: bool = option(
-        "Compute each block again for backward: less memory, about a third more work.",
-        OPTIMISATION,
-        default=False,
+        "Compute blocks again for backward: less memory, about a third more work.", default=False
     )
-    lr: float = option("Highest learning rate.", OPTIMISATION, default=3e-3, minimum=0)
+    lr: float = option("Highest learning rate.", default=3e-3, minimum=0)
     min_lr: float = option(
         "Rate at the end of the cosine.",
-        OPTIMISATION,
         default=FromOthers(lambda config: 0.1 * config.lr, "lr / 10"),
         minimum=0,
     )
     warmup_steps: int = option(
         "Steps in which the rate rises.",
-        OPTIMISATION,
         default=FromOthers(lambda config: config.steps // 20, "steps / 20"),
         minimum=0,
     )
-    beta1: float = option("Of AdamW.", OPTIMISATION, default=0.9)
-    beta2: float = option("Of AdamW.", OPTIMISATION, default=0.99)
-    weight_decay: float = option("Of AdamW.", OPTIMISATION, default=0.1, minimum=0)
-    clip_norm: float = option(
-        "Largest gradient norm; 0 does not clip.", OPTIMISATION, default=1.0, minimum=0
-    )
+    beta1: float = option("Of AdamW.", default=0.9)
+    beta2: float = option("Of AdamW.", default=0.99)
+    weight_decay: float = option("Of AdamW.", default=0.1, minimum=0)
+    clip_norm: float = option("Largest gradient norm; 0 does not clip.", default=1.0, minimum=0)
     eval_every: int = option(
         "Steps between evaluations and checkpoints.",
-        OPTIMISATION,
         default=FromOthers(lambda config: max(1, config.steps // 5), "steps / 5"),
         minimum=1,
     )
     eval_batches: int = option(
-        "Batches of an evaluation, spread evenly over the held-out text; 0 is all.",
-        OPTIMISATION,
-        default=0,
-        minimum=0,
+        "Batches of an evaluation, evenly spread; 0 is all.", default=0, minimum=0
     )
     gradient_flow: int = option(
-        "Measure every N steps how gradients flow, for RUN/gradient_flow.jsonl and .png; 0 does "
-        "not.",
-        OPTIMISATION,
+        "Measure every N steps how gradients flow, for RUN/gradient_flow.jsonl and .png; 0: never.",
         default=0,
         minimum=0,
         metavar="N",
     )
     seed: int = option(
-        "Of the weights, the order of the batches, dropout, and the samples.",
-        OPTIMISATION,
-        default=0,
-        minimum=0,
+        "Of weights, the order of batches, dropout and samples.", default=0, minimum=0
     )
 
     def __post_init__(self) -> None:

@@ -28,7 +28,8 @@ def options_of(
     Parameters
     ----------
     config_class : type
-        Help, panel, names and more are what its fields were declared with by `option`.
+        Help, panel, names and more are what its fields were declared with by `option`; a field
+        without a panel stands under the class's ``PANEL``.
     names : container of str, optional
         Of the fields that become options; by default all.
     defaults : mapping
@@ -37,8 +38,9 @@ def options_of(
         Of the fields that stand in a place of their own, without a name before them.
     """
     hints = typing.get_type_hints(config_class)
+    panel = getattr(config_class, "PANEL", None)
     return [
-        _parameter(field, hints[field.name], defaults, field.name in arguments)
+        _parameter(field, hints[field.name], defaults, field.name in arguments, panel)
         for field in dataclasses.fields(config_class)
         if names is None or field.name in names
     ]
@@ -84,7 +86,11 @@ def with_options(*config_classes: type, **choices: Any) -> Callable[[Callable], 
 
 
 def _parameter(
-    field: dataclasses.Field, hint: Any, defaults: Mapping[str, Any], is_argument: bool
+    field: dataclasses.Field,
+    hint: Any,
+    defaults: Mapping[str, Any],
+    is_argument: bool,
+    panel: str | None,
 ) -> inspect.Parameter:
     declared = option_of(field)
     default: Any = defaults.get(field.name, field.default)
@@ -105,7 +111,7 @@ def _parameter(
     info = (
         typer.Argument(**said)
         if is_argument
-        else typer.Option(*names, rich_help_panel=declared.panel, **said)
+        else typer.Option(*names, rich_help_panel=declared.panel or panel, **said)
     )
     annotation = Annotated[hint if default is not None else hint | None, info]  # type: ignore[valid-type]
     return inspect.Parameter(
@@ -133,6 +139,14 @@ def usage_errors() -> Iterator[None]:
         yield
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def numbers_of(text: str, rule: str) -> list[int]:
+    """Read numbers with commas between them; the rule says which, if there is something else."""
+    try:
+        return [int(number) for number in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter(f"{rule}, got {text}.") from None
 
 
 def refuse_settings(settings: Iterable[str], **others: Any) -> None:

@@ -1,7 +1,8 @@
-"""The MODEL argument of commands, and the options that go with it."""
+"""Arguments and options that several commands have, and what opens a MODEL."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,6 +18,10 @@ Model = Annotated[str, typer.Argument(metavar="MODEL", help=f"{MODEL_HELP}.", sh
 Checkpoint = Annotated[str, typer.Option(help="Of a run: best or last.")]
 Revision = Annotated[
     str | None, typer.Option(help="Of a model on the hub: a branch, tag or commit.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Plot = Annotated[
+    Path | None, typer.Option(help="Draw the result, as a PNG, to this file.", metavar="FILE")
 ]
 DTYPES = ("float32", "float64", "bfloat16", "int8")
 Dtype = Annotated[
