@@ -118,13 +118,14 @@ def _describe_hugging_face(folder: Path) -> None:
     from npgpt.runs.tokenizer import open_tokenizer
 
     config = read_config(folder)
-    files = hub.TensorFiles(folder)
-    paths = {tensor.path: tensor.path.stat().st_size for tensor in files.tensors.values()}
+    files = hub.TensorFiles(folder).files
+    size = sum(file.path.stat().st_size for file in files)
+    dtypes = sorted({tensor.dtype for file in files for tensor in file.tensors.values()})
     tokenizer = open_tokenizer(folder)
     console.print(f"[bold]Model {folder}[/bold]", soft_wrap=True)
     facts = {
-        "weights": f"{sum(paths.values()) / 1e6:,.1f} MB in {len(paths)} files",
-        "dtype of the files": ", ".join(sorted({t.dtype for t in files.tensors.values()})),
+        "weights": f"{size / 1e6:,.1f} MB in {len(files)} files",
+        "dtype of the files": ", ".join(dtypes),
         "tokenizer": f"{type(tokenizer).__name__}, {tokenizer.vocab_size:,} tokens",
     }
     _print_facts(config.to_dict() | facts)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from npgpt import hub
-from npgpt.files import atomic_path, write_atomically
 from npgpt.finetuning.lora import LoRAConfig, apply_lora, lora_layers
+from npgpt.hub.architectures.gpt2 import GPT2
+from npgpt.hub.containers.safetensors import write_safetensors
 from npgpt.layers import Layer, LoRALinear
 from npgpt.models import GPTForClassification
 
@@ -54,13 +54,11 @@ def save_adapter(model: Layer, folder: str | Path, base: str = "", dropout: floa
     if not layers:
         raise ValueError("save_adapter: the model has no LoRA layers; apply_lora adds them.")
     classifies = isinstance(model, GPTForClassification)
-    arrays, modules = {}, []
+    arrays, modules = {}, _module_names(model, layers)
     for name, layer in layers.items():
-        module = _module_name(name.removeprefix("body."))
-        modules.append(module)
         for which in ("A", "B"):
             array = getattr(layer, f"lora_{which}").value
-            arrays[f"{PREFIX}{module}.lora_{which}.weight"] = np.ascontiguousarray(array)
+            arrays[f"{PREFIX}{modules[name]}.lora_{which}.weight"] = np.ascontiguousarray(array)
     if isinstance(model, GPTForClassification):
         arrays[f"{PREFIX}score.weight"] = np.ascontiguousarray(model.body.head.weight.value)
     first = next(iter(layers.values()))
@@ -72,15 +70,14 @@ def save_adapter(model: Layer, folder: str | Path, base: str = "", dropout: floa
         "r": first.rank,
         "lora_alpha": first.alpha,
         "lora_dropout": dropout,
-        "target_modules": sorted({_ending(module) for module in modules}),
+        "target_modules": sorted({_ending(module) for module in modules.values()}),
         "modules_to_save": ["score"] if classifies else None,
         **PLAIN,
     }
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with atomic_path(folder / ADAPTER_MODEL) as temporary:
-        save_file(arrays, temporary, metadata={"format": "pt"})
-    write_atomically(folder / ADAPTER_CONFIG, (json.dumps(config, indent=2) + "\n").encode())
+    write_safetensors(folder / ADAPTER_MODEL, arrays)
+    hub.write_json(folder / ADAPTER_CONFIG, config)
 
 
 def load_adapter(model: Layer, folder: str | Path) -> list[str]:
@@ -115,14 +112,13 @@ def load_adapter(model: Layer, folder: str | Path) -> list[str]:
         arrays = load_file(folder / ADAPTER_MODEL)
     except SafetensorError as error:
         raise ValueError(f"{folder / ADAPTER_MODEL} is not a whole file ({error}).") from None
-    pre = "body." if isinstance(model, GPTForClassification) else ""
-    wanted = {f"{PREFIX}{_module_name(n.removeprefix(pre))}": n for n, _ in _linear_names(model)}
+    shapes = {n: (layer.d_in, layer.d_out) for n, layer in _linear_names(model)}
+    wanted = {f"{PREFIX}{module}": n for n, module in _module_names(model, shapes).items()}
     chosen = {module: n for module, n in wanted.items() if f"{module}.lora_A.weight" in arrays}
     targets: dict[str, np.ndarray] = {}
     if not chosen:
         raise ValueError(f"{folder}: the adapter is for no linear map of this model.")
     lora = LoRAConfig(config["r"], config["lora_alpha"], target_modules=tuple(chosen.values()))
-    shapes = {n: (layer.d_in, layer.d_out) for n, layer in _linear_names(model)}
     for module, name in chosen.items():
         d_in, d_out = shapes[name]
         for which, shape in (("A", (lora.rank, d_in)), ("B", (d_out, lora.rank))):
@@ -159,13 +155,13 @@ def _linear_names(model: Layer) -> Iterator[tuple[str, Any]]:
             yield name, layer
 
 
-def _module_name(name: str) -> str:
-    """Translate ``blocks.0.attention.qkv`` to ``transformer.h.0.attn.c_attn``."""
-    block = name.split(".")[1] if name.startswith("blocks.") else ""
-    for line in hub.NAMES:
-        if line.ours.format(block) == name + SUFFIX:
-            return "transformer." + line.hugging_face.format(block).removesuffix(SUFFIX)
-    return name  # of a layer that Hugging Face's GPT-2 does not have
+def _module_names(model: Any, names: Iterable[str]) -> dict[str, str]:
+    """Translate ``blocks.0.attention.qkv`` to ``transformer.h.0.attn.c_attn``, if it has one."""
+    classifies = isinstance(model, GPTForClassification)
+    fields = (model.body if classifies else model).config.to_dict()
+    theirs = {w.ours.removesuffix(SUFFIX): w.theirs[0] for w in GPT2().weights(fields)}
+    own = {name: name.removeprefix("body." * classifies) for name in names}
+    return {name: theirs.get(plain, plain).removesuffix(SUFFIX) for name, plain in own.items()}
 
 
 def _ending(module: str) -> str:

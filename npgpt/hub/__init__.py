@@ -1,29 +1,56 @@
-"""Hugging Face's format, in and out: what files, names and fields mean there.
+"""Models as others write them: folders, files, configs, and the hub they are fetched from.
 
-Nothing here knows a model. `names` is the table between parameter names, `config_json` the one
-between config fields, `tensor_files` reads and writes arrays, and `download` fetches a folder
-from the hub.
+A `WeightSource` is whatever holds arrays: the files of `containers`, and a `folder` of them. An
+`Architecture`, in `architectures`, knows what they are called there and here, and how they are
+laid; nothing else knows a model. `download` fetches a folder from the hub.
 """
 
-from npgpt.hub.config_json import ACTIVATIONS, GPT2_FIELDS, config_fields, config_json
+from npgpt.hub.architectures import ARCHITECTURES, Architecture, export_arrays, match_weights
 from npgpt.hub.download import TOKENIZER_FILES, fetch
-from npgpt.hub.names import NAMES, Name, Source, export_arrays, match_names
-from npgpt.hub.tensor_files import SHARD, TensorFiles, read_json, save_tensors
+from npgpt.hub.earlier import (
+    ACTIVATIONS,
+    GPT2_FIELDS,
+    NAMES,
+    Name,
+    Source,
+    config_fields,
+    config_json,
+    match_names,
+)
+from npgpt.hub.folder import (
+    SHARD,
+    TensorFiles,
+    new_folder,
+    read_config,
+    read_json,
+    save_tensors,
+    write_json,
+)
+from npgpt.hub.weights import Layout, Weight, WeightSource
 
 __all__ = [
     "ACTIVATIONS",
+    "ARCHITECTURES",
     "GPT2_FIELDS",
     "NAMES",
     "SHARD",
     "TOKENIZER_FILES",
+    "Architecture",
+    "Layout",
     "Name",
     "Source",
     "TensorFiles",
+    "Weight",
+    "WeightSource",
     "config_fields",
     "config_json",
     "export_arrays",
     "fetch",
     "match_names",
+    "match_weights",
+    "new_folder",
+    "read_config",
     "read_json",
     "save_tensors",
+    "write_json",
 ]

@@ -35,6 +35,7 @@ class LayerNorm(Layer):
     """
 
     TAPS = ("output",)
+    STATISTICS = 2  # numbers a position that forward makes and keeps
 
     def __init__(self, d_model, eps=1e-5, bias=True, dtype=np.float32):
         super().__init__()
@@ -101,6 +102,7 @@ class RMSNorm(Layer):
     """
 
     TAPS = ("output",)
+    STATISTICS = 1  # numbers a position that forward makes and keeps
 
     def __init__(self, d_model, eps=1e-5, dtype=np.float32):
         super().__init__()
@@ -234,6 +236,7 @@ class NoNorm(Layer):
     """
 
     TAPS = ("output",)
+    STATISTICS = 0  # numbers a position that forward makes and keeps
 
     def forward(self, x):
         """Return ``x``."""

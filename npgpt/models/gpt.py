@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from npgpt import hub, ops
+from npgpt import ops
 from npgpt.layers import (
     CrossEntropy,
     Embedding,
@@ -20,24 +19,13 @@ from npgpt.layers import (
 )
 from npgpt.layers.core.init import INITIAL_STD, Init
 from npgpt.layers.positions import position_embedding
-from npgpt.layers.quantized import KINDS
 from npgpt.models.config import GPTConfig
-from npgpt.models.model import LanguageModel, register
-from npgpt.models.pretrained import load_pretrained, save_pretrained
-from npgpt.models.quantize import quantize
-from npgpt.models.summary import Summary
-from npgpt.tokenizers import Tokenizer
-
-
-class TokenBatch(NamedTuple):
-    """Token ids and the tokens that follow them, each (batch, time); -100 does not count."""
-
-    token_ids: np.ndarray
-    targets: np.ndarray
+from npgpt.models.model import LanguageModel, TokenBatch, register
+from npgpt.models.pretrained import Pretrained
 
 
 @register
-class GPT(LanguageModel):
+class GPT(LanguageModel, Pretrained):
     """A decoder-only Transformer: GPT-2 (Radford et al. 2019), or what the config chooses.
 
     Parameters
@@ -120,85 +108,6 @@ class GPT(LanguageModel):
     def context_length(self) -> int:
         """How many tokens the model looks back."""
         return self.config.context_length
-
-    @classmethod
-    def from_pretrained(
-        cls, name_or_folder: str | Path, dtype=np.float32, revision: str | None = None
-    ) -> GPT:
-        """Load a GPT-2 in Hugging Face's format, ready to generate.
-
-        Parameters
-        ----------
-        name_or_folder : str or path
-            A folder with ``config.json`` and safetensors files, as transformers or
-            `save_pretrained` write it, or a name on the hub, such as ``"gpt2"``.
-        dtype : dtype
-            Of the parameters, whatever the file's is: float16 and bfloat16 files are read too.
-            ``"bfloat16"`` or ``"int8"`` is for inference only, see `quantize`.
-        revision : str, optional
-            A branch, tag or commit of the hub's repository.
-
-        Raises
-        ------
-        FileNotFoundError
-            If there is no such folder or model, or a file of it is missing.
-        ValueError
-            If a file is damaged, or its arrays do not fit its config.
-        RuntimeError
-            If it must be downloaded and huggingface_hub is not installed.
-        """
-        folder = hub.fetch(name_or_folder, revision)
-        if isinstance(dtype, str) and dtype in KINDS:
-            return load_pretrained(cls, folder, np.float32).quantize(dtype)
-        return load_pretrained(cls, folder, dtype)
-
-    def save_pretrained(
-        self,
-        folder: str | Path,
-        tokenizer: Tokenizer | None = None,
-        shard_size: int = hub.SHARD,
-        overwrite: bool = False,
-    ) -> None:
-        """Write the model as transformers' ``AutoModelForCausalLM.from_pretrained`` loads it.
-
-        Parameters
-        ----------
-        folder : path
-            Made if need be.
-        tokenizer : Tokenizer, optional
-            Written beside the weights.
-        shard_size : int
-            Largest size of a file's arrays in bytes, unless one array is larger.
-        overwrite : bool
-            Whether the folder may hold something.
-
-        Raises
-        ------
-        FileExistsError
-            If the folder holds something.
-        ValueError
-            If Hugging Face's GPT-2 has no such model.
-        """
-        save_pretrained(self, folder, tokenizer, shard_size, overwrite)
-
-    def quantize(self, kind: str) -> GPT:
-        """Round every matrix but the positions' to fewer bits, for inference only.
-
-        A token takes as long as reading all weights once, so half or a quarter of the bytes take
-        about half or a quarter of the time. What is computed with stays float32.
-
-        Parameters
-        ----------
-        kind : {"bfloat16", "int8"}
-            bfloat16 keeps 8 bits of precision; int8 has a scale for each output.
-
-        Returns
-        -------
-        GPT
-            This model, which cannot be trained or saved any more.
-        """
-        quantize(self, kind)
-        return self
 
     def astype(self, dtype):
         """Convert every parameter to a dtype; returns the model."""
@@ -374,7 +283,3 @@ class GPT(LanguageModel):
         # the sequences take the place of time: each has a position of its own
         x = self.token_embedding.forward(tokens[None], rows).swapaxes(0, 1)  # (batch, 1, d_model)
         return self.head.forward(self.stack.forward(x, states=states))[:, 0]
-
-    def summary(self) -> Summary:
-        """Return a printable table: layer, shape, parameters."""
-        return Summary.of(self)

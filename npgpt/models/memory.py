@@ -6,8 +6,9 @@ import dataclasses
 
 import numpy as np
 
-from npgpt.layers.activations import activation_width
+from npgpt.layers import Init, Linear, TransformerBlock
 from npgpt.models.config import GPTConfig
+from npgpt.models.gpt import GPT
 from npgpt.ops.workspace import head_chunk_rows
 
 
@@ -87,16 +88,16 @@ class MemoryPlan:
         rank : int
             Of ``lora``.
         """
-        d, d_ff = config.d_model, config.feed_forward_size
-        d_qkv = (config.n_heads + 2 * _n_kv_heads(config)) * config.head_size
-        feed_forward = (activation_width(config.activation) + 1) * d_ff  # before and after it
-        # one log-sum-exp a head; mean and 1/std, or 1/rms, of both norms
-        statistics = config.n_heads + {"layer": 4, "rms": 2, "none": 0}[config.norm]
-        norms = 0 if config.norm == "none" else 2 * d
+        d, model = config.d_model, GPT(config, init=Init(fill=False))
+        first = model.blocks[0]
+        d_qkv, feed_forward = first.attention.qkv.d_out, _feed_forward_width(first)
+        # one log-sum-exp a head, and those of both norms
+        statistics = config.n_heads + 2 * first.attention_norm.STATISTICS
+        norms = 2 * d * bool(first.attention_norm.STATISTICS)
         # numbers a token, for each block: both norms' outputs, both sums, the context
         block = norms + 3 * d + d_qkv + feed_forward + statistics
         if method == "lora":
-            block += rank * len(_linear_maps(config))  # each addition's x A^T
+            block += rank * len(_linear_maps(first))  # each addition's x A^T
         if recompute:
             saved = config.n_layers * d
             working = 8 * d + 2 * norms + 2 * d_qkv + 2 * feed_forward + statistics + 2
@@ -106,7 +107,7 @@ class MemoryPlan:
         if config.dropout > 0.0:
             working += d  # the embeddings after dropout
         itemsize, tokens = np.dtype(dtype).itemsize, batch * time
-        trained, frozen = _trained_and_frozen(config, method, rank)
+        trained, frozen = _trained_and_frozen(model, method, rank)
         rows = min(tokens, head_chunk_rows(config.vocab_size))
         return cls(
             parameters=itemsize * (trained + frozen),
@@ -133,13 +134,13 @@ class MemoryPlan:
         """
         d, itemsize = config.d_model, np.dtype(dtype).itemsize
         time = min(time, config.context_length)
-        d_kv = _n_kv_heads(config) * config.head_size
+        model = GPT(config, init=Init(fill=False))
+        d_kv, first = config.num_kv_heads * config.head_size, model.blocks[0]
         # while a prompt is read, as long as all of the text at most: one block at a time
-        feed_forward = (activation_width(config.activation) + 1) * config.feed_forward_size
-        norms = 0 if config.norm == "none" else 2 * d
-        working = 4 * d + norms + (d + 2 * d_kv) + feed_forward
+        norms = 2 * d * bool(first.attention_norm.STATISTICS)
+        working = 4 * d + norms + (d + 2 * d_kv) + _feed_forward_width(first)
         return cls(
-            parameters=itemsize * num_parameters(config),
+            parameters=itemsize * model.num_parameters(),
             gradients=0,
             moments=0,
             saved=0,
@@ -150,55 +151,35 @@ class MemoryPlan:
 
 
 def num_parameters(config: GPTConfig) -> int:
-    """Count the numbers that a GPT of this shape learns, without making it.
+    """Count the numbers that a GPT of this shape learns, without their memory.
 
     Examples
     --------
     >>> num_parameters(GPTConfig.gpt2("124M"))
     124439808
     """
-    d = config.d_model
-    tables = config.vocab_size * (2 - config.tie_embeddings) * d
-    if config.position == "learned":
-        tables += config.context_length * d
-    if config.position == "t5":  # one table for all blocks
-        tables += config.relative_attention_num_buckets * config.n_heads
-    blocks = config.n_layers * _block_parameters(config)
-    return tables + blocks + _norm_parameters(config, config.final_norm)
+    return GPT(config, init=Init(fill=False)).num_parameters()
 
 
-def _trained_and_frozen(config: GPTConfig, method: str, rank: int) -> tuple[int, int]:
-    whole = num_parameters(config)
+def _trained_and_frozen(model: GPT, method: str, rank: int) -> tuple[int, int]:
+    whole = model.num_parameters()
     if method == "full":
         return whole, 0
     if method == "last-block":
-        trained = _block_parameters(config) + _norm_parameters(config, config.final_norm)
+        earlier = {p for block in model.blocks[:-1] for p in block.parameters()}  # a shared table
+        last = {*model.blocks[-1].parameters(), *model.final_norm.parameters()} - earlier
+        trained = sum(parameter.size for parameter in last)
         return trained, whole - trained
     if method != "lora":
         raise ValueError(f"method must be full, last-block or lora, got {method!r}.")
-    added = sum(rank * (d_in + d_out) for d_in, d_out in _linear_maps(config))
-    return config.n_layers * added, whole
+    maps = [linear for block in model.blocks for linear in _linear_maps(block)]
+    return sum(rank * (linear.d_in + linear.d_out) for linear in maps), whole
 
 
-def _linear_maps(config: GPTConfig) -> list[tuple[int, int]]:
-    """Return (d_in, d_out) of a block's linear maps."""
-    d, d_ff = config.d_model, config.feed_forward_size
-    d_qkv = (config.n_heads + 2 * _n_kv_heads(config)) * config.head_size
-    return [(d, d_qkv), (d, d), (d, activation_width(config.activation) * d_ff), (d_ff, d)]
+def _linear_maps(block: TransformerBlock) -> list[Linear]:
+    return [layer for layer in block.layers() if isinstance(layer, Linear)]
 
 
-def _block_parameters(config: GPTConfig) -> int:
-    maps = _linear_maps(config)
-    qkv_bias = config.bias if config.qkv_bias is None else config.qkv_bias
-    biases = [d_out * (config.bias if i else qkv_bias) for i, (_, d_out) in enumerate(maps)]
-    weights = sum(d_in * d_out for d_in, d_out in maps)
-    return weights + sum(biases) + 2 * _norm_parameters(config, config.norm)
-
-
-def _norm_parameters(config: GPTConfig, norm: str) -> int:
-    vectors = {"layer": 1 + config.bias, "rms": 1, "none": 0}[norm]
-    return vectors * config.d_model
-
-
-def _n_kv_heads(config: GPTConfig) -> int:
-    return config.n_kv_heads or config.n_heads
+def _feed_forward_width(block: TransformerBlock) -> int:
+    """Numbers a position before the activation and after it."""
+    return block.feed_forward.up.d_out + block.feed_forward.down.d_in

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -27,6 +27,13 @@ class ModelConfig(Settings):
     context_length: int = option(
         "Longest sequence.", MODEL, names=("--context-length", "--context"), minimum=1
     )
+
+
+class TokenBatch(NamedTuple):
+    """Token ids and the tokens that follow them, each (batch, time); -100 does not count."""
+
+    token_ids: np.ndarray
+    targets: np.ndarray
 
 
 class Model(Layer):

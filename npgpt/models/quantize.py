@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from npgpt.layers import Linear
+from npgpt.layers import Embedding, Layer, Linear, OutputHead
 from npgpt.layers.quantized import (
     QuantizedEmbedding,
     QuantizedHead,
@@ -14,29 +12,29 @@ from npgpt.layers.quantized import (
     QuantizedWeight,
 )
 
-if TYPE_CHECKING:
-    from npgpt.models.gpt import GPT
 
-
-def quantize(model: GPT, kind: str) -> None:
+def quantize(model: Layer, kind: str) -> None:
     """Round every matrix but the positions' to bfloat16 or int8; see `GPT.quantize`."""
-    if model.dtype != np.float32:
-        raise ValueError(f"GPT.quantize: the model must be float32, got {model.dtype}.")
-
-    linears = [layer for layer in model.layers() if isinstance(layer, Linear)]
-    for layer in linears:
-        if type(layer) is not Linear:
+    dtypes = {parameter.value.dtype for parameter in model.parameters()}
+    if dtypes != {np.dtype(np.float32)}:
+        raise ValueError(
+            f"GPT.quantize: the model must be float32, got {', '.join(sorted(map(str, dtypes)))}."
+        )
+    matrices = [x for x in model.layers() if isinstance(x, Embedding | Linear | OutputHead)]
+    for layer in matrices:
+        if isinstance(layer, Linear) and type(layer) is not Linear:
             raise ValueError(
                 f"GPT.quantize: {layer.name} is a {type(layer).__name__}; merge adapters first."
             )
-    head = QuantizedWeight(model.head.weight.value, kind)
-    tied = model.head.weight is model.token_embedding.weight
-    table = head if tied else QuantizedWeight(model.token_embedding.weight.value, kind)
-    model.replace(model.head, QuantizedHead(head))
-    model.replace(model.token_embedding, QuantizedEmbedding(table, model.token_embedding))
-    for layer in linears:
-        rounded = QuantizedWeight(layer.weight.value, kind)
-        model.replace(layer, QuantizedLinear(rounded, layer.bias))
+    rounded = {x.weight: QuantizedWeight(x.weight.value, kind) for x in matrices}  # tied ones once
+    for layer in matrices:
+        weight = rounded[layer.weight]
+        if isinstance(layer, Linear):
+            model.replace(layer, QuantizedLinear(weight, layer.bias))
+        elif isinstance(layer, OutputHead):
+            model.replace(layer, QuantizedHead(weight))
+        else:
+            model.replace(layer, QuantizedEmbedding(weight, layer))
     for parameter in model.parameters():
         parameter.value = parameter.value.copy()  # all were parts of one array, which goes now
         parameter.flat = None

@@ -10,7 +10,8 @@ import numpy as np
 
 from npgpt import hub
 from npgpt.layers.quantized import KINDS as FEWER_BITS
-from npgpt.models import GPT
+from npgpt.models import Model
+from npgpt.models.pretrained import load_pretrained
 from npgpt.runs.folder import CONFIG
 from npgpt.runs.run import Run, kind_of
 from npgpt.runs.tokenizer import open_tokenizer
@@ -25,8 +26,8 @@ class OpenedModel:
     ----------
     name : str
         As it was asked for.
-    model : GPT
-        Ready to generate.
+    model : LanguageModel
+        Ready to generate; a `GPT`, unless it is of another family.
     tokenizer : Tokenizer
     folder : Path
         Of the run, or of the files in Hugging Face's format.
@@ -81,7 +82,7 @@ def open_model(
         _convert(model, dtype)
         return OpenedModel(name, model, run.tokenizer, folder, run)
     tokenizer = open_tokenizer(folder)
-    model = GPT.from_pretrained(folder, dtype)
+    model = load_pretrained(Model, folder, dtype)
     if tokenizer.vocab_size > model.config.vocab_size:
         raise ValueError(
             f"{folder}: the tokenizer has {tokenizer.vocab_size} tokens, more than the model's "
@@ -112,5 +113,5 @@ def find_run(folder: Path) -> Run | None:
 def _convert(model: Any, dtype: Any) -> None:
     if isinstance(dtype, str) and dtype in FEWER_BITS:
         model.quantize(dtype)
-    elif model.dtype != np.dtype(dtype):
+    elif next(iter(model.parameters())).value.dtype != np.dtype(dtype):
         model.astype(dtype)

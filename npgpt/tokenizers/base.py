@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 
+from npgpt.files import write_atomically
+from npgpt.tokenizers.tokenizer_json import FORMAT
+
 END_OF_TEXT = "<|endoftext|>"
 UNKNOWN = "<|unk|>"
+
+T = TypeVar("T", bound="JSONTokenizer")
 
 
 class Tokenizer(Protocol):
@@ -44,6 +51,85 @@ class Tokenizer(Protocol):
 
     def save(self, path: str | Path) -> None:
         """Write the tokenizer to a file."""
+
+
+class JSONTokenizer:
+    """A tokenizer whose file is JSON in a format of its own.
+
+    A class of it has a ``FORMAT``, ``_content``, ready for JSON, and ``_from_content``.
+    """
+
+    FORMAT: ClassVar[str]
+    VERSION: ClassVar[int] = 1
+    _content: Callable[..., dict[str, Any]]
+    _from_content: Callable[..., Any]
+
+    def _to_json(self) -> str:
+        return json.dumps({"format": self.FORMAT, "version": self.VERSION, **self._content()})
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256, in hexadecimal, of all that decides the ids of a text."""
+        return hashlib.sha256(self._to_json().encode()).hexdigest()
+
+    def save(self, path: str | Path) -> None:
+        """Write the vocabulary as JSON."""
+        write_atomically(path, (self._to_json() + "\n").encode())
+
+    @classmethod
+    def load(cls: type[T], path: str | Path) -> T:
+        """Read what `save` wrote; raises ValueError if the file is something else."""
+        return read_tokenizer(path, {cls.FORMAT: cls.from_dict})
+
+    @classmethod
+    def from_dict(cls: type[T], content: dict) -> T:
+        """Make a tokenizer from the JSON of `save`.
+
+        Raises
+        ------
+        KeyError, ValueError
+            If it is of another version, or not what `save` writes.
+        """
+        version = content["version"]
+        if version != cls.VERSION:
+            raise ValueError(f"its version is {version!r}, but only {cls.VERSION} is known")
+        return cls._from_content(content)
+
+
+def read_tokenizer(path: str | Path, makers: Mapping[str, Callable[[dict], Any]]) -> Any:
+    """Read a tokenizer file.
+
+    Parameters
+    ----------
+    path : path
+    makers : mapping of str to function
+        By the formats that are welcome; they make a tokenizer from the JSON.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is damaged, or of another format.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no tokenizer file {path}.")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("its JSON is not an object")
+        found = str(content.get("format", FORMAT))
+        if found in makers:
+            return makers[found](content)
+    except KeyError as error:
+        raise ValueError(f"{path} is not a whole tokenizer file: {error} is missing.") from None
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        reason = str(error).removesuffix(".")
+        raise ValueError(f"{path} is not a whole tokenizer file: {reason}.") from None
+    raise ValueError(
+        f"{path} is a tokenizer file of the format {found!r}, not {' or '.join(map(repr, makers))}."
+    )
 
 
 def checked_ids(ids: Iterable[int], vocab_size: int, who: str) -> np.ndarray:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from npgpt.files import write_atomically
-from npgpt.tokenizers.base import END_OF_TEXT, checked_ids, documents_of, to_utf8
+from npgpt.tokenizers.base import END_OF_TEXT, checked_ids, documents_of, read_tokenizer, to_utf8
 from npgpt.tokenizers.byte_alphabet import BYTE_TO_CHARACTER
 from npgpt.tokenizers.merge_step import MergeStep
 from npgpt.tokenizers.reference import PRE_TOKEN
 from npgpt.tokenizers.special import Names, chosen, parts_of, refuse
-from npgpt.tokenizers.tokenizer_json import Pair, from_json, to_json
+from npgpt.tokenizers.tokenizer_json import FORMAT, Ids, Pair, from_json, to_json
 
 if TYPE_CHECKING:
     from npgpt.tokenizers.compiled.codec import Decoder, Encoder
@@ -59,7 +59,7 @@ class BPETokenizer:
         self,
         merges: Iterable[Pair],
         special_tokens: Sequence[str] = (END_OF_TEXT,),
-        ids: Sequence[int] | None = None,
+        ids: Ids = None,
     ):
         who = type(self).__name__
         self.merges = [(int(left), int(right)) for left, right in merges]
@@ -340,9 +340,7 @@ class BPETokenizer:
     @classmethod
     def load(cls, path: str | Path) -> BPETokenizer:
         """Read what `save` wrote; raises ValueError if the file is something else."""
-        from npgpt.tokenizers.files import load_as
-
-        return load_as(cls, path)
+        return read_tokenizer(path, {FORMAT: cls.from_dict})
 
     @classmethod
     def from_dict(cls, content: dict) -> BPETokenizer:
@@ -362,7 +360,7 @@ def _byte_ids() -> list[int]:
     return [ids[byte] for byte in range(NUM_BYTES)]
 
 
-def _checked_order(ids: Sequence[int] | None, size: int, who: str) -> np.ndarray | None:
+def _checked_order(ids: Ids, size: int, who: str) -> np.ndarray | None:
     if ids is None:
         return None
     order = np.array(ids, np.int64)

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 
-from npgpt.files import write_atomically
-from npgpt.tokenizers.base import END_OF_TEXT, UNKNOWN, checked_ids, documents_of
+from npgpt.tokenizers.base import END_OF_TEXT, UNKNOWN, JSONTokenizer, checked_ids, documents_of
 
-CHAR_FORMAT = "npgpt-char"
-CHAR_FORMAT_VERSION = 1
 ERROR = "error"
 
 
-class CharTokenizer:
+class CharTokenizer(JSONTokenizer):
     """A vocabulary of characters, with ids in the order of their code points.
 
     Parameters
@@ -43,6 +37,8 @@ class CharTokenizer:
     >>> tokenizer.decode([1, 0, 2, 2, 3])
     'hello'
     """
+
+    FORMAT = "npgpt-char"
 
     def __init__(self, characters: Iterable[str], end_of_text: bool = True, unknown: str = ERROR):
         if unknown not in (ERROR, UNKNOWN):
@@ -160,19 +156,8 @@ class CharTokenizer:
         lengths = [len(c.encode("utf-8", "surrogatepass")) for c in self.characters]
         return np.array(lengths + [0] * (self.vocab_size - len(lengths)), np.int64)
 
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256, in hexadecimal, of all that decides the ids of a text."""
-        return hashlib.sha256(json.dumps(self._to_dict()).encode()).hexdigest()
-
-    def save(self, path: str | Path) -> None:
-        """Write the vocabulary as JSON."""
-        write_atomically(path, (json.dumps(self._to_dict()) + "\n").encode())
-
-    def _to_dict(self) -> dict:
+    def _content(self) -> dict:
         return {
-            "format": CHAR_FORMAT,
-            "version": CHAR_FORMAT_VERSION,
             # one by one: in one string, JSON would read two halves of a surrogate pair as a whole
             "characters": self.characters,
             "end_of_text": self._end_of_text,
@@ -181,25 +166,7 @@ class CharTokenizer:
         }
 
     @classmethod
-    def load(cls, path: str | Path) -> CharTokenizer:
-        """Read what `save` wrote; raises ValueError if the file is something else."""
-        from npgpt.tokenizers.files import load_as
-
-        return load_as(cls, path)
-
-    @classmethod
-    def from_dict(cls, content: dict) -> CharTokenizer:
-        """Make a tokenizer from the JSON of `save`.
-
-        Raises
-        ------
-        KeyError, ValueError
-            If it is of another version, or not what `save` writes.
-        """
-        if content["version"] != CHAR_FORMAT_VERSION:
-            raise ValueError(
-                f"its version is {content['version']!r}, but only {CHAR_FORMAT_VERSION} is known"
-            )
+    def _from_content(cls, content: dict) -> CharTokenizer:
         if not isinstance(content["end_of_text"], bool):
             raise ValueError(f"its end_of_text is {content['end_of_text']!r}, not true or false")
         unknown = content.get("unknown", ERROR)

@@ -138,16 +138,12 @@ def _from_folder(cls: type[T], folder: str | Path) -> T:
         if vocab.is_file() and merges.is_file():
             return _from_files(cls, vocab, merges)
     if (folder / TOKENIZER_JSON).is_file():
-        loaded = BPETokenizer.load(folder / TOKENIZER_JSON)
-        return loaded if isinstance(loaded, cls) else cls(*_parts(loaded))
+        bpe = BPETokenizer.load(folder / TOKENIZER_JSON)
+        return bpe if type(bpe) is cls else cls(bpe.merges, bpe.special_tokens, bpe._ids)
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder {folder}.")
     pairs = ", or ".join(" and ".join(names) for names in FILE_PAIRS)
     raise FileNotFoundError(f"In {folder} there is neither {pairs}, nor {TOKENIZER_JSON}.")
-
-
-def _parts(tokenizer: BPETokenizer):
-    return tokenizer.merges, tokenizer.special_tokens, tokenizer._ids
 
 
 def _from_files(cls: type[T], vocab: Path, merges: Path) -> T:

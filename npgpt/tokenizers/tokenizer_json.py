@@ -10,7 +10,9 @@ import numpy as np
 from npgpt.tokenizers.byte_alphabet import BYTE_TO_CHARACTER, to_characters
 
 Pair = tuple[int, int]
+Ids = Sequence[int] | np.ndarray | None  # of tokens, in the order of their places, if another
 
+FORMAT = "tokenizer.json"  # of a file that names none
 # model settings that change what a text is encoded to; GPT-2's file has them null or empty
 FOREIGN_SETTINGS = ("dropout", "ignore_merges", "continuing_subword_prefix", "end_of_word_suffix")
 
@@ -23,7 +25,7 @@ def to_json(
     tokens: Sequence[bytes],
     merges: Sequence[Pair],
     special_ids: Mapping[str, int],
-    ids: Sequence[int] | np.ndarray | None = None,
+    ids: Ids = None,
 ) -> dict[str, Any]:
     """Make the content of a ``tokenizer.json``.
 

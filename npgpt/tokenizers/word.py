@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import numpy as np
 
-from npgpt.files import write_atomically
-from npgpt.tokenizers.base import END_OF_TEXT, UNKNOWN, checked_ids, documents_of
+from npgpt.tokenizers.base import END_OF_TEXT, UNKNOWN, JSONTokenizer, checked_ids, documents_of
 
-WORD_FORMAT = "npgpt-word"
-WORD_FORMAT_VERSION = 1
 # a punctuation mark, two dashes, or one character of white space; what is between them is a word
 SEPARATOR = re.compile(r"""([,.:;?_!"()']|--|\s)""")
 CLOSING, OPENING = set(",.:;?!)"), {"("}
 JOINING = {"'", "_"}  # inside a word, as far as one can tell
 
 
-class WordTokenizer:
+class WordTokenizer(JSONTokenizer):
     """A vocabulary of words and punctuation marks, with ids in alphabetical order.
 
     Parameters
@@ -52,6 +46,8 @@ class WordTokenizer:
     >>> tokenizer.decode([2, 3, 0, 5, 4, 1])
     'The sea, the shore.'
     """
+
+    FORMAT = "npgpt-word"
 
     def __init__(self, words: Iterable[str], keep_whitespace: bool = False):
         self.words = sorted(set(words))
@@ -117,11 +113,6 @@ class WordTokenizer:
         """Id of ``<|endoftext|>``, the last one."""
         return len(self.words) + 1
 
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256, in hexadecimal, of all that decides the ids of a text."""
-        return hashlib.sha256(json.dumps(self._to_dict()).encode()).hexdigest()
-
     def encode(self, text: str) -> np.ndarray:
         """Turn a text into ids; words that are not in the vocabulary become ``<|unk|>``.
 
@@ -159,38 +150,11 @@ class WordTokenizer:
         lengths = [len(word.encode("utf-8", "surrogatepass")) for word in self.words]
         return np.array([*lengths, 0, 0], np.int64)
 
-    def save(self, path: str | Path) -> None:
-        """Write the vocabulary as JSON."""
-        write_atomically(path, (json.dumps(self._to_dict()) + "\n").encode())
-
-    def _to_dict(self) -> dict:
-        return {
-            "format": WORD_FORMAT,
-            "version": WORD_FORMAT_VERSION,
-            "keep_whitespace": self.keep_whitespace,
-            "words": self.words,
-        }
+    def _content(self) -> dict:
+        return {"keep_whitespace": self.keep_whitespace, "words": self.words}
 
     @classmethod
-    def load(cls, path: str | Path) -> WordTokenizer:
-        """Read what `save` wrote; raises ValueError if the file is something else."""
-        from npgpt.tokenizers.files import load_as
-
-        return load_as(cls, path)
-
-    @classmethod
-    def from_dict(cls, content: dict) -> WordTokenizer:
-        """Make a tokenizer from the JSON of `save`.
-
-        Raises
-        ------
-        KeyError, ValueError
-            If it is of another version, or not what `save` writes.
-        """
-        if content["version"] != WORD_FORMAT_VERSION:
-            raise ValueError(
-                f"its version is {content['version']!r}, but only {WORD_FORMAT_VERSION} is known"
-            )
+    def _from_content(cls, content: dict) -> WordTokenizer:
         if not isinstance(content["keep_whitespace"], bool):
             raise ValueError(
                 f"its keep_whitespace is {content['keep_whitespace']!r}, not a boolean"

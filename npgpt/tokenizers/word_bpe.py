@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 import numpy as np
 
-from npgpt.files import write_atomically
-from npgpt.tokenizers.base import END_OF_TEXT, UNKNOWN, checked_ids, documents_of
+from npgpt.tokenizers.base import END_OF_TEXT, UNKNOWN, JSONTokenizer, checked_ids, documents_of
 from npgpt.tokenizers.merge_step import MergeStep
 from npgpt.tokenizers.reference import apply_merges
 from npgpt.tokenizers.tokenizer_json import Pair
 
-WORD_BPE_FORMAT = "npgpt-word-bpe"
-WORD_BPE_FORMAT_VERSION = 1
 END_OF_WORD = "</w>"
 
 
-class WordBPETokenizer:
+class WordBPETokenizer(JSONTokenizer):
     """Characters of words, merged pair by pair (Sennrich, Haddow and Birch 2016, section 3.2).
 
     The teaching form of `BPETokenizer`: words are what stands between white space, a mark
@@ -54,6 +48,8 @@ class WordBPETokenizer:
     >>> tokenizer.tokenize("newer")
     ['newe', 'r', '</w>']
     """
+
+    FORMAT = "npgpt-word-bpe"
 
     def __init__(self, characters: Iterable[str], merges: Iterable[Pair] = ()):
         self.characters = sorted(set(characters))
@@ -161,11 +157,6 @@ class WordBPETokenizer:
         """Id of ``<|endoftext|>``, the last one."""
         return len(self.tokens) - 1
 
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256, in hexadecimal, of all that decides the ids of a text."""
-        return hashlib.sha256(json.dumps(self._to_dict()).encode()).hexdigest()
-
     def encode(self, text: str) -> np.ndarray:
         """Turn a text into ids; how much white space there is between words is lost."""
         ids: list[int] = []
@@ -205,10 +196,6 @@ class WordBPETokenizer:
         ]
         return np.array([*lengths, 0, 0], np.int64)
 
-    def save(self, path: str | Path) -> None:
-        """Write the vocabulary as JSON."""
-        write_atomically(path, (json.dumps(self._to_dict()) + "\n").encode())
-
     def _spell(self, word: str) -> list[int]:
         unknown = self.unknown_id
         return [*(self._ids.get(character, unknown) for character in word), 0]
@@ -220,35 +207,11 @@ class WordBPETokenizer:
             token_id = self.merges[token_id - len(self.characters) - 1][1]
         return token_id == 0
 
-    def _to_dict(self) -> dict:
-        return {
-            "format": WORD_BPE_FORMAT,
-            "version": WORD_BPE_FORMAT_VERSION,
-            "characters": self.characters,
-            "merges": [list(pair) for pair in self.merges],
-        }
+    def _content(self) -> dict:
+        return {"characters": self.characters, "merges": [list(pair) for pair in self.merges]}
 
     @classmethod
-    def load(cls, path: str | Path) -> WordBPETokenizer:
-        """Read what `save` wrote; raises ValueError if the file is something else."""
-        from npgpt.tokenizers.files import load_as
-
-        return load_as(cls, path)
-
-    @classmethod
-    def from_dict(cls, content: dict) -> WordBPETokenizer:
-        """Make a tokenizer from the JSON of `save`.
-
-        Raises
-        ------
-        KeyError, ValueError
-            If it is of another version, or not what `save` writes.
-        """
-        if content["version"] != WORD_BPE_FORMAT_VERSION:
-            raise ValueError(
-                f"its version is {content['version']!r}, but only {WORD_BPE_FORMAT_VERSION} is "
-                "known"
-            )
+    def _from_content(cls, content: dict) -> WordBPETokenizer:
         merges = content["merges"]
         if not all(type(i) is int for pair in merges for i in pair):
             raise ValueError("its merges are not pairs of integers")

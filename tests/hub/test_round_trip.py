@@ -11,6 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 import npgpt
 from npgpt import hub
+from npgpt.hub.architectures.gpt2 import NAMES
 from npgpt.runs import open_model
 from tests.hub.folders import (
     TOKENIZER,
@@ -65,7 +66,7 @@ def test_any_shape_and_any_shard_size_come_back(
 def test_shards_have_an_index_and_none_is_larger_than_asked(tmp_path):
     model = small_model()
     model.save_pretrained(tmp_path / "m", shard_size=1000)
-    index = json.loads((tmp_path / "m" / hub.tensor_files.INDEX).read_text())
+    index = json.loads((tmp_path / "m" / hub.folder.INDEX).read_text())
     files = set(index["weight_map"].values())
     assert len(files) > 3
     assert not (tmp_path / "m" / "model.safetensors").exists()
@@ -80,7 +81,7 @@ def test_shards_have_an_index_and_none_is_larger_than_asked(tmp_path):
 
 def test_large_arrays_are_read_in_pieces(tmp_path, monkeypatch):
     folder, model = saved(tmp_path / "m")
-    monkeypatch.setattr(hub.tensor_files, "PIECE", 100)
+    monkeypatch.setattr(hub.containers.safetensors, "PIECE", 100)
     same_logits(folder, model)
 
 
@@ -117,7 +118,7 @@ def test_a_tied_head_that_was_saved_all_the_same_is_passed_over(tmp_path):
 def test_nanogpt_keeps_matrices_as_we_do(tmp_path, bias):
     folder, model = saved(tmp_path / "m", bias=bias)
     arrays = {}
-    for line in hub.NAMES[:-1]:
+    for line in NAMES[:-1]:
         for i in range(2 if "{}" in line.ours else 1):
             array = model.state_dict().get(line.ours.format(i))
             if array is not None:
@@ -137,7 +138,7 @@ def test_nanogpt_keeps_matrices_as_we_do(tmp_path, bias):
 def test_openai_checkpoints_have_names_of_their_own(tmp_path):
     folder, model = saved(tmp_path / "m", d_ff=None)
     arrays = {}
-    for line in hub.NAMES[:-1]:
+    for line in NAMES[:-1]:
         for i in range(2 if "{}" in line.ours else 1):
             array = model.state_dict()[line.ours.format(i)]
             array = np.ascontiguousarray(array.T)[None] if line.transposed else array

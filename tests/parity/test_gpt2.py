@@ -9,7 +9,7 @@ transformers = pytest.importorskip(
 )
 
 import npgpt  # noqa: E402
-from npgpt.hub import NAMES  # noqa: E402
+from npgpt.hub.architectures.gpt2 import NAMES  # noqa: E402
 from npgpt.models.config import GPT2_SIZES  # noqa: E402
 
 SMALL = {"vocab_size": 301, "n_positions": 24, "n_layer": 3, "n_head": 2, "n_embd": 16}

@@ -91,6 +91,8 @@ def test_both_names_of_the_files_and_tokenizer_json_are_read(folder, gpt2):
     assert GPT2Tokenizer.from_pretrained(str(folder)).merges == gpt2.merges
     assert isinstance(load_folder(folder), GPT2Tokenizer)
     assert isinstance(tokenizers.load(folder / "tokenizer.json"), GPT2Tokenizer)
+    assert isinstance(GPT2Tokenizer.load(folder / "tokenizer.json"), GPT2Tokenizer)
+    assert type(BPETokenizer.load(folder / "tokenizer.json")) is BPETokenizer
 
 
 def test_another_vocabulary_of_the_same_form_is_read_but_not_as_gpt2s(folder):

@@ -92,7 +92,7 @@ class FlatParameters:
 def flat_of(parameters: Sequence[Parameter]) -> FlatParameters | None:
     """Return the flat arrays that hold exactly these parameters, if there are such."""
     flat = parameters[0].flat if parameters else None
-    if flat is None or len(flat.parameters) != len(parameters):
+    if not isinstance(flat, FlatParameters) or len(flat.parameters) != len(parameters):
         return None
     if any(parameter.flat is not flat for parameter in parameters) or not flat.is_whole():
         return None

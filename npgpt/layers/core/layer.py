@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from npgpt.layers.core.parameter import Parameter
+from npgpt.layers.core.parameters import HoldsParameters
 from npgpt.layers.core.taps import Change, Edit, Listener
 
 
@@ -16,7 +16,7 @@ class Passes(list):
     """What each of several forward passes of one layer kept, the last one at the end."""
 
 
-class Layer:
+class Layer(HoldsParameters):
     """Base of all layers.
 
     A layer that is an attribute of another (or in a list that is an attribute) belongs to it:
@@ -84,30 +84,6 @@ class Layer:
         """Yield this layer and all inside it."""
         for _, layer in self.named_layers():
             yield layer
-
-    def named_parameters(self, trained_only: bool = False) -> Iterator[tuple[str, Parameter]]:
-        """Yield (dotted name, parameter); a parameter that is shared comes once, first name."""
-        seen = set()
-        for prefix, layer in self.named_layers():
-            for name, attribute in vars(layer).items():
-                if isinstance(attribute, Parameter) and id(attribute) not in seen:
-                    if trained_only and not attribute.requires_grad:
-                        continue
-                    seen.add(id(attribute))
-                    yield (f"{prefix}.{name}" if prefix else name), attribute
-
-    def parameters(self) -> list[Parameter]:
-        """List the parameters, each once."""
-        return [parameter for _, parameter in self.named_parameters()]
-
-    def trained_parameters(self) -> list[Parameter]:
-        """List the parameters that are not frozen, each once."""
-        return [parameter for parameter in self.parameters() if parameter.requires_grad]
-
-    def num_parameters(self, trained_only: bool = False) -> int:
-        """Count the numbers in all parameters, or in those that are not frozen."""
-        parameters = self.trained_parameters() if trained_only else self.parameters()
-        return sum(parameter.size for parameter in parameters)
 
     def replace(self, old: Layer, new: Layer) -> None:
         """Put a layer in the place of another, wherever inside this one that is."""
@@ -201,11 +177,6 @@ class Layer:
         finally:
             self.train(was_training)
 
-    def zero_grad(self) -> None:
-        """Set every parameter's gradient to zero."""
-        for parameter in self.parameters():
-            parameter.zero_grad()
-
     def astype(self, dtype: np.dtype | type):
         """Convert every parameter to a dtype; returns the layer."""
         for parameter in self.parameters():
@@ -217,60 +188,6 @@ class Layer:
         """Let go of what forward saved, here and in all layers inside."""
         for layer in self.layers():
             layer.saved = None
-
-    def state_dict(self) -> dict[str, np.ndarray]:
-        """Map each parameter's dotted name to its array (not a copy)."""
-        return {name: parameter.value for name, parameter in self.named_parameters()}
-
-    def load_state_dict(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Copy arrays into the parameters of the same names.
-
-        Raises
-        ------
-        ValueError
-            If a name is missing or unknown, or a shape differs; nothing is changed then.
-        """
-        parameters = dict(self.named_parameters())
-        what = f"{type(self).__name__}.load_state_dict"
-        missing = [name for name in parameters if name not in arrays]
-        if missing:
-            raise ValueError(f"{what}: no array for {', '.join(missing)}.")
-        unknown = [name for name in arrays if name not in parameters]
-        if unknown:
-            raise ValueError(f"{what}: no parameter is named {', '.join(unknown)}.")
-        for name, parameter in parameters.items():
-            if arrays[name].shape != parameter.shape:
-                raise ValueError(
-                    f"{what}: {name} has shape {parameter.shape}, the given array has "
-                    f"{arrays[name].shape}."
-                )
-        for name, parameter in parameters.items():
-            parameter.value[...] = arrays[name]
-
-    def trained_state_dict(self) -> dict[str, np.ndarray]:
-        """Map the names of the parameters that are not frozen to their arrays (not copies)."""
-        return {
-            name: parameter.value
-            for name, parameter in self.named_parameters()
-            if parameter.requires_grad
-        }
-
-    def load_trained_state_dict(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Copy what `trained_state_dict` gave back; frozen parameters stay as they are.
-
-        Raises
-        ------
-        ValueError
-            As `load_state_dict`.
-        """
-        trained = self.trained_state_dict()
-        frozen = {name: a for name, a in self.state_dict().items() if name not in trained}
-        both = [name for name in arrays if name in frozen]
-        if both:
-            raise ValueError(
-                f"{type(self).__name__}.load_trained_state_dict: {', '.join(both)} is frozen."
-            )
-        self.load_state_dict({**frozen, **arrays})
 
     # --- taps ---------------------------------------------------------------------------------
 

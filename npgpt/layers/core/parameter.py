@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from npgpt.layers.core.flat import FlatParameters
+
+class Flat(Protocol):
+    """Arrays that hold several parameters and their gradients: `FlatParameters`."""
+
+    parameters: list[Any]
+
+    def make_grads(self) -> None:
+        """Give every parameter its part of the gradients' array."""
+
+    def is_whole(self) -> bool:
+        """Tell whether every parameter's value and gradient still are parts of the arrays."""
 
 
 class Parameter:
@@ -36,7 +45,7 @@ class Parameter:
         self.value = value
         self.decay = value.ndim >= 2 if decay is None else decay
         self.requires_grad = True
-        self.flat: FlatParameters | None = None
+        self.flat: Flat | None = None
         self._grad: np.ndarray | None = None
         self._nothing_added = True  # since zero_grad: the array's content does not count
 
@@ -83,13 +92,13 @@ class Parameter:
         """Tell whether the gradient is kept in this very array."""
         return self._grad is array
 
-    def set_grad_aside(self) -> tuple[FlatParameters | None, np.ndarray | None, bool]:
+    def set_grad_aside(self) -> tuple[Flat | None, np.ndarray | None, bool]:
         """Begin another gradient, in its own array; `restore_grad` takes what this returns."""
         kept = self.flat, self._grad, self._nothing_added
         self.flat, self._grad, self._nothing_added = None, None, True
         return kept
 
-    def restore_grad(self, kept: tuple[FlatParameters | None, np.ndarray | None, bool]) -> None:
+    def restore_grad(self, kept: tuple[Flat | None, np.ndarray | None, bool]) -> None:
         """Go back to the gradient that `set_grad_aside` left."""
         self.flat, self._grad, self._nothing_added = kept
 

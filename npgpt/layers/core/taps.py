@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, Protocol
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from npgpt.layers.core.layer import Layer
 
 Change = Callable[[np.ndarray], np.ndarray]
 
@@ -25,6 +22,18 @@ class Listener(Protocol):
 
     def backward(self, name: str, array: np.ndarray) -> np.ndarray:
         """Take an intermediate gradient on the way back; return what the layer goes on with."""
+
+
+class Tapped(Protocol):
+    """What has taps: a `Layer`."""
+
+    listener: Any
+
+    def listen(self, listener: Listener | None) -> None:
+        """Send the taps to a listener."""
+
+    def tap_names(self) -> Iterator[str]:
+        """Yield the dotted name of every tap."""
 
 
 class Listeners:
@@ -58,7 +67,7 @@ class Listening:
     By itself it wants nothing and changes nothing.
     """
 
-    def __init__(self, model: Layer):
+    def __init__(self, model: Tapped):
         self._model = model
 
     def wants(self, name: str) -> bool:
@@ -95,7 +104,7 @@ class Edit(Listening):
     """Replace the arrays of one name, or of a pattern, while the block lasts; see `Layer.edit`."""
 
     def __init__(
-        self, model: Layer, name: str, forward: Change | None, backward: Change | None
+        self, model: Tapped, name: str, forward: Change | None, backward: Change | None
     ) -> None:
         super().__init__(model)
         self.names = matching_names(model, name, "edit")
@@ -126,7 +135,7 @@ def _changed(change: Change | None, which: str, name: str, array: np.ndarray) ->
     return changed.astype(array.dtype, copy=False)
 
 
-def matching_names(model: Layer, pattern: str, what: str) -> list[str]:
+def matching_names(model: Tapped, pattern: str, what: str) -> list[str]:
     """List the model's taps that a name or a pattern with ``*`` matches.
 
     Raises

@@ -1,0 +1,156 @@
+"""What is to be known of a kind of model, and what is done alike with each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from npgpt.hub.weights import Shapes, Weight
+
+Fields = Mapping[str, Any]
+
+
+class Architecture(Protocol):
+    """A kind of model as others write it: the fields of its config, the names of its arrays.
+
+    Attributes
+    ----------
+    name : str
+        For people.
+    model_type : str
+        In ``config.json``.
+    kind : str
+        Of the model that npgpt makes of it.
+    passed_over : pattern
+        Of the names of arrays that a file may hold though the model does without them.
+    """
+
+    name: str
+    model_type: str
+    kind: str
+    passed_over: re.Pattern[str]
+
+    def fields(self, content: Fields, where: str) -> dict[str, Any]:
+        """Translate the content of a config to fields of ours.
+
+        Raises
+        ------
+        ValueError
+            If a field is missing or has no number, or npgpt does not have what it asks for; the
+            message names the file, ``where``.
+        """
+
+    def content(self, fields: Fields) -> dict[str, Any]:
+        """Translate fields of ours to the content of ``config.json``.
+
+        A choice that the architecture does not have is not said: `fields` gives another one back.
+        """
+
+    def weights(self, fields: Fields) -> Iterable[Weight]:
+        """List the arrays as they are written."""
+
+    def weights_in(self, fields: Fields, shapes: Shapes, where: str) -> Iterable[Weight]:
+        """List the arrays as a file spells and lays them, whoever has written it.
+
+        Raises
+        ------
+        ValueError
+            If it is not a file of such a model.
+        """
+
+
+def match_weights(
+    architecture: Architecture, fields: Fields, shapes: Shapes, where: str
+) -> dict[str, Weight]:
+    """Find every parameter of a model among the arrays of a file.
+
+    Parameters
+    ----------
+    architecture : Architecture
+    fields : mapping
+        Of the config, ours.
+    shapes : mapping of str to tuple
+        Of the arrays in the file.
+    where : str
+        The file or folder, for errors.
+
+    Returns
+    -------
+    dict of str to Weight
+        By our names.
+
+    Raises
+    ------
+    ValueError
+        If an array is missing or unknown, or its shape does not fit the config.
+    """
+    rest, matched = set(shapes), {}
+    for weight in architecture.weights_in(fields, shapes, where):
+        for name, ours in zip(weight.theirs, weight.shapes, strict=True):
+            if name not in rest:
+                raise ValueError(f"{where} has no array {name}, which the model's config asks for.")
+            if shapes[name] != (expected := weight.layout.shape(ours)):
+                raise ValueError(
+                    f"{where}: {name} has shape {shapes[name]}, but the model's config asks for "
+                    f"{expected}."
+                )
+            rest.remove(name)
+        matched[weight.ours] = weight
+    rest = {name for name in rest if not architecture.passed_over.fullmatch(name)}
+    if rest:
+        unknown = ", ".join(sorted(rest)[:3]) + (", ..." if len(rest) > 3 else "")
+        raise ValueError(
+            f"{where} has {len(rest)} arrays that the model of its config does not have: {unknown}."
+        )
+    return matched
+
+
+def export_arrays(
+    weights: Iterable[Weight], arrays: Mapping[str, np.ndarray]
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield arrays under the names and in the layout of a file.
+
+    Parameters
+    ----------
+    weights : iterable of Weight
+    arrays : mapping of str to ndarray
+        By our names. A bias that the model does without is written as zeros: the model there always
+        has it.
+
+    Yields
+    ------
+    name : str
+    ndarray
+        A view.
+    """
+    dtype = next(iter(arrays.values())).dtype
+    for weight in weights:
+        if weight.ours.endswith((".bias", ".beta")) and weight.ours not in arrays:
+            yield from weight.parts(np.zeros(weight.shape, dtype))
+        else:
+            yield from weight.parts(arrays[weight.ours])
+
+
+def positive_integer(content: Fields, names: Sequence[str], where: str) -> int:
+    """Read the field of a config that has the first of these names which is there."""
+    for name in names:
+        if name in content:
+            number = content[name]
+            if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+                raise ValueError(f"{where}: {name} must be a positive integer, got {number!r}.")
+            return number
+    raise ValueError(f"{where} has no {' or '.join(names)}.")
+
+
+def real(content: Fields, names: Sequence[str], default: float, where: str) -> float:
+    """Read a number that may be left out, as `positive_integer` does."""
+    for name in names:
+        if name in content:
+            number = content[name]
+            if not isinstance(number, (int, float)) or isinstance(number, bool):
+                raise ValueError(f"{where}: {name} must be a number, got {number!r}.")
+            return float(number)
+    return default

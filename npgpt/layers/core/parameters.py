@@ -1,0 +1,101 @@
+"""What holds parameters, directly or in layers inside: their names, gradients and arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from npgpt.layers.core.parameter import Parameter
+
+
+class HoldsParameters:
+    """The parameters of a layer and of all layers inside it, by their dotted names."""
+
+    def named_layers(self, prefix: str = "") -> Iterator[tuple[str, Any]]:
+        """Yield (dotted name, layer) for this layer and all inside it."""
+        yield prefix, self
+
+    def named_parameters(self, trained_only: bool = False) -> Iterator[tuple[str, Parameter]]:
+        """Yield (dotted name, parameter); a parameter that is shared comes once, first name."""
+        seen = set()
+        for prefix, layer in self.named_layers():
+            for name, attribute in vars(layer).items():
+                if isinstance(attribute, Parameter) and id(attribute) not in seen:
+                    if trained_only and not attribute.requires_grad:
+                        continue
+                    seen.add(id(attribute))
+                    yield (f"{prefix}.{name}" if prefix else name), attribute
+
+    def parameters(self) -> list[Parameter]:
+        """List the parameters, each once."""
+        return [parameter for _, parameter in self.named_parameters()]
+
+    def trained_parameters(self) -> list[Parameter]:
+        """List the parameters that are not frozen, each once."""
+        return [parameter for parameter in self.parameters() if parameter.requires_grad]
+
+    def num_parameters(self, trained_only: bool = False) -> int:
+        """Count the numbers in all parameters, or in those that are not frozen."""
+        parameters = self.trained_parameters() if trained_only else self.parameters()
+        return sum(parameter.size for parameter in parameters)
+
+    def zero_grad(self) -> None:
+        """Set every parameter's gradient to zero."""
+        for parameter in self.parameters():
+            parameter.zero_grad()
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Map each parameter's dotted name to its array (not a copy)."""
+        return {name: parameter.value for name, parameter in self.named_parameters()}
+
+    def load_state_dict(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Copy arrays into the parameters of the same names.
+
+        Raises
+        ------
+        ValueError
+            If a name is missing or unknown, or a shape differs; nothing is changed then.
+        """
+        parameters = dict(self.named_parameters())
+        what = f"{type(self).__name__}.load_state_dict"
+        missing = [name for name in parameters if name not in arrays]
+        if missing:
+            raise ValueError(f"{what}: no array for {', '.join(missing)}.")
+        unknown = [name for name in arrays if name not in parameters]
+        if unknown:
+            raise ValueError(f"{what}: no parameter is named {', '.join(unknown)}.")
+        for name, parameter in parameters.items():
+            if arrays[name].shape != parameter.shape:
+                raise ValueError(
+                    f"{what}: {name} has shape {parameter.shape}, the given array has "
+                    f"{arrays[name].shape}."
+                )
+        for name, parameter in parameters.items():
+            parameter.value[...] = arrays[name]
+
+    def trained_state_dict(self) -> dict[str, np.ndarray]:
+        """Map the names of the parameters that are not frozen to their arrays (not copies)."""
+        return {
+            name: parameter.value
+            for name, parameter in self.named_parameters()
+            if parameter.requires_grad
+        }
+
+    def load_trained_state_dict(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Copy what `trained_state_dict` gave back; frozen parameters stay as they are.
+
+        Raises
+        ------
+        ValueError
+            As `load_state_dict`.
+        """
+        trained = self.trained_state_dict()
+        frozen = {name: a for name, a in self.state_dict().items() if name not in trained}
+        both = [name for name in arrays if name in frozen]
+        if both:
+            raise ValueError(
+                f"{type(self).__name__}.load_trained_state_dict: {', '.join(both)} is frozen."
+            )
+        self.load_state_dict({**frozen, **arrays})
