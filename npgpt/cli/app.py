@@ -18,6 +18,8 @@ from npgpt.version import __version__
 
 INTERRUPTED = 130  # what a shell reports for a program that SIGINT ended
 
+HELP = {"help_option_names": ["-h", "--help"]}  # of each group of commands
+
 app = typer.Typer(
     name="npgpt",
     cls=OldSpellings,
@@ -27,7 +29,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=HELP,
 )
 
 

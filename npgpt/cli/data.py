@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from npgpt.cli.app import console, tells_errors
+from npgpt.cli.app import HELP, console, tells_errors
 from npgpt.cli.shared.options import usage_errors, with_options
 from npgpt.cli.tokenize import READING
 from npgpt.runs import DataConfig
@@ -17,7 +17,7 @@ data_app = typer.Typer(
     help="Look at data as a model sees it.",
     no_args_is_help=True,
     rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=HELP,
 )
 MOST_LINES = 8  # predictions of a window that are written out
 

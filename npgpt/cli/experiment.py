@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from npgpt.cli.app import console, tells_errors
+from npgpt.cli.app import HELP, console, tells_errors
 from npgpt.cli.shared.arguments import AsJson, Plot
 from npgpt.cli.shared.options import numbers_of, usage_errors, with_options
 from npgpt.cli.shared.tables import make_table
@@ -21,7 +21,7 @@ experiment_app = typer.Typer(
     help="Run an experiment that compares models, print its table, and draw it.",
     no_args_is_help=True,
     rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=HELP,
 )
 
 # settings of the experiment with positions, and their defaults in it

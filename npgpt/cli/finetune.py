@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from npgpt.cli.app import console, tells_errors
+from npgpt.cli.app import HELP, console, tells_errors
 from npgpt.cli.shared.arguments import Model
 from npgpt.cli.shared.options import refuse_settings, usage_errors, with_options
 from npgpt.cli.shared.training import next_free_folder, train
@@ -22,7 +22,7 @@ finetune = typer.Typer(
     no_args_is_help=True,
     help="Fine-tune a model: to classify texts, to follow instructions, or to preferences.",
     epilog="Start with: npgpt finetune classify runs/python-source-1",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=HELP,
 )
 Out = Annotated[
     Path | None, typer.Option(help="Run folder to make; by default runs/TASK-1, -2, ...")

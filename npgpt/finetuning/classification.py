@@ -18,18 +18,17 @@ from npgpt.models.objectives.classification import GPTForClassification
 from npgpt.tokenizers import Tokenizer
 
 
-@dataclasses.dataclass(frozen=True)
-class LabelledSplit:
-    """Records by part, and the labels of the training part, sorted."""
-
-    records: dict[str, list[Record]]
-    labels: list[str]
-
-
-def read_labelled(config: FineTuningConfig) -> LabelledSplit:
+def read_labelled(config: FineTuningConfig) -> tuple[dict[str, list[Record]], list[str]]:
     """Read the records of a classification, check them, and split them.
 
     Parts are those of `split_records`, with each class divided by itself.
+
+    Returns
+    -------
+    records : dict of str to list of Record
+        By part.
+    labels : list of str
+        Of the training part, sorted.
 
     Raises
     ------
@@ -57,16 +56,14 @@ def read_labelled(config: FineTuningConfig) -> LabelledSplit:
                     f"{record.where}: the label {text_field(record, label)!r} of the {part} part "
                     f"does not occur in training (there is {', '.join(labels)})."
                 )
-    return LabelledSplit(
-        {
-            part: [
-                Record(r.where, {"text": text_field(r, text), "label": text_field(r, label)})
-                for r in records
-            ]
-            for part, records in parts.items()
-        },
-        labels,
-    )
+    found = {
+        part: [
+            Record(r.where, {"text": text_field(r, text), "label": text_field(r, label)})
+            for r in records
+        ]
+        for part, records in parts.items()
+    }
+    return found, labels
 
 
 def encode_labelled(
@@ -90,15 +87,13 @@ def predict(
     model: GPTForClassification, texts: LabelledTexts, batch_size: int = 32
 ) -> tuple[np.ndarray, np.ndarray]:
     """Compute probabilities (texts, num_classes) of all texts without dropout; and labels."""
-    was_training = model.training
-    model.eval()
     by_length = np.argsort(texts.lengths, kind="stable")
     probabilities = np.empty((len(texts), model.num_classes))
-    for begin in range(0, len(texts), batch_size):
-        chosen = by_length[begin : begin + batch_size]
-        token_ids, lengths, _ = texts.batch(chosen)
-        probabilities[chosen] = model.probabilities(token_ids, lengths)
-    model.train(was_training)
+    with model.evaluating():
+        for begin in range(0, len(texts), batch_size):
+            chosen = by_length[begin : begin + batch_size]
+            token_ids, lengths, _ = texts.batch(chosen)
+            probabilities[chosen] = model.probabilities(token_ids, lengths)
     return probabilities, texts.labels
 
 

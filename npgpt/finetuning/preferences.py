@@ -59,14 +59,11 @@ def with_reference(
 
     Done once, before the first step: the reference does not change.
     """
-    was_training = model.training
-    model.eval()
     reference = np.empty((len(pairs), 2))
-    with ops.Workspace():
+    with model.evaluating(), ops.Workspace():
         for indices in _by_length(pairs, batch_size):
             inputs, targets, _ = pairs.batch(indices)
             reference[indices] = model.log_probabilities(inputs, targets).reshape(2, -1).T
-    model.train(was_training)
     return PreferencePairs(pairs.chosen, pairs.rejected, reference)
 
 
@@ -118,15 +115,12 @@ def score_preferences(
     model: GPTForPreference, pairs: PreferencePairs, batch_size: int = 8
 ) -> PreferenceScores:
     """Compare a model with the reference whose log-probabilities the pairs hold."""
-    was_training = model.training
-    model.eval()
     parts = []
-    with ops.Workspace():
+    with model.evaluating(), ops.Workspace():
         for indices in _by_length(pairs, batch_size):
             inputs, targets, reference = pairs.batch(indices)
             log_p = model.log_probabilities(inputs, targets)
             parts.append(np.stack([log_p, model.rewards(log_p, reference)]).reshape(2, 2, -1))
-    model.train(was_training)
     log_p, rewards = np.concatenate(parts, axis=-1).astype(float)  # each (2, pairs)
     return PreferenceScores(
         loss=float(ops.preference_loss_forward(rewards[0] - rewards[1])),

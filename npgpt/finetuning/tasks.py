@@ -86,8 +86,8 @@ class ClassifyTask(Task):
         context_length: int,
         labels: list[str] | None = None,
     ):
-        split = read_labelled(config)
-        self.records, self.labels = split.records, labels or split.labels
+        self.records, found = read_labelled(config)
+        self.labels = labels or found
         self.parts = {
             part: encode_labelled(records, self.labels, tokenizer, context_length)
             for part, records in self.records.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -207,6 +208,8 @@ class RunConfig:
         for part, (config_class, fields) in held.items():
             fields = {name: v for name, v in {**fields, **settings}.items() if name in names[part]}
             vars(self)[part] = from_fields(config_class, fields)  # the dataclass is frozen
+        if self.recompute and "recompute" not in inspect.signature(self.family).parameters:
+            raise ValueError(f"recompute: a model of the kind {self.family.kind!r} cannot do it.")
         if self.data.stride is None:
             stride = self.model.context_length
             vars(self)["data"] = dataclasses.replace(self.data, stride=stride)

@@ -78,7 +78,7 @@ def open_model(
     """
     name, folder = str(name_or_folder), hub.fetch(name_or_folder, revision)
     if (run := find_run(folder)) is not None:
-        model = run.load_language_model(checkpoint)
+        model: Any = run.load_language_model(checkpoint)
         _convert(model, dtype)
         return OpenedModel(name, model, run.tokenizer, folder, run)
     tokenizer = open_tokenizer(folder)

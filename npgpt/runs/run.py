@@ -14,7 +14,7 @@ from npgpt import tokenizers
 from npgpt.data import DataLoader
 from npgpt.evaluation.loss import Batches
 from npgpt.gradients import Flow
-from npgpt.models import LanguageModel, Model
+from npgpt.models import GPTForClassification, LanguageModel, Model
 from npgpt.optim import AdamW, WarmupCosine
 from npgpt.runs.config import OptimisationConfig
 from npgpt.runs.flow_log import GradientFlowLog, read_flows
@@ -196,12 +196,14 @@ class Run:
             If the run makes another model.
         """
         model = self.load_model(checkpoint)
-        if not isinstance(model, LanguageModel):
+        if isinstance(model, LanguageModel):
+            return model
+        if isinstance(model, GPTForClassification):
             raise ValueError(
                 f"{self.folder} is a classifier, which writes no text; npgpt classify asks it for "
                 "classes."
             )
-        return model
+        raise ValueError(f"{self.folder} holds a {type(model).__name__}, which writes no text.")
 
     # --- training -----------------------------------------------------------------------------
 
