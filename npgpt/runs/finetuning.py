@@ -17,7 +17,7 @@ from npgpt.finetuning.lora import merge_lora
 from npgpt.finetuning.preferences import PreferenceScores, score_preferences, with_reference
 from npgpt.finetuning.tasks import Task, make_task
 from npgpt.layers.core.init import Init
-from npgpt.models import GPT, GPTForClassification, GPTForPreference, Model
+from npgpt.models import GPT, GPTForClassification, GPTForPreference, LanguageModel, Model
 from npgpt.runs.config import OptimisationConfig
 from npgpt.runs.folder import ADAPTER, BASE, refuse_used
 from npgpt.runs.open import open_model
@@ -139,6 +139,10 @@ class FineTuningRun(Run):
         if self.config.method == "lora":
             merge_lora(model)
         return _without_preferences(model).eval()
+
+    def load_gpt(self, checkpoint: str = "best") -> LanguageModel:
+        """Make a `GPT` with the weights of a checkpoint; see `load_language_model`."""
+        return self.load_language_model(checkpoint)
 
     def save_adapter(self) -> None:
         """Write the best low-rank additions to the folder ``adapter``, in PEFT's format."""
