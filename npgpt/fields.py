@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 Config = TypeVar("Config")
@@ -49,6 +49,55 @@ def option(
 def option_of(field: dataclasses.Field) -> Option:
     """Return what a field was declared with; an empty `Option` if with nothing."""
     return field.metadata.get("option") or Option()
+
+
+def names_of(config_class: type) -> list[str]:
+    """Return the names of a dataclass's fields."""
+    return [field.name for field in dataclasses.fields(config_class)]
+
+
+@dataclasses.dataclass(frozen=True)
+class FromOthers:
+    """A default that the other fields decide; `fill_defaults` puts the value in its place.
+
+    Attributes
+    ----------
+    value : function
+        From the config to the value.
+    shown : str
+        What it is in words, such as "lr / 10".
+    """
+
+    value: Callable[[Any], Any]
+    shown: str
+
+
+def fill_defaults(config: Any) -> None:
+    """Put values in the place of defaults that others decide; for ``__post_init__``."""
+    for field in dataclasses.fields(config):
+        default = field.default
+        if isinstance(default, FromOthers) and getattr(config, field.name) in (None, default):
+            object.__setattr__(config, field.name, default.value(config))  # it may be frozen
+
+
+def check_options(config: Any) -> None:
+    """Hold values against the choices and minima that their fields were declared with.
+
+    Raises
+    ------
+    ValueError
+        If one is not among the choices, or below the minimum.
+    """
+    for field in dataclasses.fields(config):
+        value, declared = getattr(config, field.name), option_of(field)
+        if value is None or isinstance(value, FromOthers):
+            continue
+        if declared.choices and value not in declared.choices:
+            raise ValueError(
+                f"{field.name} must be one of {', '.join(declared.choices)}, got {value!r}."
+            )
+        if declared.minimum is not None and not value >= declared.minimum:
+            raise ValueError(f"{field.name} must be at least {declared.minimum}, got {value}.")
 
 
 def documented(config_class: type[Config]) -> type[Config]:

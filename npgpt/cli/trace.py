@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from npgpt.cli.app import console, error_console, tells_errors
-from npgpt.cli.model_argument import Checkpoint, Revision, check_checkpoint, open_argument
+from npgpt.cli.shared.arguments import Checkpoint, Revision, check_checkpoint, open_argument
+from npgpt.cli.shared.options import numbers_of
 
 if TYPE_CHECKING:
     from npgpt.models import GPT
@@ -113,7 +114,7 @@ def _write_page(
     token: str | None,
     steps: int,
 ) -> None:
-    from npgpt.cli.progress import progress_bar
+    from npgpt.cli.shared.progress import progress_bar
     from npgpt.trace import trace
 
     model, tokenizer = opened.model, opened.tokenizer
@@ -151,12 +152,7 @@ def _blocks(layers: str | None) -> list[int] | str | None:
         return layers
     if layers == "none":
         return []
-    try:
-        return [int(layer) for layer in layers.split(",")]
-    except ValueError:
-        raise typer.BadParameter(
-            f"--layers must be numbers such as 0,5,11, or all, or none, got {layers}."
-        ) from None
+    return numbers_of(layers, "--layers must be numbers such as 0,5,11, or all, or none")
 
 
 def _token_id(tokenizer: Tokenizer, token: str) -> int:

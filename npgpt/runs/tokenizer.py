@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from npgpt import tokenizers
+from npgpt.data.streams import TOKENIZER_FILE
 from npgpt.tokenizers import (
     BPETokenizer,
     CharTokenizer,
@@ -14,9 +15,8 @@ from npgpt.tokenizers import (
     WordTokenizer,
 )
 
-# kinds that are learned from the text; "gpt2" is fetched
-TOKENIZERS = ("bpe", "char", "word", "gpt2")
-TOKENIZER_FILE = "tokenizer.json"
+LEARNED = ("bpe", "char", "word")  # from the text
+TOKENIZERS = (*LEARNED, "gpt2")
 
 Progress = Callable[[int, int], None]
 
