@@ -21,26 +21,33 @@ from npgpt.runs import FineTuningRun
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """What is trained, and how; by default as for what is no run."""
+    """What is trained, and how; by default as for what is no run.
+
+    Parameters
+    ----------
+    config : GPTConfig
+    batch_size : int
+        Sequences.
+    time : int, optional
+        Tokens of each sequence.
+    recompute : bool
+        Compute each block again for backward.
+    method : {"full", "last-block", "lora"}
+        What is trained, as of npgpt finetune: full, last-block or lora.
+    rank : int
+        Of LoRA.
+    """
 
     config: Any
-    batch_size: int = option("Sequences.", default=4, minimum=1, shown_default="the run's, or 4")
-    time: int | None = option(
-        "Tokens of each sequence.", default=None, minimum=1, shown_default="the context length"
-    )
+    batch_size: int = option(default=4, minimum=1, shown_default="the run's, or 4")
+    time: int | None = option(default=None, minimum=1, shown_default="the context length")
     recompute: bool = option(
-        "Compute each block again for backward.",
         default=False,
         names=("--recompute/--no-recompute",),
         shown_default="the run's, or no-recompute",
     )
-    method: str = option(
-        "What is trained, as of npgpt finetune: full, last-block or lora.",
-        default="full",
-        choices=METHODS,
-        shown_default="the run's, or full",
-    )
-    rank: int = option("Of LoRA.", default=8, minimum=1, shown_default="the run's, or 8")
+    method: str = option(default="full", choices=METHODS, shown_default="the run's, or full")
+    rank: int = option(default=8, minimum=1, shown_default="the run's, or 8")
 
     def __post_init__(self) -> None:
         check_options(self)

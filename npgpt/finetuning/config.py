@@ -10,7 +10,6 @@ from npgpt.fields import (
     FromOthers,
     Settings,
     check_options,
-    documented,
     fill_defaults,
     names_of,
     option,
@@ -41,12 +40,68 @@ def by_task(name: str) -> FromOthers:
     return FromOthers(lambda config: DEFAULTS[config.task][name], "by task")
 
 
-@documented
 @dataclasses.dataclass(frozen=True)
 class FineTuningConfig(Settings):
     """What `npgpt finetune` can be told; the same config, base and data give the same run.
 
-    {parameters}
+    Parameters
+    ----------
+    task : {"classify", "instruct", "dpo"}
+        classify, instruct or dpo.
+    base : str
+        The model to begin with: as for `npgpt.runs.open_model`.
+    data : str
+        A .csv, .tsv, .json or .jsonl file of records, or docstrings.
+    test_data : str, optional
+        A file to test on; else a part of the data.
+    method : {"full", "last-block", "lora"}
+        full, last-block (with the final norm and the head), or lora (and the head).
+    rank : int
+        Of LoRA.
+    alpha : float
+        Of LoRA.
+    lora_dropout : float
+        Of LoRA.
+    target_modules : tuple[str, ...]
+        Linear maps that LoRA is put beside, such as attention.qkv; may be repeated.
+    from_scratch : bool
+        Random weights, to compare with.
+    text_column : str
+        Name of the texts' column.
+    label_column : str
+        Name of the labels' column.
+    split_column : str
+        Column with train, validation or test, if there is one.
+    template : {"alpaca", "chat"}
+        How an instruction becomes a prompt: alpaca or chat.
+    mask_prompt : bool
+        Learn from the response only, or from the prompt too.
+    packing : bool
+        Several records in each row of a batch.
+    dropout : float, optional
+        Of the model while it is trained.
+    lm_coef : float
+        Weight of the texts' next tokens in the loss, beside the classes.
+    beta : float
+        How much leaving the base model costs.
+    epochs : int
+        Passes over the data.
+    batch_size : int
+        Records a batch.
+    grad_accumulation : int
+        Batches a step.
+    lr : float
+        Highest learning rate.
+    weight_decay : float
+        Of AdamW.
+    clip_norm : float
+        Largest gradient norm; 0 does not clip.
+    evals_per_epoch : int
+        Evaluations, each followed by a checkpoint.
+    patience : int
+        Evaluations without a lower validation loss after which to stop; 0 never does.
+    seed : int
+        Of new weights, order of records and dropout.
 
     Raises
     ------
@@ -56,73 +111,39 @@ class FineTuningConfig(Settings):
 
     PANEL: ClassVar[str] = "Optimisation"
 
-    task: str = option("classify, instruct or dpo.", choices=TASKS)
-    base: str = option("The model to begin with: as for `npgpt.runs.open_model`.")
-    data: str = option(
-        f"A .csv, .tsv, .json or .jsonl file of records, or {BUILT_IN}.", DATA, default=BUILT_IN
-    )
-    test_data: str | None = option(
-        "A file to test on; else a part of the data.", DATA, default=None
-    )
-    method: str = option(
-        "full, last-block (with the final norm and the head), or lora (and the head).",
-        METHOD,
-        default="full",
-        choices=METHODS,
-    )
-    rank: int = option("Of LoRA.", METHOD, default=8, minimum=1)
-    alpha: float = option("Of LoRA.", METHOD, default=16.0)
-    lora_dropout: float = option("Of LoRA.", METHOD, default=0.0)
-    target_modules: tuple[str, ...] = option(
-        "Linear maps that LoRA is put beside, such as attention.qkv; may be repeated.",
-        METHOD,
-        default=("*",),
-        shown_default="all",
-    )
-    from_scratch: bool = option("Random weights, to compare with.", METHOD, default=False)
-    text_column: str = option("Name of the texts' column.", DATA, default="text")
-    label_column: str = option("Name of the labels' column.", DATA, default="label")
-    split_column: str = option(
-        "Column with train, validation or test, if there is one.", DATA, default="split"
-    )
-    template: str = option(
-        "How an instruction becomes a prompt: alpaca or chat.",
-        DATA,
-        default="alpaca",
-        choices=TEMPLATES,
-    )
-    mask_prompt: bool = option(
-        "Learn from the response only, or from the prompt too.", DATA, default=True
-    )
-    packing: bool = option("Several records in each row of a batch.", DATA, default=False)
-    dropout: float | None = option(
-        "Of the model while it is trained.", default=None, shown_default="the base's"
-    )
-    lm_coef: float = option(
-        "Weight of the texts' next tokens in the loss, beside the classes.", default=0.0, minimum=0
-    )
-    beta: float = option("How much leaving the base model costs.", default=0.1)
-    epochs: int = option("Passes over the data.", default=by_task("epochs"), minimum=1)
-    batch_size: int = option("Records a batch.", default=by_task("batch_size"), minimum=1)
-    grad_accumulation: int = option("Batches a step.", default=1, minimum=1)
+    task: str = option(choices=TASKS)
+    base: str = option()
+    data: str = option(DATA, default=BUILT_IN)
+    test_data: str | None = option(DATA, default=None)
+    method: str = option(METHOD, default="full", choices=METHODS)
+    rank: int = option(METHOD, default=8, minimum=1)
+    alpha: float = option(METHOD, default=16.0)
+    lora_dropout: float = option(METHOD, default=0.0)
+    target_modules: tuple[str, ...] = option(METHOD, default=("*",), shown_default="all")
+    from_scratch: bool = option(METHOD, default=False)
+    text_column: str = option(DATA, default="text")
+    label_column: str = option(DATA, default="label")
+    split_column: str = option(DATA, default="split")
+    template: str = option(DATA, default="alpaca", choices=TEMPLATES)
+    mask_prompt: bool = option(DATA, default=True)
+    packing: bool = option(DATA, default=False)
+    dropout: float | None = option(default=None, shown_default="the base's")
+    lm_coef: float = option(default=0.0, minimum=0)
+    beta: float = option(default=0.1)
+    epochs: int = option(default=by_task("epochs"), minimum=1)
+    batch_size: int = option(default=by_task("batch_size"), minimum=1)
+    grad_accumulation: int = option(default=1, minimum=1)
     lr: float = option(
-        "Highest learning rate.",
         default=FromOthers(
             lambda config: LEARNING_RATES[config.method], "3e-4; last-block and lora 1e-3"
         ),
         minimum=0,
     )
-    weight_decay: float = option("Of AdamW.", default=0.01, minimum=0)
-    clip_norm: float = option("Largest gradient norm; 0 does not clip.", default=1.0, minimum=0)
-    evals_per_epoch: int = option(
-        "Evaluations, each followed by a checkpoint.", default=2, minimum=1
-    )
-    patience: int = option(
-        "Evaluations without a lower validation loss after which to stop; 0 never does.",
-        default=4,
-        minimum=0,
-    )
-    seed: int = option("Of new weights, order of records and dropout.", default=0, minimum=0)
+    weight_decay: float = option(default=0.01, minimum=0)
+    clip_norm: float = option(default=1.0, minimum=0)
+    evals_per_epoch: int = option(default=2, minimum=1)
+    patience: int = option(default=4, minimum=0)
+    seed: int = option(default=0, minimum=0)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "target_modules", tuple(self.target_modules))

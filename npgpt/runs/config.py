@@ -12,7 +12,6 @@ from npgpt.fields import (
     FromOthers,
     Settings,
     check_options,
-    documented,
     fill_defaults,
     from_fields,
     names_of,
@@ -26,12 +25,29 @@ FAMILY = "gpt"
 SHAPE = {"context_length": 64, "n_layers": 2, "n_heads": 4, "d_model": 128}
 
 
-@documented
 @dataclasses.dataclass(frozen=True)
 class DataConfig(Settings):
     """What a run learns from, and how it becomes tokens.
 
-    {parameters}
+    Parameters
+    ----------
+    corpus : str
+        python-docs (the help texts that come with Python), python-source (its standard library), or
+        the path of a text file, of a folder with .txt, .md and .jsonl files, or a glob in quotes; -
+        reads standard input. Files may be packed (.gz). A folder of npgpt tokenize is taken as it
+        is.
+    tokenizer : str
+        bpe (byte pairs), char, word, gpt2, or the path of a tokenizer.
+    vocab_size : int
+        Tokens of a bpe vocabulary; others have the size they need.
+    validation_fraction : float
+        Share of the text, at its end, that is held out.
+    stride : int, optional
+        Tokens between the starts of training windows; 1 uses every position.
+    field : str
+        Where the text is in a line of .jsonl.
+    errors : {"strict", "replace", "ignore"}
+        Bytes that are not UTF-8: strict (an error), replace, or ignore.
 
     Raises
     ------
@@ -41,34 +57,13 @@ class DataConfig(Settings):
 
     PANEL: ClassVar[str] = "Text"
 
-    corpus: str = option(
-        "python-docs (the help texts that come with Python), python-source (its standard library), "
-        "or the path of a text file, of a folder with .txt, .md and .jsonl files, or a glob in "
-        "quotes; - reads standard input. Files may be packed (.gz). A folder of npgpt tokenize is "
-        "taken as it is.",
-        default="python-docs",
-    )
-    tokenizer: str = option(
-        "bpe (byte pairs), char, word, gpt2, or the path of a tokenizer.", default="bpe"
-    )
-    vocab_size: int = option(
-        "Tokens of a bpe vocabulary; others have the size they need.", default=1024, minimum=1
-    )
-    validation_fraction: float = option(
-        "Share of the text, at its end, that is held out.", default=0.1
-    )
-    stride: int | None = option(
-        "Tokens between the starts of training windows; 1 uses every position.",
-        default=None,
-        minimum=1,
-        shown_default="the context length",
-    )
-    field: str = option("Where the text is in a line of .jsonl.", default="text")
-    errors: str = option(
-        "Bytes that are not UTF-8: strict (an error), replace, or ignore.",
-        default="strict",
-        choices=ERROR_HANDLERS,
-    )
+    corpus: str = option(default="python-docs")
+    tokenizer: str = option(default="bpe")
+    vocab_size: int = option(default=1024, minimum=1)
+    validation_fraction: float = option(default=0.1)
+    stride: int | None = option(default=None, minimum=1, shown_default="the context length")
+    field: str = option(default="text")
+    errors: str = option(default="strict", choices=ERROR_HANDLERS)
 
     def __post_init__(self) -> None:
         check_tokenizer_name(self.tokenizer)
@@ -79,12 +74,42 @@ class DataConfig(Settings):
             )
 
 
-@documented
 @dataclasses.dataclass(frozen=True)
 class OptimisationConfig(Settings):
     """How a model is trained.
 
-    {parameters}
+    Parameters
+    ----------
+    steps : int
+        Optimiser steps.
+    batch_size : int
+        Windows a batch.
+    grad_accumulation : int
+        Batches a step.
+    recompute : bool
+        Compute blocks again for backward: less memory, about a third more work.
+    lr : float
+        Highest learning rate.
+    min_lr : float
+        Rate at the end of the cosine.
+    warmup_steps : int
+        Steps in which the rate rises.
+    beta1 : float
+        Of AdamW.
+    beta2 : float
+        Of AdamW.
+    weight_decay : float
+        Of AdamW.
+    clip_norm : float
+        Largest gradient norm; 0 does not clip.
+    eval_every : int
+        Steps between evaluations and checkpoints.
+    eval_batches : int
+        Batches of an evaluation, evenly spread; 0 is all.
+    gradient_flow : int
+        Measure every N steps how gradients flow, for RUN/gradient_flow.jsonl and .png; 0: never.
+    seed : int
+        Of weights, the order of batches, dropout and samples.
 
     Raises
     ------
@@ -94,44 +119,25 @@ class OptimisationConfig(Settings):
 
     PANEL: ClassVar[str] = "Optimisation"
 
-    steps: int = option("Optimiser steps.", default=1200, minimum=1)
-    batch_size: int = option("Windows a batch.", default=12, minimum=1)
-    grad_accumulation: int = option("Batches a step.", default=1, minimum=1)
-    recompute: bool = option(
-        "Compute blocks again for backward: less memory, about a third more work.", default=False
-    )
-    lr: float = option("Highest learning rate.", default=3e-3, minimum=0)
-    min_lr: float = option(
-        "Rate at the end of the cosine.",
-        default=FromOthers(lambda config: 0.1 * config.lr, "lr / 10"),
-        minimum=0,
-    )
+    steps: int = option(default=1200, minimum=1)
+    batch_size: int = option(default=12, minimum=1)
+    grad_accumulation: int = option(default=1, minimum=1)
+    recompute: bool = option(default=False)
+    lr: float = option(default=0.003, minimum=0)
+    min_lr: float = option(default=FromOthers(lambda config: 0.1 * config.lr, "lr / 10"), minimum=0)
     warmup_steps: int = option(
-        "Steps in which the rate rises.",
-        default=FromOthers(lambda config: config.steps // 20, "steps / 20"),
-        minimum=0,
+        default=FromOthers(lambda config: config.steps // 20, "steps / 20"), minimum=0
     )
-    beta1: float = option("Of AdamW.", default=0.9)
-    beta2: float = option("Of AdamW.", default=0.99)
-    weight_decay: float = option("Of AdamW.", default=0.1, minimum=0)
-    clip_norm: float = option("Largest gradient norm; 0 does not clip.", default=1.0, minimum=0)
+    beta1: float = option(default=0.9)
+    beta2: float = option(default=0.99)
+    weight_decay: float = option(default=0.1, minimum=0)
+    clip_norm: float = option(default=1.0, minimum=0)
     eval_every: int = option(
-        "Steps between evaluations and checkpoints.",
-        default=FromOthers(lambda config: max(1, config.steps // 5), "steps / 5"),
-        minimum=1,
+        default=FromOthers(lambda config: max(1, config.steps // 5), "steps / 5"), minimum=1
     )
-    eval_batches: int = option(
-        "Batches of an evaluation, evenly spread; 0 is all.", default=0, minimum=0
-    )
-    gradient_flow: int = option(
-        "Measure every N steps how gradients flow, for RUN/gradient_flow.jsonl and .png; 0: never.",
-        default=0,
-        minimum=0,
-        metavar="N",
-    )
-    seed: int = option(
-        "Of weights, the order of batches, dropout and samples.", default=0, minimum=0
-    )
+    eval_batches: int = option(default=0, minimum=0)
+    gradient_flow: int = option(default=0, minimum=0, metavar="N")
+    seed: int = option(default=0, minimum=0)
 
     def __post_init__(self) -> None:
         fill_defaults(self)

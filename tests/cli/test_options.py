@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from npgpt.cli import app
 from npgpt.cli.shared.options import usage_errors, with_options
-from npgpt.fields import FromOthers, fill_defaults, option, option_of
+from npgpt.fields import FromOthers, fill_defaults, help_of, option
 from npgpt.finetuning import FineTuningConfig
 from npgpt.finetuning.config import OF_TASKS, TASKS
 from npgpt.models import MODELS, GPTConfig
@@ -28,16 +28,38 @@ def command_of(*path, of=app):
 
 @dataclasses.dataclass
 class Shape:
+    """A shape.
+
+    Parameters
+    ----------
+    sides : int
+        How many.
+    area : float
+        In all.
+    colour : str
+        Of the sides.
+    line : str
+        thin, or thick.
+    filled : bool
+        Not only the sides.
+    round : bool
+        At the corners.
+    names : tuple of str
+        Of the corners.
+    where : str, optional
+        On the page.
+    """
+
     PANEL = "Shape"
 
-    sides: int = option("How many.", default=4, minimum=3, names=("--sides", "--edges"))
-    area: float = option("In all.", default=FromOthers(lambda c: c.sides / 2, "sides / 2"))
-    colour: str = option("Of the sides.", "Look", default="red", choices=("red", "blue"))
-    line: str = option("thin, or thick.", default="thin", choices=("thin", "thick"))
-    filled: bool = option("Not only the sides.", default=False)
-    round: bool = option("At the corners.", default=True)
-    names: tuple[str, ...] = option("Of the corners.", default=("*",), shown_default="all")
-    where: str | None = option("On the page.", default=None)
+    sides: int = option(default=4, minimum=3, names=("--sides", "--edges"))
+    area: float = option(default=FromOthers(lambda c: c.sides / 2, "sides / 2"))
+    colour: str = option("Look", default="red", choices=("red", "blue"))
+    line: str = option(default="thin", choices=("thin", "thick"))
+    filled: bool = option(default=False)
+    round: bool = option(default=True)
+    names: tuple[str, ...] = option(default=("*",), shown_default="all")
+    where: str | None = option(default=None)
 
     def __post_init__(self):
         fill_defaults(self)
@@ -180,4 +202,4 @@ def test_npgpt_finetune_shows_the_settings_of_its_task_alone(task):
     for field in dataclasses.fields(FineTuningConfig):
         tasks = [tasks for tasks, of in OF_TASKS.items() if field.name in of]
         assert (field.name in names) == (not tasks or task in tasks[0]) or field.name == "task"
-        assert option_of(field).help
+        assert help_of(FineTuningConfig)[field.name]

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from npgpt.fields import FromOthers, Option, option_of
+from npgpt.fields import FromOthers, help_of, option_of
 
 
 def options_of(
@@ -37,10 +37,17 @@ def options_of(
     arguments : container of str
         Of the fields that stand in a place of their own, without a name before them.
     """
-    hints = typing.get_type_hints(config_class)
+    hints, helps = typing.get_type_hints(config_class), help_of(config_class)
     panel = getattr(config_class, "PANEL", None)
     return [
-        _parameter(field, hints[field.name], defaults, field.name in arguments, panel)
+        _parameter(
+            field,
+            hints[field.name],
+            helps.get(field.name, ""),
+            defaults,
+            field.name in arguments,
+            panel,
+        )
         for field in dataclasses.fields(config_class)
         if names is None or field.name in names
     ]
@@ -88,6 +95,7 @@ def with_options(*config_classes: type, **choices: Any) -> Callable[[Callable], 
 def _parameter(
     field: dataclasses.Field,
     hint: Any,
+    help: str,
     defaults: Mapping[str, Any],
     is_argument: bool,
     panel: str | None,
@@ -105,7 +113,7 @@ def _parameter(
     if hint is bool and default is False:
         names = names or ("--" + field.name.replace("_", "-"),)  # and not --no-... beside it
     said: dict[str, Any] = {
-        "help": _help(declared), "min": declared.minimum, "metavar": declared.metavar,
+        "help": _help(help, declared.choices), "min": declared.minimum, "metavar": declared.metavar,
         "show_default": shown,
     }  # fmt: skip
     info = (
@@ -119,12 +127,12 @@ def _parameter(
     )
 
 
-def _help(declared: Option) -> str:
+def _help(help: str, choices: Iterable[str]) -> str:
     """Return the help, with the choices behind it that it does not name itself."""
-    words = re.findall(r"[\w-]+", declared.help)
-    if all(choice in words for choice in declared.choices):
-        return declared.help
-    return f"{declared.help} One of {', '.join(declared.choices)}."
+    words = re.findall(r"[\w-]+", help)
+    if all(choice in words for choice in choices):
+        return help
+    return f"{help} One of {', '.join(choices)}."
 
 
 def _is_given(context: typer.Context, name: str) -> bool:
