@@ -37,9 +37,15 @@ def normal(seed, shape, dtype, scale=1.0):
 
 
 def assert_close(actual, expected, tolerance, what=""):
-    """Compare two arrays, relative to the largest magnitude of the expected one (at least 1)."""
+    """Compare two arrays, relative to the largest magnitude of the expected one (at least 1).
+
+    Where one is infinite, so must the other be.
+    """
     actual, expected = np.asarray(actual), np.asarray(expected)
     assert actual.shape == expected.shape, f"{what}: shapes {actual.shape} and {expected.shape}"
+    infinite = np.isinf(expected)
+    assert (actual[infinite] == expected[infinite]).all(), f"{what}: infinite in one place only"
+    actual, expected = (np.where(infinite, 0.0, array) for array in (actual, expected))
     scale = max(1.0, float(np.max(np.abs(expected), initial=0.0)))
     error = float(np.max(np.abs(actual - expected), initial=0.0)) / scale
     assert error <= tolerance, f"{what}: relative error {error:.1e} above {tolerance:.0e}"

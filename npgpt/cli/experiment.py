@@ -55,7 +55,8 @@ def vanishing_gradients_command(
       npgpt experiment vanishing-gradients --depths 2,8,24 --gain 2
     """
     from npgpt.cli.shared.progress import progress_bar
-    from npgpt.experiments import plot_vanishing_gradients, vanishing_gradients
+    from npgpt.experiments import vanishing_gradients
+    from npgpt.plots.experiments import plot_vanishing_gradients
 
     numbers = numbers_of(depths, "--depths must be numbers with commas")
     with progress_bar(console, "Measuring") as progress:
@@ -103,7 +104,8 @@ def positions_command(
       npgpt experiment positions shakespeare.txt --kinds alibi,rope --longer 1024 --steps 300
     """
     from npgpt.cli.shared.progress import compile_kernels, progress_bar
-    from npgpt.experiments import compare_positions, plot_positions
+    from npgpt.experiments import compare_positions
+    from npgpt.plots.experiments import plot_positions
 
     chosen = kinds.split(",")
     with usage_errors():

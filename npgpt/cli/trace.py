@@ -164,12 +164,11 @@ def _token_id(tokenizer: Tokenizer, token: str) -> int:
 
 def _list_names(model: str | None, checkpoint: str, revision: str | None) -> None:
     from npgpt.gradients import tap_shapes
+    from npgpt.text_table import text_table
 
     gpt = _small_model() if model is None else open_argument(model, checkpoint, revision).model
-    shapes = tap_shapes(gpt)
-    width = max(map(len, shapes))
-    for name, shape in shapes.items():
-        print(f"{name:<{width}}  ({', '.join(map(str, shape))})")
+    shapes = tap_shapes(gpt).items()
+    print(text_table((), [(name, f"({', '.join(map(str, shape))})") for name, shape in shapes]))
 
 
 def _small_model() -> GPT:

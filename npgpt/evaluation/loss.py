@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from npgpt.models import Trainable
+from npgpt.models import Model
 
 Batches = Iterable[tuple[np.ndarray, ...]]
 
@@ -49,7 +49,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: Trainable,
+    model: Model,
     batches: Batches,
     bytes_per_token: np.ndarray | None = None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -59,7 +59,7 @@ def evaluate(
 
     Parameters
     ----------
-    model : Trainable
+    model : Model
         Left in the mode it was in.
     batches : iterable of tuples of ndarray
         One without a target that counts is left out.
@@ -79,10 +79,8 @@ def evaluate(
     ValueError
         If no target counts.
     """
-    was_training = model.training
-    model.eval()
     nats, tokens, num_bytes = 0.0, 0, 0
-    try:
+    with model.evaluating():
         for batch in batches:
             if should_stop():
                 raise Interrupted
@@ -94,8 +92,6 @@ def evaluate(
                 targets = batch[1]
                 num_bytes += int(bytes_per_token[targets[targets >= 0]].sum())
             on_batch()
-    finally:
-        model.train(was_training)
     if not tokens:
         raise ValueError("evaluate: there is no target to evaluate on.")
     return Evaluation(nats / tokens, tokens, num_bytes if bytes_per_token is not None else None)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 
 from npgpt.data import DataLoader, HeldOutBatches, StridedWindows, TokenWindows
-from npgpt.files import atomic_path
 from npgpt.models import GPT
 from npgpt.ops import reference
 from npgpt.runs import RunConfig
@@ -143,23 +141,3 @@ def _by_place(model: GPT, batches: HeldOutBatches) -> np.ndarray:
         nats = (reference.log_sum_exp(logits) - of_target)[..., 0]  # (batch, time)
         total, count = total + nats.sum(axis=0), count + len(inputs)
     return np.asarray(total) / count
-
-
-def plot_positions(results: Sequence[PositionResult], trained: int, path: str | Path) -> None:
-    """Draw the loss at each place of a window, smoothed over 8 places, as a PNG."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4), dpi=80, layout="constrained")
-    axes = figure.subplots()
-    window = min(8, *(len(result.by_place) for result in results))
-    for result in results:
-        smooth = np.convolve(result.by_place, np.ones(window) / window, mode="valid")
-        axes.plot(np.arange(len(smooth)) + window / 2, smooth, label=result.position, linewidth=1.4)
-    axes.axvline(trained, color="#8c8c8c", linestyle="--", linewidth=1)
-    axes.annotate(" trained length", (trained, 0.98), xycoords=("data", "axes fraction"), va="top")
-    axes.set_xlabel("place in the window")
-    axes.set_ylabel("loss (nats a token)")
-    axes.grid(alpha=0.25)
-    axes.legend(frameon=False)
-    with atomic_path(Path(path)) as temporary:
-        figure.savefig(temporary, format="png")

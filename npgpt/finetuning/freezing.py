@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 
 from npgpt.finetuning.lora import LoRAConfig, apply_lora
 from npgpt.layers import Layer, flatten_trained
+from npgpt.layers.core.names import parent_of, stacks_of
 
 
 def train_only(model: Layer, patterns: Sequence[str]) -> list[str]:
@@ -53,9 +54,20 @@ def train_only(model: Layer, patterns: Sequence[str]) -> list[str]:
     return trained
 
 
-def train_last_block(model) -> list[str]:
-    """Freeze every parameter of a `GPT` but those of its last block and its final norm."""
-    return train_only(model, [f"blocks.{model.config.n_layers - 1}.*", "final_norm.*"])
+def train_last_block(model: Layer) -> list[str]:
+    """Freeze every parameter but those of the last stack's last block and of the norm behind it.
+
+    Raises
+    ------
+    ValueError
+        If the model has no stack, or its last one no norm with parameters behind it.
+    """
+    stacks = stacks_of(model.state_dict())
+    if not stacks:
+        raise ValueError(f"train_last_block: {type(model).__name__} has no stack of blocks.")
+    stack, depths = list(stacks.items())[-1]
+    norm = ".".join(filter(None, (parent_of(stack), "final_norm")))
+    return train_only(model, [f"{stack}.{len(depths) - 1}.*", f"{norm}.*"])
 
 
 def train_by(model: Layer, method: str, lora: LoRAConfig | None = None, seed: int = 0) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -85,12 +87,29 @@ def _cross_entropy(rng):
     return layers.CrossEntropy(), (3.0 * rng.standard_normal((BATCH, TIME, VOCAB_SIZE)), targets)
 
 
-def _with_config(layer_class, **choices):
+class TwoSidedConfig(BlockConfig):
+    """Of blocks whose positions see what comes after them too."""
+
+    causal: ClassVar[bool] = False
+
+
+def _with_config(layer_class, config_class=BlockConfig, **choices):
     """Make an example of a layer that a config decides."""
 
     def example(rng):
         shape = {"n_layers": 2, "n_heads": N_HEADS, "d_model": D_MODEL}
-        return layer_class(BlockConfig(**{**shape, **choices}), Init(seed=1)), (_x(rng),)
+        return layer_class(config_class(**{**shape, **choices}), Init(seed=1)), (_x(rng),)
+
+    return example
+
+
+def _cross(layer_class, **choices):
+    """Make an example of a layer that attends to a memory."""
+
+    def example(rng):
+        config = BlockConfig(n_layers=2, n_heads=N_HEADS, d_model=D_MODEL, **choices)
+        memory = rng.standard_normal((BATCH, TIME + 2, D_MODEL))
+        return layer_class(config, Init(seed=1), cross=True), (_x(rng), memory)
 
     return example
 
@@ -113,7 +132,7 @@ def _lora(rng, dropout=0.0):
     return layer, (_x(rng),)
 
 
-SUITE: dict[str, Example] = {
+LAYER_EXAMPLES: dict[str, Example] = {
     "Embedding": lambda rng: (layers.Embedding(VOCAB_SIZE, D_MODEL, rng=rng), (_ids(rng),)),
     "OneHotEmbedding": lambda rng: (
         layers.OneHotEmbedding(VOCAB_SIZE, D_MODEL, rng=rng),
@@ -162,6 +181,8 @@ SUITE: dict[str, Example] = {
     "MultiHeadAttention (RoPE)": _with_config(MultiHeadAttention, position="rope"),
     "MultiHeadAttention (ALiBi)": _with_config(MultiHeadAttention, position="alibi"),
     "MultiHeadAttention (T5)": _with_config(MultiHeadAttention, **T5),
+    "MultiHeadAttention (two-sided)": _with_config(MultiHeadAttention, TwoSidedConfig, **T5),
+    "MultiHeadAttention (cross)": _cross(MultiHeadAttention),
     "FeedForward": _with_config(FeedForward),
     "FeedForward (exact)": _with_config(FeedForward, activation="gelu_exact"),
     "FeedForward (ReLU)": _with_config(FeedForward, activation="relu"),
@@ -173,22 +194,38 @@ SUITE: dict[str, Example] = {
     ),
     "TransformerBlock (no norm)": _with_config(TransformerBlock, norm="none"),
     "TransformerBlock (no shortcut)": _with_config(TransformerBlock, shortcut=False),
+    "TransformerBlock (cross)": _cross(TransformerBlock, dropout=0.3),
+    "TransformerBlock (cross, post-norm)": _cross(
+        TransformerBlock, dropout=0.3, norm_position="post"
+    ),
     "Stack": _with_config(Stack, **T5),
+    "Stack (two-sided)": _with_config(Stack, TwoSidedConfig),
+    "Stack (cross)": _cross(Stack),
     "OutputHead": lambda rng: (layers.OutputHead(D_MODEL, VOCAB_SIZE, rng=rng), (_x(rng),)),
     "CrossEntropy": _cross_entropy,
-    "GPT (2 layers, tied)": _gpt,
-    "GPT (2 layers, untied)": lambda rng: _gpt(rng, tie_embeddings=False),
-    "GPT (2 layers, dropout)": lambda rng: _gpt(rng, dropout=0.2),
-    "GPT (2 layers, no biases)": lambda rng: _gpt(rng, bias=False),
-    "GPT (2 layers, T5, post-norm)": lambda rng: _gpt(
-        rng, position="t5", relative_attention_num_buckets=4, norm_position="post"
-    ),
-    "GPT (2 layers, Llama-shaped)": lambda rng: _gpt(rng, **LLAMA),
-    "GPT (2 layers, training step)": lambda rng: _gpt(rng, TrainingStep),
+}
+
+# one table of the models: what a GPT's config changes, and what is made of one
+GPTS: dict[str, dict[str, Any]] = {
+    "tied": {},
+    "untied": {"tie_embeddings": False},
+    "dropout": {"dropout": 0.2},
+    "no biases": {"bias": False},
+    "T5, post-norm": {
+        "position": "t5",
+        "relative_attention_num_buckets": 4,
+        "norm_position": "post",
+    },
+    "Llama-shaped": LLAMA,
+    "training step": {"kind": TrainingStep},
+}
+MODEL_EXAMPLES: dict[str, Example] = {
+    **{f"GPT (2 layers, {name})": partial(_gpt, **changes) for name, changes in GPTS.items()},
     "GPT (2 layers, classification)": _classifier,
-    "GPT (2 layers, classification and language)": lambda rng: _classifier(rng, lm_coef=0.5),
+    "GPT (2 layers, classification and language)": partial(_classifier, lm_coef=0.5),
     "GPT (2 layers, preference)": _preference,
 }
+SUITE: dict[str, Example] = {**LAYER_EXAMPLES, **MODEL_EXAMPLES}
 
 
 def check_suite(

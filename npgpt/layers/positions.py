@@ -165,9 +165,9 @@ class RotaryEmbedding(Layer):
 
     def backward(self, dy, out=None):
         """Return the gradient of ``x``, for any number of heads at the positions of forward."""
-        (*_, time, head_size), _ = self.recall()
+        (*_, time, head_size), offset = self.recall()
         self._check_dy(dy, (*dy.shape[:2], time, head_size))
-        return ops.rotary_backward(dy, *self._angles(dy, self.saved[1]), out)
+        return ops.rotary_backward(dy, *self._angles(dy, offset), out)
 
     def _angles(self, x, offset):
         last = offset + x.shape[2]

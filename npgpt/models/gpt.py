@@ -239,7 +239,8 @@ class GPT(LanguageModel, Pretrained):
             raise ValueError(
                 f"GPT: token ids must have shape (batch, time), neither 0, got {token_ids.shape}."
             )
-        self.cross_entropy.saved = None  # an earlier loss does not belong to this forward pass
+        if not self._unrolling:
+            self.cross_entropy.forget()  # an earlier loss does not belong to this forward pass
         positions = None
         if self.position_embedding is not None:
             shape = (*token_ids.shape, self.config.d_model)

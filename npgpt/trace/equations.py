@@ -25,6 +25,10 @@ EQUATIONS: dict[str, Equation] = {
         ),
         ("the same in reverse: dx⁽ˡ⁾ = blockₗ.backward(dx⁽ˡ⁺¹⁾)",),
     ),
+    "Stack": Equation(
+        ("x⁽ˡ⁺¹⁾ = blockₗ(x⁽ˡ⁾)", "y = final_norm(x⁽ᴸ⁾)"),
+        ("dx⁽ᴸ⁾ = final_norm.backward(dy)", "dx⁽ˡ⁾ = blockₗ.backward(dx⁽ˡ⁺¹⁾)"),
+    ),
     "Embedding": Equation(("y = onehot(ids) W",), ("dW += onehot(ids)ᵀ dy",)),
     "PositionEmbedding": Equation(("yₜ = xₜ + Wₜ",), ("dx = dy", "dWₜ += Σ over the batch of dyₜ")),
     "Dropout": Equation(

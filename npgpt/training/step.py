@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from npgpt.models.model import Trainable
+from npgpt.models.model import Model
 from npgpt.optim import Adam, grad_norm
 
 Batch = tuple[np.ndarray, ...]
 
 
 def train_step(
-    model: Trainable,
+    model: Model,
     optimizer: Adam,
     batches: Sequence[Batch],
     clip_norm: float = 1.0,
@@ -28,7 +28,7 @@ def train_step(
 
     Parameters
     ----------
-    model : Trainable
+    model : Model
     optimizer : Adam
     batches : sequence of tuples of ndarray
     clip_norm : float

@@ -14,7 +14,7 @@ import numpy as np
 from npgpt import ops
 from npgpt.data import DataLoader
 from npgpt.evaluation.loss import Batches, Interrupted, evaluate
-from npgpt.models import Trainable
+from npgpt.models import Model
 from npgpt.optim import Adam, AdamW, WarmupCosine
 from npgpt.training.callbacks import Callback, EvaluationMetrics, StepMetrics
 from npgpt.training.checkpoints import (
@@ -57,7 +57,7 @@ class Trainer:
 
     Parameters
     ----------
-    model : Trainable
+    model : Model
         Such as `npgpt.GPT`; its frozen parameters are not part of a checkpoint.
     train_loader : DataLoader
         Read endlessly, epoch after epoch.
@@ -110,7 +110,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: Trainable,
+        model: Model,
         train_loader: DataLoader,
         val_loader: Batches | None = None,
         *,

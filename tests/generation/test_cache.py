@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from npgpt import GPT, GPTConfig, ops
 from npgpt.generation import ContextWarning
-from npgpt.models.config import CHOICES
+from tests.layers.configs import CHOICES
 from tests.strategies import seeds
 
 # Other shapes of the same products round differently; in float64 by this much at most, relative to
@@ -99,7 +99,7 @@ def test_only_the_heads_of_keys_and_values_are_stored():
     config = GPTConfig(17, 8, n_layers=1, n_heads=4, d_model=16, n_kv_heads=1)
     decoder = GPT(config).decoder(3)
     decoder.start([np.array([1, 2])])
-    assert decoder._caches[0].keys.shape == (1, 1, 4, 4)
+    assert decoder._states[0].keys.shape == (1, 1, 4, 4)
 
 
 @given(seeds, st.integers(1, 3), st.sampled_from([1, 2, 4]), st.integers(1, 40), st.booleans())

@@ -7,6 +7,7 @@ from npgpt import layers, ops
 from npgpt.gradients import SUITE, GradcheckError, check_suite, gradcheck
 from npgpt.models import GPT, GPTConfig
 from npgpt.ops import reference
+from tests.layers.configs import block_config
 from tests.mutations import mutated
 from tests.strategies import normal
 
@@ -94,7 +95,7 @@ def test_large_arrays_are_sampled_and_directions_still_see_every_element():
 
 
 def test_the_layer_that_is_checked_is_not_changed():
-    layer = layers.MultiHeadAttention(6, 2, dropout=0.3, rng=0)
+    layer = layers.MultiHeadAttention(block_config(6, 2, dropout=0.3))
     inputs = x(1, 3, 6).astype(np.float32)
     y = layer.forward(inputs)
     before = {name: value.copy() for name, value in layer.state_dict().items()}

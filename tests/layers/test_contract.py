@@ -5,7 +5,8 @@ import pytest
 
 from npgpt import layers
 from npgpt.gradients import SUITE
-from npgpt.models import Trainable
+from npgpt.models import Model
+from tests.layers.configs import block_config
 from tests.strategies import normal
 
 LAYERS = {name: example for name, example in SUITE.items() if not name.startswith("GPT")}
@@ -18,7 +19,13 @@ def example_of(name, dtype=np.float32):
 
 
 def forward(layer, inputs):
-    return layer.loss(*inputs) if isinstance(layer, Trainable) else layer.forward(*inputs)
+    return layer.loss(*inputs) if isinstance(layer, Model) else layer.forward(*inputs)
+
+
+def backward(layer, dy):
+    """Send a gradient back; returns those of the inputs, one or several."""
+    dx = layer.backward(dy)
+    return dx if isinstance(dx, tuple) else (dx,)
 
 
 def gradients(layer):
@@ -76,8 +83,8 @@ def test_results_have_the_dtype_of_the_layer(name, dtype, backend):
     layer, inputs = example_of(name, dtype)
     y = forward(layer, inputs)
     assert y.dtype == dtype
-    dx = layer.backward(np.ones(np.shape(y), dtype))
-    assert dx is None or dx.dtype == dtype
+    for dx in backward(layer, np.ones(np.shape(y), dtype)):
+        assert dx is None or dx.dtype == dtype
     assert all(gradient.dtype == dtype for gradient in gradients(layer))
 
 
@@ -94,11 +101,11 @@ WRONG_SHAPES = [
     (layers.Linear(3, 2), np.ones((4, 5)), r"Linear: expected .*\(\.\.\., 3\).*got \(4, 5\)"),
     (layers.LayerNorm(3), np.ones((4, 5)), r"LayerNorm: expected .*\(\.\.\., 3\).*got \(4, 5\)"),
     (layers.OutputHead(3, 7), np.ones(5), r"OutputHead: expected .*\(\.\.\., 3\).*got \(5,\)"),
-    (layers.MultiHeadAttention(4, 2), np.ones((2, 4)), r"\(batch, time, 4\), got \(2, 4\)"),
+    (layers.MultiHeadAttention(block_config(4, 2)), np.ones((2, 4)), r"\(batch, time, 4\), got \(2, 4\)"),
     (layers.RMSNorm(3), np.ones((4, 5)), r"RMSNorm: expected .*\(\.\.\., 3\).*got \(4, 5\)"),
     (layers.SwiGLU(), np.ones((4, 5)), r"must be even, got \(4, 5\)"),
     (layers.SinusoidalEmbedding(3), np.ones((4, 5)), r"SinusoidalEmbedding: expected .*got \(4, 5\)"),
-    (layers.FeedForward(3), np.ones((2, 4)), r"Linear: expected .*got \(2, 4\)"),
+    (layers.FeedForward(block_config(3)), np.ones((2, 4)), r"Linear: expected .*got \(2, 4\)"),
     (layers.PositionEmbedding(4, 3), np.ones((1, 5, 3)), "5 tokens is longer than the context of 4"),
     (layers.Embedding(4, 3), np.array([[0, 4]]), r"token id 4 at index \(0, 1\) is outside .* 4 tokens"),
     (layers.Embedding(4, 3), np.array([-1]), r"token id -1 at index \(0,\)"),
@@ -123,7 +130,7 @@ def test_a_gradient_of_another_shape_is_refused(name):
 
 
 def test_an_error_names_the_place_in_the_model():
-    block = layers.TransformerBlock(4, 2)
+    block = layers.TransformerBlock(block_config(4, 2))
     block.assign_names()
     with pytest.raises(RuntimeError, match=r"^Dropout 'feed_forward_dropout': backward needs"):
         block.backward(np.ones((1, 1, 4), np.float32))
@@ -148,20 +155,24 @@ def test_targets_that_do_not_fit_are_refused(logits, targets, message):
     [
         (lambda: layers.Dropout(1.0), "p must be at least 0 and below 1, got 1.0"),
         (lambda: layers.GELU("sigmoid"), "approximate must be 'tanh' or 'none', got 'sigmoid'"),
-        (lambda: layers.MultiHeadAttention(100, 3), "d_model 100 and n_heads 3"),
-        (lambda: layers.MultiHeadAttention(4, 2, n_kv_heads=4), "n_kv_heads 4 and n_heads 2"),
-        (lambda: layers.MultiHeadAttention(12, 4, n_kv_heads=3), "n_kv_heads must divide n_heads"),
-        (lambda: layers.MultiHeadAttention(4, 2, window=0), "window must be at least 1.*got 0"),
+        (lambda: block_config(100, 3), "^BlockConfig: .* d_model 100 and n_heads 3"),
+        (lambda: block_config(4, 2, n_kv_heads=4), "n_kv_heads 4 and n_heads 2"),
+        (lambda: block_config(12, 4, n_kv_heads=3), "n_kv_heads must divide n_heads"),
+        (lambda: block_config(4, 2, window=0), "window must be a positive integer, got 0"),
         (lambda: layers.RotaryEmbedding(3), "head size must be even, got 3"),
         (lambda: layers.RotaryEmbedding(4, 0.0), "theta must be positive, got 0.0"),
-        (lambda: layers.RelativePositionBias(2, 8, 4), "num_buckets must be at least 2 and"),
-        (lambda: layers.FeedForward(4, activation="silu"), "got 'silu'"),
-        (lambda: layers.TransformerBlock(4, 2, norm="l2"), "norm must be one of .* got 'l2'"),
-        (lambda: layers.TransformerBlock(4, 2, norm_position="mid"), "pre, post, got 'mid'"),
+        (
+            lambda: layers.RelativePositionBias(2, 8, 4),
+            "at least 2 buckets and a max_distance above.* got 8 and 4",
+        ),
+        (lambda: layers.RelativePositionBias(2, 3, 4, bidirectional=True), "got 1 and 4"),
+        (lambda: block_config(4, activation="silu"), "got 'silu'"),
+        (lambda: block_config(4, 2, norm="l2"), "norm must be one of .* got 'l2'"),
+        (lambda: block_config(4, 2, norm_position="mid"), "pre, post, got 'mid'"),
         (lambda: layers.OutputHead(2, 3, layers.Linear(3, 2).weight), r"\(3, 2\), got \(2, 3\)"),
     ],
 )
-def test_a_layer_that_cannot_be_is_refused(make, message):
+def test_a_layer_that_cannot_be_is_refused_by_it_or_its_config(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 
@@ -190,15 +201,16 @@ def test_frozen_parameters_get_no_gradient_and_change_no_other(name, backend):
             layer.eval()
         for i, parameter in enumerate(layer.trained_parameters()):
             parameter.freeze(i in frozen)
-        dx = layer.backward(normal(0, np.shape(layer.forward(*inputs)), np.float64))
-        return dx, [parameter.grad for parameter in layer.parameters()]
+        dxs = backward(layer, normal(0, np.shape(layer.forward(*inputs)), np.float64))
+        return dxs, [parameter.grad for parameter in layer.parameters()]
 
-    dx, grads = run(frozen=())
+    dxs, grads = run(frozen=())
     trained = [i for i, grad in enumerate(grads) if grad is not None]
     for frozen in (range(len(grads)), range(0, len(grads), 2), range(1, len(grads), 2)):
-        dx_frozen, grads_frozen = run(frozen)
-        if dx is not None:
-            np.testing.assert_allclose(dx_frozen, dx, rtol=0, atol=1e-12)
+        dxs_frozen, grads_frozen = run(frozen)
+        for dx_frozen, dx in zip(dxs_frozen, dxs, strict=True):
+            if dx is not None:
+                np.testing.assert_allclose(dx_frozen, dx, rtol=0, atol=1e-12)
         for i, grad in zip(trained, (grads_frozen[i] for i in trained), strict=True):
             if trained.index(i) in frozen:
                 assert grad is None

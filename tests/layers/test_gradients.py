@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from npgpt import layers, ops
 from npgpt.gradients import gradcheck
+from npgpt.layers import Init
+from tests.layers.configs import block_config
 from tests.strategies import dtypes, normal, row_shapes, seeds
 
 LIMITS = {"central": 1e-6, "complex": 1e-11}
@@ -72,26 +74,24 @@ def test_position_embedding(shape, unused, d_model, dtype, seed, method, backend
 )  # fmt: skip
 def test_attention(shape, heads, dropout, bias, dtype, seed, method, backend):
     n_heads, head_size = heads
-    layer = layers.MultiHeadAttention(
-        n_heads * head_size, n_heads, dropout, bias, seed=seed, rng=seed, dtype=dtype
-    )
+    config = block_config(n_heads * head_size, n_heads, dropout=dropout, bias=bias)
+    layer = layers.MultiHeadAttention(config, Init(seed, dtype))
     x = normal(seed, (*shape, n_heads * head_size), dtype)
     check(layer, x, seed=seed, method=method, backend=backend)
 
 
 @given(row_shapes(), st.integers(1, 9), st.booleans(), dtypes, seeds, methods, backends)
 def test_feed_forward(shape, d_ff, bias, dtype, seed, method, backend):
-    layer = layers.FeedForward(shape[-1], d_ff, bias, rng=seed, dtype=dtype)
+    config = block_config(shape[-1], d_ff=d_ff, bias=bias)
+    layer = layers.FeedForward(config, Init(seed, dtype))
     check(layer, normal(seed, shape, dtype), seed=seed, method=method, backend=backend)
 
 
 @given(sequences, heads_and_sizes, st.sampled_from([0.0, 0.4]), dtypes, seeds, methods, backends)
 def test_transformer_block(shape, heads, dropout, dtype, seed, method, backend):
     n_heads, head_size = heads
-    layer = layers.TransformerBlock(
-        n_heads * head_size, n_heads, dropout=dropout, layer_norm_eps=1e-2, seed=seed, rng=seed,
-        dtype=dtype,
-    )  # fmt: skip
+    config = block_config(n_heads * head_size, n_heads, dropout=dropout, layer_norm_eps=1e-2)
+    layer = layers.TransformerBlock(config, Init(seed, dtype))
     x = normal(seed, (*shape, n_heads * head_size), dtype)
     check(layer, x, seed=seed, method=method, backend=backend)
 
@@ -118,7 +118,7 @@ def test_the_attention_that_is_listened_to_has_the_same_gradient():
     x, dy = rng.standard_normal((2, 2, 5, 6))
     results = []
     for listener in (None, AllEars()):
-        layer = layers.MultiHeadAttention(6, 2, dropout=0.3, seed=5, rng=1, dtype=np.float64)
+        layer = layers.MultiHeadAttention(block_config(6, 2, dropout=0.3), Init(5, np.float64))
         layer.listen(listener)
         y = layer.forward(x)
         results.append([y, layer.backward(dy), *(p.grad for p in layer.parameters())])
@@ -145,7 +145,7 @@ class AllEars:
 
 
 def test_a_listener_sees_weights_that_sum_to_one_and_their_gradients():
-    layer = layers.MultiHeadAttention(6, 2, rng=1, dtype=np.float64)
+    layer = layers.MultiHeadAttention(block_config(6, 2), Init(1, np.float64))
     ears = AllEars()
     layer.listen(ears)
     layer.backward(layer.forward(normal(0, (1, 4, 6), np.float64)))
@@ -164,7 +164,7 @@ def test_what_a_listener_returns_is_what_the_layer_goes_on_with():
         def backward(self, name, array):
             return np.zeros_like(array) if name == "output" else array
 
-    layer = layers.MultiHeadAttention(6, 2, bias=False, rng=1, dtype=np.float64)
+    layer = layers.MultiHeadAttention(block_config(6, 2, bias=False), Init(1, np.float64))
     layer.listen(Silence())
     x = normal(0, (1, 4, 6), np.float64)
     np.testing.assert_array_equal(layer.forward(x), 0.0)

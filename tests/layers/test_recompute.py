@@ -9,6 +9,7 @@ from npgpt import ops
 from npgpt.gradients import gradcheck
 from npgpt.layers import RecomputingBlock
 from npgpt.models import GPT, GPTConfig
+from tests.layers.configs import block_config
 from tests.models.tiny import batch_for
 from tests.strategies import normal
 
@@ -57,18 +58,20 @@ def test_the_gradient_of_a_recomputing_gpt(dropout, method, backend):
 
 
 def test_a_block_keeps_its_input_and_nothing_else():
-    block = RecomputingBlock(8, 2)
+    block = RecomputingBlock(block_config(8, 2))
     x = normal(0, (2, 5, 8), np.float32)
     for _ in range(2):
         y = block.forward(x)
-        assert block.saved[0] is x
+        _, kept, *given = block.saved  # after the dropouts' steps
+        assert kept is x
+        assert given == [None, None, None]  # no memory, no masks
         assert all(layer.saved is None for layer in block.layers() if layer is not block)
         block.backward(np.ones_like(y))
         assert all(layer.saved is None for layer in block.layers() if layer is not block)
 
 
 def test_backward_can_be_called_again():
-    block = RecomputingBlock(8, 2, dropout=0.5)
+    block = RecomputingBlock(block_config(8, 2, dropout=0.5))
     y = block.forward(normal(0, (2, 5, 8), np.float32))
     dy = np.ones_like(y)
     np.testing.assert_array_equal(block.backward(dy), block.backward(dy))

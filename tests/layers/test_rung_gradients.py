@@ -5,7 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from npgpt import layers
+from npgpt.layers import Init
 from npgpt.layers.rungs.self_attention import MASKINGS
+from tests.layers.configs import block_config
 from tests.layers.test_gradients import backends, check, heads_and_sizes, methods, sequences
 from tests.strategies import dtypes, normal, row_shapes, seeds
 
@@ -39,7 +41,8 @@ def test_relu_and_swiglu(shape, name, dtype, seed, method, backend):
     backends,
 )  # fmt: skip
 def test_feed_forward_of_other_activations(shape, activation, bias, dtype, seed, method, backend):
-    layer = layers.FeedForward(shape[-1], 5, bias, activation, rng=seed, dtype=dtype)
+    config = block_config(shape[-1], d_ff=5, bias=bias, activation=activation)
+    layer = layers.FeedForward(config, Init(seed, dtype))
     check(layer, normal(seed, shape, dtype), seed=seed, method=method, backend=backend)
 
 
@@ -112,7 +115,7 @@ class Ears:
 @given(
     shape=sequences, n_kv_heads=st.integers(1, 2), group=st.integers(1, 3), half=st.integers(1, 2),
     window=st.one_of(st.none(), st.integers(1, 7)), dropout=st.sampled_from([0.0, 0.4]),
-    position=st.sampled_from([None, "rope", "alibi", "t5"]), scale=st.booleans(),
+    position=st.sampled_from(["none", "rope", "alibi", "t5"]), scale=st.booleans(),
     qkv_bias=st.booleans(), listening=st.booleans(), dtype=dtypes, seed=seeds, method=methods,
     backend=backends,
 )  # fmt: skip
@@ -121,16 +124,12 @@ def test_attention_of_every_choice(
     seed, method, backend,
 ):  # fmt: skip
     n_heads = n_kv_heads * group
-    t5 = layers.RelativePositionBias(n_heads, 4, 6, rng=seed, dtype=dtype)
-    where = {
-        "rope": {"rotary": layers.RotaryEmbedding(2 * half)},
-        "alibi": {"position_bias": layers.ALiBi(n_heads)},
-        "t5": {"position_bias": t5},
-    }
-    layer = layers.MultiHeadAttention(
-        2 * half * n_heads, n_heads, dropout, seed=seed, rng=seed, dtype=dtype, window=window,
-        n_kv_heads=n_kv_heads, scale=scale, qkv_bias=qkv_bias, **where.get(position, {}),
+    config = block_config(
+        2 * half * n_heads, n_heads, dropout=dropout, window=window, n_kv_heads=n_kv_heads,
+        scale_scores=scale, qkv_bias=qkv_bias, position=position, relative_attention_num_buckets=4,
+        relative_attention_max_distance=6,
     )  # fmt: skip
+    layer = layers.MultiHeadAttention(config, Init(seed, dtype))
     x = normal(seed, (*shape, 2 * half * n_heads), dtype)
     if listening:  # gradcheck works on copies without listeners, so compare the two ways here
         results = []
@@ -155,9 +154,10 @@ def test_blocks_of_every_norm_with_and_without_shortcuts(
     shape, heads, norm_position, norm, shortcut, dropout, dtype, seed, method, backend
 ):
     n_heads, head_size = heads
-    layer = layers.TransformerBlock(
-        n_heads * head_size, n_heads, dropout=dropout, layer_norm_eps=1e-2, seed=seed, rng=seed,
-        dtype=dtype, norm=norm, norm_position=norm_position, shortcut=shortcut,
+    config = block_config(
+        n_heads * head_size, n_heads, dropout=dropout, layer_norm_eps=1e-2, norm=norm,
+        norm_position=norm_position, shortcut=shortcut,
     )  # fmt: skip
+    layer = layers.TransformerBlock(config, Init(seed, dtype))
     x = normal(seed, (*shape, n_heads * head_size), dtype)
     check(layer, x, seed=seed, method=method, backend=backend)

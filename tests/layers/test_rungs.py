@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from npgpt import layers
+from npgpt.layers import Init
 from npgpt.ops import reference
+from tests.layers.configs import block_config
 from tests.strategies import normal, seeds
 
 
@@ -112,7 +114,7 @@ def test_stacked_heads_and_weight_splits_are_the_same_and_convert_both_ways(
 
 
 def test_a_stack_refuses_what_single_heads_do_not_have():
-    layer = layers.MultiHeadAttention(4, 2, n_kv_heads=1)
+    layer = layers.MultiHeadAttention(block_config(4, 2, n_kv_heads=1))
     with pytest.raises(ValueError, match="single heads has no n_kv_heads"):
         layers.StackedAttention.of_multi_head(layer)
 
@@ -213,11 +215,23 @@ def test_t5s_buckets_are_exact_then_logarithmic():
     assert buckets[[16, 20, 32, 64, 100]].tolist() == [16, 17, 21, 26, 30]
 
 
+def test_biases_of_both_sides_begin_at_the_farthest_key_after_the_query():
+    alibi = layers.ALiBi(2)
+    close(alibi.forward(3, np.float64, time=3), -np.outer(alibi.slopes, [2, 1, 0, 1, 2]))
+    t5 = layers.RelativePositionBias(2, 8, 6, rng=0, dtype=np.float64, bidirectional=True)
+    bias = t5.forward(4, time=3)  # distances -2 to 3; 4 buckets a side, of which 2 are exact
+    close(bias, t5.weight.value[[6, 5, 0, 1, 2, 2]].T)
+    t5.backward(np.arange(12.0).reshape(2, 6))
+    expected = np.zeros((8, 2))
+    expected[[6, 5, 0, 1, 2]] = [[0, 6], [1, 7], [2, 8], [3, 9], [4 + 5, 10 + 11]]
+    close(t5.weight.grad, expected)
+
+
 def test_a_window_hides_what_lies_before_it():
     x = normal(0, (1, 9, 4), np.float64)
     other = x.copy()
     other[:, :5] += 1.0
-    layer = shaken(layers.MultiHeadAttention(4, 2, window=3, rng=0, dtype=np.float64))
+    layer = shaken(layers.MultiHeadAttention(block_config(4, 2, window=3), Init(0, np.float64)))
     y, changed = layer.forward(x), layer.forward(other)
     assert np.abs(y[:, 6] - changed[:, 6]).max() > 1e-6
     close(y[:, 7:], changed[:, 7:])
@@ -225,8 +239,9 @@ def test_a_window_hides_what_lies_before_it():
 
 def test_shared_heads_are_repeated_ones():
     """Grouped attention is full attention whose key and value weights are repeated."""
-    grouped = shaken(layers.MultiHeadAttention(12, 6, n_kv_heads=2, rng=0, dtype=np.float64))
-    full = layers.MultiHeadAttention(12, 6, rng=0, dtype=np.float64)
+    configs = block_config(12, 6, n_kv_heads=2), block_config(12, 6)
+    grouped, full = (layers.MultiHeadAttention(c, Init(0, np.float64)) for c in configs)
+    shaken(grouped)
     for name, parameter in full.named_parameters():
         value = dict(grouped.named_parameters())[name].value
         if name.startswith("qkv"):
@@ -241,7 +256,7 @@ def test_shared_heads_are_repeated_ones():
 
 
 def test_the_steps_of_a_split_are_told_with_their_shapes():
-    layer = layers.MultiHeadAttention(8, 4, n_kv_heads=2, rotary=layers.RotaryEmbedding(2))
+    layer = layers.MultiHeadAttention(block_config(8, 4, n_kv_heads=2, position="rope"))
     text = layers.explain_shapes(layer, np.zeros((3, 5, 8), np.float32))
     for line in ("(3, 5, 16)", "(3, 8, 5, 2)", "q_rotated", "weights", "(3, 4, 5, 5)"):
         assert line in text

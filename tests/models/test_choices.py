@@ -11,10 +11,10 @@ from npgpt import ops
 from npgpt.data import DataLoader, TokenWindows
 from npgpt.gradients import direct_logit_attribution, gradcheck, integrated_gradients, record
 from npgpt.models import GPT, GPTConfig, MemoryPlan
-from npgpt.models.config import CHOICES
 from npgpt.models.memory import num_parameters
 from npgpt.optim import AdamW
 from npgpt.training import Trainer
+from tests.layers.configs import CHOICES
 from tests.strategies import normal, seeds
 
 VOCAB_SIZE = 7

@@ -84,6 +84,17 @@ def test_gpt2_takes_changes_and_refuses_unknown_sizes():
         GPTConfig.gpt2("7B")
 
 
+def test_the_first_nine_fields_are_given_by_position_and_no_others():
+    config = GPTConfig(11, 8, 2, 2, 4, 12, 0.1, False, False)
+    by_name = GPTConfig(
+        vocab_size=11, context_length=8, n_layers=2, n_heads=2, d_model=4, d_ff=12, dropout=0.1,
+        bias=False, tie_embeddings=False,
+    )  # fmt: skip
+    assert config == by_name
+    with pytest.raises(TypeError, match="takes from 6 to 10 positional arguments but 11"):
+        GPTConfig(11, 8, 2, 2, 4, 12, 0.1, False, False, "rope")
+
+
 def test_a_config_survives_json():
     config = GPTConfig(**SHAPE, dropout=0.1, tie_embeddings=False)
     assert GPTConfig.from_dict(config.to_dict()) == config

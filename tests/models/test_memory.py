@@ -89,7 +89,7 @@ def test_the_cache_is_counted_as_it_is_made(n_kv_heads):
     for time in (20, 50):  # the second is longer than the context
         decoder = GPT(config).eval().decoder(time - 10)
         decoder.start([np.arange(10)] * 3)
-        made = sum(cache.keys.nbytes + cache.values.nbytes for cache in decoder._caches)
+        made = sum(state.keys.nbytes + state.values.nbytes for state in decoder._states)
         # the last new token is never read, so its place is not made
         assert MemoryPlan.of_generation(config, 3, min(time - 1, 32)).cache == made
 

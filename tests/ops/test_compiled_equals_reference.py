@@ -67,42 +67,6 @@ def test_layer_norm(shape, dtype, seed, has_beta):
         assert_same("layer_norm_backward", dtype, *arguments, None, in_place=(5,))
 
 
-@st.composite
-def attention_choices(draw):
-    """A long or a short time, keys before it, heads that share keys, a window."""
-    time = draw(st.one_of(st.integers(1, 9), st.integers(60, 140)))
-    past = draw(st.sampled_from([0, 0, 1, 70]))
-    n_kv_heads, group = draw(st.integers(1, 2)), draw(st.integers(1, 3))
-    window = draw(st.one_of(st.none(), st.integers(1, time + past + 1)))
-    return draw(st.integers(1, 2)), n_kv_heads, group, time, past, draw(st.integers(1, 5)), window
-
-
-@given(attention_choices(), st.booleans(), dtypes, seeds, probabilities, keys)
-def test_attention(choices, biased, dtype, seed, p, key):
-    batch, n_kv_heads, group, time, past, head_size, window = choices
-    heads = n_kv_heads * group
-    q, dy = normal(seed, (2, batch, heads, time, head_size), dtype)
-    k, v = normal(seed + 1, (2, batch, n_kv_heads, time + past, head_size), dtype)
-    bias = normal(seed + 2, (heads, time + past), dtype) if biased else None
-    scale = head_size**-0.5
-    masked = (scale, p, key)
-    assert_same("attention_forward", dtype, q, k, v, *masked, window, bias)
-    y, lse = reference.attention_forward(q, k, v, *masked, window, bias)
-    dbias = np.ones_like(bias) if biased else None
-    arguments = (dy, q, k, v, y, lse, *masked, None, window, bias, dbias)
-    assert_same("attention_backward", dtype, *arguments, in_place=(12,) if biased else ())
-
-
-@given(dtypes, seeds)
-def test_queries_after_a_past_are_the_last_rows_of_the_whole(dtype, seed):
-    q, k, v = normal(seed, (3, 2, 2, 9, 4), dtype)
-    bias = normal(seed + 1, (2, 9), dtype)
-    for backend in (compiled, reference):
-        whole, _ = backend.attention_forward(q, k, v, 0.5, window=4, bias=bias)
-        rest, _ = backend.attention_forward(q[:, :, 6:], k, v, 0.5, window=4, bias=bias)
-        assert_close(rest, whole[:, :, 6:], TOLERANCE[np.dtype(dtype)], "the last three rows")
-
-
 @given(row_shapes(), dtypes, seeds)
 def test_rms_norm(shape, dtype, seed):
     x, dy, shortcut = normal(seed, (3, *shape), dtype)

@@ -8,7 +8,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="the parity tests need the extra 'reference'")
 
 from npgpt import layers, ops  # noqa: E402
+from npgpt.layers import Init  # noqa: E402
 from npgpt.models import GPT, GPTConfig  # noqa: E402
+from tests.layers.configs import block_config  # noqa: E402
 from tests.parity.test_parity import close, leaf  # noqa: E402
 from tests.strategies import normal  # noqa: E402
 
@@ -61,7 +63,7 @@ def test_windows_biases_and_a_past_are_an_attention_mask(time, past, window, bac
 
 @pytest.mark.parametrize("bias", [True, False])
 def test_multi_head_attention_is_nn_multihead_attention(bias, backend):
-    ours = layers.MultiHeadAttention(12, 3, bias=bias, rng=0, dtype=np.float64)
+    ours = layers.MultiHeadAttention(block_config(12, 3, bias=bias), Init(0, np.float64))
     theirs = nn.MultiheadAttention(12, 3, bias=bias, batch_first=True, dtype=torch.float64)
     pairs = {"qkv.weight": theirs.in_proj_weight, "projection.weight": theirs.out_proj.weight}
     if bias:
@@ -123,7 +125,8 @@ def test_norms(ours, theirs, training, backend):
 
 @pytest.mark.parametrize("name", ["gelu", "gelu_exact", "relu", "swiglu"])
 def test_feed_forward(name, backend):
-    layer = layers.FeedForward(6, 10, activation=name, rng=0, dtype=np.float64)
+    config = block_config(6, d_ff=10, activation=name)
+    layer = layers.FeedForward(config, Init(0, np.float64))
     for i, parameter in enumerate(layer.parameters()):
         parameter.value += normal(i, parameter.shape, np.float64, 0.3)
     leaves = {n: leaf(p.value) for n, p in layer.named_parameters()}
@@ -212,14 +215,15 @@ def test_a_llama_shaped_gpt_is_transformers_llama(backend):
         np.testing.assert_allclose(parameter.grad, grads[name], atol=1e-6, err_msg=name)
 
 
-def test_t5s_buckets_are_transformers():
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_t5s_buckets_are_transformers(bidirectional):
     t5 = pytest.importorskip("transformers.models.t5.modeling_t5")
-    distances = np.arange(3000)
+    distances = np.arange(-3000 if bidirectional else 0, 3000)
     for num_buckets, max_distance in ((32, 128), (8, 20), (5, 1000)):
         theirs = t5.T5Attention._relative_position_bucket(
-            -torch.from_numpy(distances), False, num_buckets, max_distance
+            -torch.from_numpy(distances), bidirectional, num_buckets, max_distance
         )
-        ours = ops.relative_buckets(distances, num_buckets, max_distance)
+        ours = ops.relative_buckets(distances, num_buckets, max_distance, bidirectional)
         # theirs takes logarithms in float32: at a bucket's border it may be the one below
         assert np.abs(ours - theirs.numpy()).max() <= 1
         assert (ours != theirs.numpy()).mean() < 0.01
@@ -233,9 +237,8 @@ def test_alibis_slopes_are_transformers(n_heads):
 
 
 def test_post_norm_block_is_nn_transformer_encoder_layer(backend):
-    ours = layers.TransformerBlock(
-        12, 3, d_ff=20, norm_position="post", activation="relu", rng=0, dtype=np.float64
-    )
+    config = block_config(12, 3, d_ff=20, norm_position="post", activation="relu")
+    ours = layers.TransformerBlock(config, Init(0, np.float64))
     theirs = nn.TransformerEncoderLayer(12, 3, 20, 0.0, batch_first=True, dtype=torch.float64)
     pairs = {
         "attention.qkv.weight": theirs.self_attn.in_proj_weight,

@@ -9,10 +9,10 @@ import pytest
 
 import npgpt
 from npgpt.layers import Dropout, Layer, LayerNorm
-from npgpt.models.config import CHOICES
 from npgpt.trace import source_lines
 from npgpt.trace.equations import EQUATIONS, equation_of
 from npgpt.trace.source_lines import code_of, source_of
+from tests.layers.configs import CHOICES, block_config
 from tests.models.tiny import CONFIGS
 
 ROOT = Path(npgpt.__file__).resolve().parents[1]
@@ -40,7 +40,7 @@ def test_every_layer_of_the_model_has_its_equations(name):
 
 def test_a_block_has_the_equations_of_its_arrangement():
     blocks = [
-        npgpt.layers.TransformerBlock(8, 2, norm_position=where, shortcut=shortcut)
+        npgpt.layers.TransformerBlock(block_config(8, 2, norm_position=where, shortcut=shortcut))
         for where in ("pre", "post")
         for shortcut in (True, False)
     ]
@@ -61,12 +61,12 @@ class Cube(Layer):
 
     def forward(self, x):
         """Cube."""
-        self.saved = x
+        self.keep(x)
         return self._cubed(x)
 
     def backward(self, dy):
         """Go back."""
-        return 3.0 * np.square(self.saved) * dy
+        return 3.0 * np.square(self.recall()) * dy
 
     def _cubed(self, x):
         return x**3

@@ -120,7 +120,8 @@ class GPTForClassification(Model):
         labels : ndarray of int, shape (batch,)
         """
         loss = self.cross_entropy.forward(self.forward(token_ids, lengths), labels)
-        _, x, token_ids, lengths = self.recall()
+        kept = _, x, token_ids, lengths = self.recall()
+        self.keep(*kept)
         if lm_head := self._lm_head_for(lengths):
             targets = next_tokens(token_ids, lengths)
             loss += self.lm_coef * lm_head.cross_entropy(x, targets)

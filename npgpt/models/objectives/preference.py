@@ -110,9 +110,10 @@ class GPTForPreference(Model):
 
     def backward(self, dloss: float = 1.0) -> None:
         """Add the gradient of `loss`, times ``dloss``, to every trained parameter's ``.grad``."""
-        if self.saved is None or len(self.saved) != 3:
+        saved = self.recall()
+        if len(saved) != 3:  # without the margin: the last pass was none of loss
             raise RuntimeError("GPTForPreference: backward needs a call of loss before it.")
-        x, targets, margin = self.saved
+        x, targets, margin = saved
         dmargin = ops.preference_loss_backward(dloss, margin)
         dlog_p = margin.real.dtype.type(self.beta) * np.concatenate([dmargin, -dmargin])
         dlog_p = np.broadcast_to(dlog_p[:, None], targets.shape)  # through the sum over tokens

@@ -68,9 +68,8 @@ def _columns_of_block(begin, end, seen):
 @inline_kernel()
 def _columns_of_row(position, low, high, seen):
     """Those that one of these positions sees, counted from ``low``."""
-    last = max(low, min(position + 1 + seen.after, high))
-    first = min(last, max(low, position - seen.before))
-    return first - low, last - low
+    last = max(0, min(position + 1 + seen.after, high) - low)
+    return min(last, max(0, position - seen.before - low)), last
 
 
 @kernel()
@@ -261,56 +260,32 @@ def _like_heads(x):
     return empty((batch, time, heads, head_size), x.dtype).transpose(0, 2, 1, 3)
 
 
-def _masked(mask, q, k):
-    # before, after and lengths for the kernels
-    lengths = np.full(len(q), k.shape[2])
-    if mask.lengths is not None:
-        lengths[:] = np.minimum(mask.lengths, k.shape[2])
-    return *mask.reach(q.shape[2], k.shape[2]), lengths
-
-
-def _scratch(arrays, pairs, mask, q, k):
-    # a block's arrays for each thread; a row of the mask has room in one
-    threads = min(numba.get_num_threads(), pairs)
-    time, keys = q.shape[2], k.shape[2]
-    # short sequences in two blocks at least if causal: half the scores above the diagonal are not
-    # computed
+def _shared(arrays, pairs, q, k, scale, mask, p, key, bias):
+    """What both kernels take: scale, mask, biases, dropout, and blocks' arrays for each thread."""
+    (batch, heads, time, _), keys = q.shape, k.shape[2]
+    before, after = mask.reach(time, keys)
+    lengths = np.empty(batch, np.int64)
+    lengths[:] = keys if mask.lengths is None else np.minimum(mask.lengths, keys)
+    # from the largest distance on, so that a row reads them in its order; a strip of zeros follows
+    biases = np.empty((heads, 0), q.dtype)
+    if bias is not None:
+        columns = bias_columns(bias, mask, time, keys)
+        biases = np.zeros((heads, columns + STRIP), q.dtype)
+        biases[:, :columns] = bias[:, : -columns - 1 : -1]
+    # causal: two blocks at least, so that half the scores above the diagonal are not computed
     block = min(BLOCK_ROWS, (time + 1) // 2 if mask.causal else time)
-    columns = _padded(min(keys, sum(mask.reach(time, keys)) + 1 + block + STRIP))
-    return block, empty((threads, arrays, block * columns), q.dtype)
-
-
-def _reversed_bias(bias, mask, q, k):
-    """Each head's biases from the largest distance on, so that a row reads them in its order.
-
-    A strip of zeros follows. Without a bias the rows are empty.
-    """
-    if bias is None:
-        return np.empty((q.shape[1], 0), q.dtype)
-    columns = bias_columns(bias, mask, q.shape[2], k.shape[2])
-    padded = np.zeros((len(bias), columns + STRIP), q.dtype)
-    padded[:, :columns] = bias[:, : -columns - 1 : -1]
-    return padded
+    columns = _padded(min(keys, before + after + 1 + block + STRIP))
+    scratch = empty((min(numba.get_num_threads(), pairs), arrays, block * columns), q.dtype)
+    dropping = mask_arguments(p, key, q.dtype)
+    return q.dtype.type(scale), before, after, lengths, biases, *dropping, block, scratch
 
 
 @compiled_form_of(reference.attention_forward)
-def attention_forward(  # noqa: D103
-    q, k, v, *, scale, mask=CAUSAL, p=0.0, key=None, bias=None
-):
+def attention_forward(q, k, v, *, scale, mask=CAUSAL, p=0.0, key=None, bias=None):  # noqa: D103
     y = _like_heads(q)
     lse = empty((*q.shape[:-1], 1), q.dtype)
-    _forward(
-        _heads(q),
-        _heads(k),
-        _heads(v),
-        q.dtype.type(scale),
-        *_masked(mask, q, k),
-        _reversed_bias(bias, mask, q, k),
-        *mask_arguments(p, key, q.dtype),
-        *_scratch(2, q.shape[0] * q.shape[1], mask, q, k),
-        y,
-        lse,
-    )
+    shared = _shared(2, q.shape[0] * q.shape[1], q, k, scale, mask, p, key, bias)
+    _forward(*(_heads(array) for array in (q, k, v)), *shared, y, lse)
     return y, lse
 
 
@@ -319,23 +294,11 @@ def attention_backward(  # noqa: D103
     dy, q, k, v, y, lse, *, scale, mask=CAUSAL, p=0.0, key=None, bias=None, dbias=None, out=None
 ):
     dq, dk, dv = out or tuple(_like_heads(x) for x in (q, k, v))
-    reversed_bias = _reversed_bias(bias, mask, q, k)
     # a part for each example and head, so that no two threads add to one
     columns = 0 if dbias is None else bias_columns(dbias, mask, q.shape[2], k.shape[2])
     parts = np.zeros((*q.shape[:2], columns), q.dtype)
-    _backward(
-        *(_heads(array) for array in (dy, q, k, v, y)),
-        lse,
-        q.dtype.type(scale),
-        *_masked(mask, q, k),
-        reversed_bias,
-        *mask_arguments(p, key, q.dtype),
-        *_scratch(3, q.shape[0] * k.shape[1], mask, q, k),
-        dq,
-        dk,
-        dv,
-        parts,
-    )
+    shared = _shared(3, q.shape[0] * k.shape[1], q, k, scale, mask, p, key, bias)
+    _backward(*(_heads(array) for array in (dy, q, k, v, y)), lse, *shared, dq, dk, dv, parts)
     if dbias is not None:
         dbias[:, -columns:] += parts.sum(axis=0)[:, ::-1]
     return dq, dk, dv
