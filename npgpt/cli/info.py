@@ -65,7 +65,7 @@ def _describe_installation() -> None:
 
     from npgpt import ops
 
-    threads = ops.get_num_threads()  # which sets them, before Numba is asked
+    threads = ops.get_num_threads()  # before numba is imported: it reads the environment then
     import numba
 
     from npgpt.ops.compiled.blas import BLAS
