@@ -16,8 +16,7 @@ from npgpt.cli.shared.arguments import AsJson, Checkpoint, check_checkpoint
 @tells_errors
 def classify_command(
     run_folder: Annotated[
-        Path,
-        typer.Argument(metavar="RUN", help="A run folder of npgpt finetune classify."),
+        Path, typer.Argument(metavar="RUN", help="A run folder of npgpt finetune classify.")
     ],
     text: Annotated[str, typer.Argument(help="A text; - reads it from standard input.")],
     checkpoint: Checkpoint = "best",

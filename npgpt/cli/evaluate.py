@@ -23,6 +23,7 @@ from npgpt.cli.shared.tables import make_table
 from npgpt.runs import DataConfig, OpenedModel, PretrainingRun
 
 SHOTS = "0,1,5"
+FORMATS = {float: ",.4f", int: ","}
 
 
 @tells_errors
@@ -108,18 +109,15 @@ def evaluate_command(
     if text is not None:
         corpus = load_corpus(text, **reading)
         name = corpus.name
-        batches = strided(
-            encode_documents(corpus.documents, tokenizer), context, stride, batch_size
-        )
+        ids = encode_documents(corpus.documents, tokenizer)
+        batches = strided(ids, context, stride, batch_size)
     elif not isinstance(run, PretrainingRun):
         raise typer.BadParameter(f"{model} is not a run with a held-out text: give a TEXT.")
     else:
         name = f"held-out part of {run.corpus.name}"
-        batches = (
-            run.held_out_batches()
-            if stride is None
-            else strided(run.windows[1].ids, context, stride, batch_size)
-        )
+        ids, batches = run.windows[1].ids, run.held_out_batches()
+        if stride is not None:
+            batches = strided(ids, context, stride, batch_size)
     compile_kernels(console, opened.model.config)
 
     def measured(label: str) -> Evaluation:
@@ -133,13 +131,11 @@ def evaluate_command(
         opened.model.quantize(dtype)
         result = measured(f"Evaluating in {dtype}")
         extra["loss_above_float32"] = result.loss - extra["float32_loss"]
+    told = ("tokens", "loss", "perplexity", "bits_per_byte")
     numbers = {
         "text": name,
         "checkpoint": checkpoint,
-        "tokens": result.tokens,
-        "loss": result.loss,
-        "perplexity": result.perplexity,
-        "bits_per_byte": result.bits_per_byte,
+        **{name: getattr(result, name) for name in told},
         "dtype": dtype,
         **extra,
     }
@@ -147,13 +143,7 @@ def evaluate_command(
         print(json.dumps(numbers))
         return
     for key, value in numbers.items():
-        shown = (
-            f"{value:,.4f}"
-            if isinstance(value, float)
-            else f"{value:,}"
-            if isinstance(value, int)
-            else value
-        )
+        shown = format(value, FORMATS.get(type(value), ""))
         console.print(f"{key.replace('_', ' '):<18} {shown}", markup=False, soft_wrap=True)
 
 
@@ -196,16 +186,8 @@ def _ask_questions(
 
         plot_few_shot(results, by_chance, plot, f"{Path(opened.name).name}: {task}")
     if as_json:
-        lines = [
-            {
-                "shots": result.shots,
-                "accuracy": result.accuracy,
-                "interval": result.interval,
-                "questions": result.questions,
-                "cut": result.cut,
-            }
-            for result in results
-        ]
+        told = ("shots", "accuracy", "interval", "questions", "cut")
+        lines = [{name: getattr(result, name) for name in told} for result in results]
         print(json.dumps({"task": task, "chance": by_chance, "results": lines}))
         return
     title = f"{task}: {results[0].questions} questions"

@@ -63,10 +63,9 @@ def _describe_installation() -> None:
 
     import numpy as np
 
-    import npgpt
     from npgpt import ops
 
-    threads = npgpt.get_num_threads()
+    threads = ops.get_num_threads()  # before numba is imported: it reads the environment then
     import numba
 
     from npgpt.ops.compiled.blas import BLAS

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from npgpt import hub
 from npgpt.cli.app import console, tells_errors
 from npgpt.cli.shared.options import usage_errors, with_options
 from npgpt.cli.shared.tables import plain_table
 from npgpt.fields import check_options, option
 from npgpt.finetuning.config import METHODS
 from npgpt.models.config import GPT2_SIZES, GPTConfig
-from npgpt.runs import FineTuningRun
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,11 +144,9 @@ def _find(name: str) -> Step:
         run = find_run(path)
         if run is None:
             return Step(read_config(path))
-        if isinstance(run, FineTuningRun):
-            tuned = run.config
-            shape = run.model_config
-            return Step(shape, tuned.batch_size, method=tuned.method, rank=tuned.rank)
-        return Step(run.model_config, run.config.batch_size, recompute=run.config.recompute)
+        settings = run.config.to_dict()
+        names = [n for n in ("batch_size", "recompute", "method", "rank") if n in settings]
+        return Step(run.model_config, **{name: settings[name] for name in names})
     if name in GPT2_SIZES:
         return Step(GPTConfig.gpt2(name))
     if not path.exists():
@@ -157,13 +154,7 @@ def _find(name: str) -> Step:
             f"{name} is neither a GPT-2 size ({', '.join(GPT2_SIZES)}), nor the folder of a run or "
             "of a model, nor a JSON file."
         )
-    try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not a JSON file ({error}).") from None
-    if not isinstance(fields, dict):
-        raise ValueError(f"{path} must hold an object with the fields of a GPTConfig.")
-    return Step(GPTConfig.from_dict(fields))
+    return Step(GPTConfig.from_dict(hub.read_json(path)))
 
 
 def _measured(step: Step, time: int, generate: bool) -> int:

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from npgpt.cli.app import console, error_console, tells_errors
-from npgpt.cli.shared.arguments import Checkpoint, Revision, check_checkpoint, open_argument
+from npgpt.cli.shared.arguments import (
+    MODEL_HELP,
+    Checkpoint,
+    Revision,
+    check_checkpoint,
+    open_argument,
+)
 from npgpt.cli.shared.options import numbers_of
 
 if TYPE_CHECKING:
@@ -21,20 +27,14 @@ if TYPE_CHECKING:
 @tells_errors
 def trace_command(
     text: Annotated[
-        str | None,
-        typer.Argument(metavar="TEXT", help="The text; - reads it from standard input."),
+        str | None, typer.Argument(metavar="TEXT", help="The text; - reads it from standard input.")
     ] = None,
     names: Annotated[
-        bool,
-        typer.Option("--names", help="Only list the names of all activations, with shapes."),
+        bool, typer.Option("--names", help="Only list the names of all activations, with shapes.")
     ] = False,
     model: Annotated[
         str | None,
-        typer.Option(
-            metavar="MODEL",
-            help="A run folder of npgpt train, a folder in Hugging Face's format, or a name on "
-            "its hub.",
-        ),
+        typer.Option(metavar="MODEL", help=f"{MODEL_HELP}."),
     ] = None,
     out: Annotated[Path, typer.Option(metavar="FILE", help="The page to write.")] = Path(
         "trace.html"

@@ -11,6 +11,7 @@ import typer
 from npgpt.cli.app import console, tells_errors
 from npgpt.cli.shared.options import refuse_settings, usage_errors, with_options
 from npgpt.cli.shared.training import next_free_folder, train
+from npgpt.fields import names_of
 from npgpt.models import MODELS, ModelConfig
 from npgpt.runs import DataConfig, OptimisationConfig, PretrainingRun, RunConfig
 from npgpt.runs.config import FAMILY, SHAPE
@@ -103,7 +104,7 @@ def _introduction(run: PretrainingRun, trainer: Trainer) -> list[str]:
     shape = [
         words.format(getattr(config, name))
         for name, words in SHAPE_WORDS.items()
-        if hasattr(config, name)
+        if name in names_of(type(config))
     ]
     return [
         f"[bold]{corpus.name}[/bold]: {corpus.size}, {len(run.windows[0].ids):,} tokens to train "

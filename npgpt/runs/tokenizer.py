@@ -7,13 +7,7 @@ from pathlib import Path
 
 from npgpt import tokenizers
 from npgpt.data.streams import TOKENIZER_FILE
-from npgpt.tokenizers import (
-    BPETokenizer,
-    CharTokenizer,
-    GPT2Tokenizer,
-    Tokenizer,
-    WordTokenizer,
-)
+from npgpt.tokenizers import BPETokenizer, CharTokenizer, GPT2Tokenizer, Tokenizer, WordTokenizer
 
 LEARNED = ("bpe", "char", "word")  # from the text
 TOKENIZERS = (*LEARNED, "gpt2")

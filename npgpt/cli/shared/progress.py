@@ -188,11 +188,7 @@ def sample_text(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ContextWarning)  # a sample may well be longer
         ids = model.generate(
-            prompt,
-            max_new_tokens,
-            temperature,
-            seed=seed,
-            stop_id=tokenizer.end_of_text_id,
+            prompt, max_new_tokens, temperature, seed=seed, stop_id=tokenizer.end_of_text_id
         )
     text = ids[len(prompt) :]
     if tokenizer.end_of_text_id is not None:
