@@ -3,6 +3,7 @@
 from npgpt import (
     data,
     evaluation,
+    experiments,
     finetuning,
     generation,
     gradients,
@@ -18,6 +19,7 @@ from npgpt import (
 from npgpt.gradients import gradcheck
 from npgpt.models import GPT, GPTConfig
 from npgpt.ops import get_num_threads, set_num_threads
+from npgpt.plots import experiments as _pictures
 from npgpt.training import Trainer
 from npgpt.version import __version__
 
@@ -49,6 +51,7 @@ __all__ = [
 for _room, _home, _names in (
     (finetuning, runs, ("FineTuningRun",)),
     (gradients, trace, ("Trace", "trace")),
+    (experiments, _pictures, ("plot_positions", "plot_vanishing_gradients")),
     (
         training,
         runs,

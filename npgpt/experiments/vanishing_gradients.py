@@ -5,11 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 
-from npgpt.files import atomic_path
 from npgpt.models import GPT, GPTConfig
 
 DEPTHS = (2, 4, 8, 16, 32, 48)
@@ -114,38 +112,3 @@ def _grad_norms(config: GPTConfig, gain: float, seed: int) -> list[float]:
             math.sqrt(sum(float(np.sum(p.grad**2)) for p in block.parameters()))
             for block in model.blocks
         ]
-
-
-def plot_vanishing_gradients(results: Sequence[DepthResult], path: str | Path) -> None:
-    """Draw the gradient norm of each block against its depth, a panel a variant, as a PNG."""
-    import matplotlib
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import LogLocator
-
-    figure = Figure(figsize=(8, 5), dpi=72, layout="constrained")
-    depths = sorted({result.n_layers for result in results})
-    colours = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.9, len(depths)))
-    for axes, variant in zip(figure.subplots(2, 2).flat, VARIANTS, strict=True):
-        for result in results:
-            if result.variant == variant:
-                axes.semilogy(
-                    np.arange(1, result.n_layers + 1),
-                    result.grad_norms,
-                    ".-",
-                    markersize=3,
-                    linewidth=1,
-                    color=colours[depths.index(result.n_layers)],
-                    label=f"{result.n_layers}",
-                )
-        axes.set_title(variant)
-        axes.set_xlabel("block")
-        axes.set_ylabel("gradient norm")
-        axes.yaxis.set_major_locator(LogLocator(numticks=8))
-        low, high = axes.get_ylim()
-        axes.set_ylim(min(low, 1e-3), max(high, 1.0))  # a panel of one decade would mislead
-        axes.grid(alpha=0.25)
-    figure.legend(
-        *figure.axes[0].get_legend_handles_labels(), title="blocks", loc="outside right center"
-    )
-    with atomic_path(Path(path)) as temporary:
-        figure.savefig(temporary, format="png")

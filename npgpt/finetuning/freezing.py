@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
+from npgpt.finetuning.lora import LoRAConfig, apply_lora
 from npgpt.layers import Layer, flatten_trained
+from npgpt.layers.core.names import parent_of, stacks_of
 
 
 def train_only(model: Layer, patterns: Sequence[str]) -> list[str]:
@@ -52,6 +54,36 @@ def train_only(model: Layer, patterns: Sequence[str]) -> list[str]:
     return trained
 
 
-def train_last_block(model) -> list[str]:
-    """Freeze every parameter of a `GPT` but those of its last block and its final norm."""
-    return train_only(model, [f"blocks.{model.config.n_layers - 1}.*", "final_norm.*"])
+def train_last_block(model: Layer) -> list[str]:
+    """Freeze every parameter but those of the last stack's last block and of the norm behind it.
+
+    Raises
+    ------
+    ValueError
+        If the model has no stack, or its last one no norm with parameters behind it.
+    """
+    stacks = stacks_of(model.state_dict())
+    if not stacks:
+        raise ValueError(f"train_last_block: {type(model).__name__} has no stack of blocks.")
+    stack, depths = list(stacks.items())[-1]
+    norm = ".".join(filter(None, (parent_of(stack), "final_norm")))
+    return train_only(model, [f"{stack}.{len(depths) - 1}.*", f"{norm}.*"])
+
+
+def train_by(model: Layer, method: str, lora: LoRAConfig | None = None, seed: int = 0) -> None:
+    """Prepare a `GPT` for a method of fine-tuning: full, last-block or lora.
+
+    Parameters
+    ----------
+    model : GPT
+        Changed in place.
+    method : {"full", "last-block", "lora"}
+        Train everything; the last block and the final norm; or low-rank additions.
+    lora : LoRAConfig, optional
+    seed : int
+        As of `apply_lora`.
+    """
+    if method == "lora":
+        apply_lora(model, lora, seed)
+    elif method == "last-block":
+        train_last_block(model)

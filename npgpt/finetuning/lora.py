@@ -107,7 +107,7 @@ def apply_lora(model: Layer, config: LoRAConfig | None = None, seed: int = 0) ->
         layer = LoRALinear.of(
             linear, config.rank, config.alpha, config.dropout, seed, stream + i, rng
         )
-        _replace(model, linear, layer)
+        model.replace(linear, layer)
         layer.name = name
     model.assign_names()
     flatten_trained(model)
@@ -130,19 +130,9 @@ def merge_lora(model: Layer) -> Layer:
         The model, changed in place, with plain linear maps: as fast as before `apply_lora`.
     """
     for _, layer in list(lora_layers(model)):
-        _replace(model, layer, layer.to_linear())
+        model.replace(layer, layer.to_linear())
     for parameter in model.parameters():
         parameter.freeze(False)
     model.assign_names()
     flatten_trained(model)
     return model
-
-
-def _replace(model: Layer, old: Layer, new: Layer) -> None:
-    """Put a layer in the place of another, wherever in the model that is."""
-    for parent in model.layers():
-        for name, attribute in vars(parent).items():
-            if attribute is old:
-                setattr(parent, name, new)
-            elif isinstance(attribute, list):
-                attribute[:] = [new if item is old else item for item in attribute]

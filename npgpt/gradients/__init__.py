@@ -12,7 +12,8 @@ from npgpt.gradients.curvature import (
     loss_along,
     set_flat_weights,
 )
-from npgpt.gradients.flow import ActivationFlow, Flow, FlowMeter, ParameterFlow, gradient_flow
+from npgpt.gradients.flow import ActivationFlow, Flow, ParameterFlow
+from npgpt.gradients.flow_meter import FlowMeter, gradient_flow
 from npgpt.gradients.gradcheck import gradcheck
 from npgpt.gradients.noise import (
     GradientMoments,

@@ -11,7 +11,9 @@ import numpy as np
 from npgpt.gradients.record import record
 from npgpt.gradients.untouched import untouched
 from npgpt.html_table import html_table
+from npgpt.layers import LayerNorm, NoNorm, RMSNorm
 from npgpt.models import GPT
+from npgpt.text_table import text_table
 
 BATCH_BYTES = 1 << 28  # of logits that integrated gradients makes at a time
 
@@ -78,9 +80,8 @@ class LogitParts:
         return html_table("Parts of a logit", ("part", "value"), rows, footer=total, numbers=[1])
 
     def __str__(self) -> str:
-        width = max(map(len, self.names))
-        lines = [f"{name:<{width}}  {value:+.4f}" for name, value in self.sorted()]
-        return "\n".join([*lines, f"{'logit':<{width}}  {self.logit:+.4f}"])
+        rows = [*self.sorted(), ("logit", self.logit)]
+        return text_table((), [(name, f"{value:+.4f}") for name, value in rows])
 
 
 def gradient_times_input(
@@ -230,14 +231,14 @@ def direct_logit_attribution(
     with (
         untouched(model, training=False, frozen=True),
         record(model, "embeddings") as embeddings,
-        record(model, "blocks.*.attention.context") as contexts,
-        record(model, "blocks.*.feed_forward.output") as outputs,
+        record(model, "*.attention.context") as contexts,
+        record(model, "*.feed_forward.output") as outputs,
     ):
         logits = model.forward(ids)
         token = _token(logits[0, position], token)
     names, writes = ["embeddings"], [embeddings["embeddings"].value[0, position]]
-    for i, block in enumerate(model.blocks):
-        name, projection = f"blocks.{i}.attention", block.attention.projection
+    for block in model.blocks:
+        name, projection = block.attention.name, block.attention.projection
         heads = contexts[f"{name}.context"].value[0, :, position]  # (heads, head_size)
         columns = np.split(projection.weight.value, len(heads), axis=1)
         names += [f"{name}.head.{h}" for h in range(len(heads))]
@@ -245,15 +246,38 @@ def direct_logit_attribution(
         if projection.bias is not None:
             names.append(f"{name}.bias")
             writes.append(projection.bias.value)
-        names.append(f"blocks.{i}.feed_forward")
-        writes.append(outputs[f"blocks.{i}.feed_forward.output"].value[0, position])
+        names.append(block.feed_forward.name)
+        writes.append(outputs[f"{block.feed_forward.name}.output"].value[0, position])
     row = model.head.weight.value[token]
-    values = model.final_norm.linear_part(np.stack(writes), (0, position)) @ row
+    values = linear_part(model.final_norm, np.stack(writes), (0, position)) @ row
     beta = getattr(model.final_norm, "beta", None)
     if beta is not None:
         names.append("final_norm.beta")
         values = np.append(values, beta.value @ row)
     return LogitParts(names, values, float(logits[0, position, token]))
+
+
+def linear_part(
+    norm: LayerNorm | RMSNorm | NoNorm, parts: np.ndarray, index: tuple[int, ...]
+) -> np.ndarray:
+    """Apply a norm's last forward pass to parts of one position's input, statistics held.
+
+    With mean and standard deviation held at their values a norm is linear up to ``beta``, so the
+    results of parts that sum to the input sum to ``y - beta``.
+
+    Parameters
+    ----------
+    norm : LayerNorm, RMSNorm or NoNorm
+    parts : ndarray, shape (..., d_model)
+    index : tuple of int
+        Which position of the last forward pass.
+    """
+    if isinstance(norm, NoNorm):
+        return parts
+    rstd = norm.recall()[-1]
+    if isinstance(norm, LayerNorm):
+        parts = parts - parts.mean(axis=-1, keepdims=True)
+    return parts * norm.gamma.value * rstd[index]
 
 
 def _instead(points: np.ndarray, embeddings: np.ndarray) -> np.ndarray:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from npgpt import ops
 from npgpt.gradients.gradcheck import COMPLEX_STEP, unsaved_copy
 from npgpt.layers import Parameter
-from npgpt.models import GPT
+from npgpt.models import GPT, Model
 from npgpt.ops import reference
 
 
@@ -19,10 +20,10 @@ class _Curvature:
     Vectors are flat: the parameters in the order of ``model.parameters()``, one after another.
     """
 
-    def __init__(self, model: GPT, token_ids, targets):
+    def __init__(self, model: Model, *batch: Any):
         self._model = unsaved_copy(model).eval().astype(np.float64)
         self._complex = unsaved_copy(self._model).astype(np.complex128)
-        self._token_ids, self._targets = np.asarray(token_ids), np.asarray(targets)
+        self._batch = tuple(map(np.asarray, batch))
         size = self._model.num_parameters()
         self.shape, self.dtype = (size, size), np.dtype(np.float64)
 
@@ -69,7 +70,7 @@ class _Curvature:
         start = np.random.default_rng(seed).standard_normal(self.shape[0])
         return np.sort(eigsh(operator, k, which=which, v0=start, return_eigenvectors=False))
 
-    def _step_to(self, vector) -> GPT:
+    def _step_to(self, vector) -> Any:
         """Move the complex model's weights by ``i h vector``."""
         vector = np.asarray(vector, np.float64)
         if vector.shape != self.shape[:1]:
@@ -93,9 +94,10 @@ class Hessian(_Curvature):
 
     Parameters
     ----------
-    model : GPT
+    model : Model
         Copied, in float64, without dropout.
-    token_ids, targets : ndarray of int, shape (batch, time)
+    *batch : ndarray
+        What the model's loss takes: of a language model token ids and targets, (batch, time).
 
     Attributes
     ----------
@@ -117,7 +119,7 @@ class Hessian(_Curvature):
         model = self._step_to(vector)
         model.zero_grad()
         with ops.use("reference"):
-            model.loss(self._token_ids, self._targets)
+            model.loss(*self._batch)
             model.backward()
         return _flat_grad(model).imag / COMPLEX_STEP
 
@@ -132,17 +134,22 @@ class GaussNewton(_Curvature):
 
     Parameters
     ----------
-    model, token_ids, targets
-        As for `Hessian`.
+    model : GPT
+        Copied, in float64, without dropout; its logits are needed.
+    token_ids, targets : ndarray of int, shape (batch, time)
     """
+
+    def __init__(self, model: GPT, token_ids, targets):
+        super().__init__(model, token_ids, targets)
 
     def matvec(self, vector) -> np.ndarray:
         """Multiply a vector, (num_parameters,)."""
         model, moved = self._model, self._step_to(vector)
+        token_ids, targets = self._batch
         with ops.use("reference"):
-            dlogits = moved.forward(self._token_ids).imag / COMPLEX_STEP  # J v
-            p = reference.softmax_forward(model.forward(self._token_ids))
-            counts = self._targets != model.cross_entropy.ignore_index
+            dlogits = moved.forward(token_ids).imag / COMPLEX_STEP  # J v
+            p = reference.softmax_forward(model.forward(token_ids))
+            counts = targets != model.cross_entropy.ignore_index
             dlogits = p * (dlogits - np.sum(p * dlogits, axis=-1, keepdims=True))
             dlogits *= counts[..., None] / counts.sum()  # H_L J v
             model.zero_grad()
@@ -150,29 +157,29 @@ class GaussNewton(_Curvature):
         return _flat_grad(model)
 
 
-def loss_along(
-    model: GPT,
-    token_ids,
-    targets,
-    directions: Sequence[np.ndarray],
-    steps: np.ndarray,
-) -> np.ndarray:
+def loss_along(model: Model, *batch: Any, directions: Any = None, steps: Any = None) -> np.ndarray:
     """Compute the loss on a line, or in a plane, through the model's weights.
 
     Parameters
     ----------
-    model : GPT
+    model : Model
         Left as it is. For the line between two checkpoints, take the first one's model, and the
         difference of their weights as the direction.
-    token_ids, targets : ndarray of int, shape (batch, time)
+    *batch : ndarray
+        What the model's loss takes: of a language model token ids and targets, (batch, time).
     directions : sequence of 1 or 2 ndarrays, shape (num_parameters,)
     steps : ndarray, shape (n,)
-        Multiples of each direction.
+        Multiples of each direction. It and the directions may be given by name, or behind the
+        batch: ``loss_along(model, token_ids, targets, directions, steps)``.
 
     Returns
     -------
     ndarray, shape (n,) or (n, n)
     """
+    if steps is None:
+        *batch, steps = batch  # type: ignore[assignment]
+    if directions is None:
+        *batch, directions = batch  # type: ignore[assignment]
     if len(directions) not in (1, 2):
         raise ValueError(f"loss_along: give 1 or 2 directions, got {len(directions)}.")
     moved = unsaved_copy(model).eval()
@@ -181,26 +188,26 @@ def loss_along(
     for index in np.ndindex(losses.shape):
         offset = sum(steps[i] * np.asarray(d) for i, d in zip(index, directions, strict=True))
         set_flat_weights(moved, start + offset)
-        losses[index] = moved.evaluation_loss(token_ids, targets)
+        losses[index] = moved.evaluation_loss(*batch)
     return losses
 
 
-def _flat_grad(model: GPT) -> np.ndarray:
+def _flat_grad(model: Model) -> np.ndarray:
     return np.concatenate([parameter.grad.ravel() for parameter in model.parameters()])
 
 
-def flat_weights(model: GPT) -> np.ndarray:
+def flat_weights(model: Model) -> np.ndarray:
     """Return all parameters one after another, (num_parameters,), as float64."""
     return np.concatenate([p.value.ravel() for p in model.parameters()]).astype(np.float64)
 
 
-def set_flat_weights(model: GPT, weights: np.ndarray) -> None:
+def set_flat_weights(model: Model, weights: np.ndarray) -> None:
     """Write what `flat_weights` returned into a model."""
     for parameter, part in _cut(model, weights):
         parameter.value[...] = part
 
 
-def _cut(model: GPT, vector: np.ndarray) -> Iterator[tuple[Parameter, np.ndarray]]:
+def _cut(model: Model, vector: np.ndarray) -> Iterator[tuple[Parameter, np.ndarray]]:
     """Yield every parameter with its part of a flat vector, in the parameter's shape."""
     begin = 0
     for parameter in model.parameters():

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
 from npgpt.gradients.per_example import batch_of_gradients
 from npgpt.gradients.untouched import untouched
 from npgpt.html_table import html_table
-from npgpt.models import GPT
+from npgpt.models import Model
 from npgpt.text_table import text_table
 
 NUMBERS = range(1, 4)
@@ -47,7 +48,7 @@ class GradientNoise:
         )
 
 
-def gradient_noise_scale(model: GPT, token_ids, targets) -> GradientNoise:
+def gradient_noise_scale(model: Model, *batch: Any) -> GradientNoise:
     """Estimate the simple noise scale, ``B = tr(Sigma) / |G|^2``, from one batch.
 
     Averaging over a batch of size b leaves noise ``tr(Sigma) / b`` beside the signal ``|G|^2``:
@@ -60,10 +61,11 @@ def gradient_noise_scale(model: GPT, token_ids, targets) -> GradientNoise:
 
     Parameters
     ----------
-    model : GPT
+    model : Model
         Run without dropout; it is left as it is.
-    token_ids, targets : ndarray of int, shape (batch, time)
-        At least 2 examples; the more, the better the estimate.
+    *batch : ndarray
+        What the model's loss takes, with a row an example: of a language model token ids and
+        targets, (batch, time). At least 2 examples; the more, the better the estimate.
 
     Returns
     -------
@@ -74,10 +76,10 @@ def gradient_noise_scale(model: GPT, token_ids, targets) -> GradientNoise:
     ValueError
         If there are fewer than 2 examples.
     """  # noqa: E501
-    n = len(token_ids)
+    n = len(batch[0])
     if n < 2:
         raise ValueError(f"gradient_noise_scale: needs at least 2 examples, got {n}.")
-    norms, sums = batch_of_gradients(model, token_ids, targets)
+    norms, sums = batch_of_gradients(model, *batch)
     of_examples = float(np.mean(norms.total**2))
     of_mean = sum(_sum_of_squares(total) for total in sums.values()) / n**2
     noise = n / (n - 1) * (of_examples - of_mean)
@@ -120,18 +122,16 @@ class GradientMoments:
         return html_table(f"Gradient over {self.batches} batches", *self.table(), numbers=NUMBERS)
 
 
-def gradient_moments(
-    model: GPT, batches: Iterable[tuple[np.ndarray, np.ndarray]]
-) -> GradientMoments:
+def gradient_moments(model: Model, batches: Iterable[tuple[Any, ...]]) -> GradientMoments:
     """Measure mean and variance of the gradient, number by number, over batches.
 
     Parameters
     ----------
-    model : GPT
+    model : Model
         Run without dropout; it is left as it is.
-    batches : iterable of (token_ids, targets)
-        Each (batch, time), all of one size; batches of one example give the variance of an
-        example's gradient.
+    batches : iterable of tuples of ndarray
+        Each what the model's loss takes, all of one size; batches of one example give the variance
+        of an example's gradient.
 
     Returns
     -------
@@ -152,10 +152,10 @@ def gradient_moments(
     squares = {name: np.zeros_like(parameter.value) for name, parameter in parameters.items()}
     count = 0
     with untouched(model, training=False):
-        for token_ids, targets in batches:
+        for batch in batches:
             count += 1
             model.zero_grad()
-            model.loss_and_backward(token_ids, targets)
+            model.loss_and_backward(*batch)
             for name, parameter in parameters.items():
                 difference = parameter.grad - mean[name]
                 mean[name] += difference / count

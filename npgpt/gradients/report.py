@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from npgpt.html_table import html_table
+from npgpt.text_table import text_table
 
 
 class GradcheckError(AssertionError):
@@ -95,12 +96,13 @@ class GradcheckReport:
         return html_table(self.title, header, rows, numbers=[2, 3, 5, 6])
 
     def __str__(self) -> str:
-        lines = [self.title]
-        width = max([len(check.name) for check in self.arrays], default=0)
-        for check in self.arrays:
-            mark = "  " if check.error <= self.tolerance else "! "
-            lines.append(
-                f"{mark}{check.name:<{width}}  error {check.error:.1e}  at {check.where}: "
-                f"backward {check.analytic:.9g}, forward's derivative {check.numeric:.9g}"
+        rows = [
+            (
+                f"{'  ' if check.error <= self.tolerance else '! '}{check.name}",
+                f"error {check.error:.1e}",
+                f"at {check.where}: backward {check.analytic:.9g}, forward's derivative "
+                f"{check.numeric:.9g}",
             )
-        return "\n".join(lines)
+            for check in self.arrays
+        ]
+        return "\n".join([self.title, *text_table((), rows).splitlines()])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import ClassVar
+from functools import partial
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -131,7 +132,7 @@ def _lora(rng, dropout=0.0):
     return layer, (_x(rng),)
 
 
-SUITE: dict[str, Example] = {
+LAYER_EXAMPLES: dict[str, Example] = {
     "Embedding": lambda rng: (layers.Embedding(VOCAB_SIZE, D_MODEL, rng=rng), (_ids(rng),)),
     "OneHotEmbedding": lambda rng: (
         layers.OneHotEmbedding(VOCAB_SIZE, D_MODEL, rng=rng),
@@ -202,19 +203,29 @@ SUITE: dict[str, Example] = {
     "Stack (cross)": _cross(Stack),
     "OutputHead": lambda rng: (layers.OutputHead(D_MODEL, VOCAB_SIZE, rng=rng), (_x(rng),)),
     "CrossEntropy": _cross_entropy,
-    "GPT (2 layers, tied)": _gpt,
-    "GPT (2 layers, untied)": lambda rng: _gpt(rng, tie_embeddings=False),
-    "GPT (2 layers, dropout)": lambda rng: _gpt(rng, dropout=0.2),
-    "GPT (2 layers, no biases)": lambda rng: _gpt(rng, bias=False),
-    "GPT (2 layers, T5, post-norm)": lambda rng: _gpt(
-        rng, position="t5", relative_attention_num_buckets=4, norm_position="post"
-    ),
-    "GPT (2 layers, Llama-shaped)": lambda rng: _gpt(rng, **LLAMA),
-    "GPT (2 layers, training step)": lambda rng: _gpt(rng, TrainingStep),
+}
+
+# one table of the models: what a GPT's config changes, and what is made of one
+GPTS: dict[str, dict[str, Any]] = {
+    "tied": {},
+    "untied": {"tie_embeddings": False},
+    "dropout": {"dropout": 0.2},
+    "no biases": {"bias": False},
+    "T5, post-norm": {
+        "position": "t5",
+        "relative_attention_num_buckets": 4,
+        "norm_position": "post",
+    },
+    "Llama-shaped": LLAMA,
+    "training step": {"kind": TrainingStep},
+}
+MODEL_EXAMPLES: dict[str, Example] = {
+    **{f"GPT (2 layers, {name})": partial(_gpt, **changes) for name, changes in GPTS.items()},
     "GPT (2 layers, classification)": _classifier,
-    "GPT (2 layers, classification and language)": lambda rng: _classifier(rng, lm_coef=0.5),
+    "GPT (2 layers, classification and language)": partial(_classifier, lm_coef=0.5),
     "GPT (2 layers, preference)": _preference,
 }
+SUITE: dict[str, Example] = {**LAYER_EXAMPLES, **MODEL_EXAMPLES}
 
 
 def check_suite(

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from npgpt.gradients.untouched import untouched
 from npgpt.layers.core.taps import Listening
-from npgpt.models import GPT
+from npgpt.models import Model
 
 SMALL_BATCH, SMALL_TIME = 3, 1  # and one more of each: an axis that grows tells what it is
 
 
-def tap_shapes(model: GPT) -> dict[str, tuple[str | int, ...]]:
+def tap_shapes(model: Model, *batch: Any) -> dict[str, tuple[str | int, ...]]:
     """Map every name that can be recorded or edited to the shape of its array.
 
     Parameters
     ----------
-    model : GPT
-        Two forward passes of a few tokens are run, in evaluation mode.
+    model : Model
+        Two forward passes are run, in evaluation mode.
+    *batch : ndarray
+        What the model's loss takes, of at least 2 examples, and run with one less too; by default
+        a few token ids and targets, of one time and another, as a language model's loss takes them.
 
     Returns
     -------
     dict
         In the order of the forward pass. The axes that depend on the input are called ``"batch"``
-        and ``"time"``; the others are numbers.
+        and ``"time"``; the others are numbers, and so is time where a batch is given.
 
     Examples
     --------
@@ -32,23 +37,30 @@ def tap_shapes(model: GPT) -> dict[str, tuple[str | int, ...]]:
     >>> tap_shapes(model)["blocks.0.attention.q"]
     ('batch', 2, 'time', 3)
     """
-    longer = min(SMALL_TIME + 1, model.config.context_length)
-    sizes = [(SMALL_BATCH, SMALL_TIME), (SMALL_BATCH + 1, longer)]
+    axes: dict[tuple[int, int], str] = {}
+    if batch:
+        batches = [batch, tuple(array[:-1] for array in batch)]
+    else:
+        times = SMALL_TIME, min(SMALL_TIME + 1, model.config.context_length)
+        axes[times] = "time"
+        batches = [
+            (np.zeros((SMALL_BATCH + more, time), np.int64),) * 2 for more, time in enumerate(times)
+        ]
+    axes[len(batches[0][0]), len(batches[1][0])] = "batch"
     with untouched(model, training=False):
-        first, second = (_shapes_of_pass(model, size) for size in sizes)
+        first, second = (_shapes_of_pass(model, arrays) for arrays in batches)
     model.forget()
-    batch, time = zip(*sizes, strict=True)
-    axes: dict[tuple[int, int], str] = {batch: "batch"}
-    if time[0] != time[1]:
-        axes[time] = "time"
     return {
-        name: tuple(axes.get(pair, pair[1]) for pair in zip(shape, second[name], strict=True))
+        name: tuple(
+            axes[pair] if pair[0] != pair[1] else pair[0]
+            for pair in zip(shape, second[name], strict=True)
+        )
         for name, shape in first.items()
     }
 
 
 class _Shapes(Listening):
-    def __init__(self, model: GPT):
+    def __init__(self, model: Model):
         super().__init__(model)
         self.shapes: dict[str, tuple[int, ...]] = {}
 
@@ -62,7 +74,7 @@ class _Shapes(Listening):
         return array
 
 
-def _shapes_of_pass(model: GPT, size: tuple[int, int]) -> dict[str, tuple[int, ...]]:
+def _shapes_of_pass(model: Model, batch: tuple[Any, ...]) -> dict[str, tuple[int, ...]]:
     with _Shapes(model) as listener:
-        model.forward(np.zeros(size, np.int64))
+        model.loss(*batch)
     return listener.shapes

@@ -63,22 +63,6 @@ class LayerNorm(Layer):
         gamma = self.gamma
         return ops.layer_norm_backward(dy, x, mean, rstd, gamma.value, gamma.grad, dbeta, dshortcut)
 
-    def linear_part(self, parts, index):
-        """Apply the last forward pass to parts of one position's input, statistics held.
-
-        With mean and standard deviation held at their values the norm is linear up to ``beta``, so
-        the results of parts that sum to the input sum to ``y - beta``.
-
-        Parameters
-        ----------
-        parts : ndarray, shape (..., d_model)
-        index : tuple of int
-            Which position of the last forward pass.
-        """
-        _, _, rstd = self.recall()
-        centred = parts - parts.mean(axis=-1, keepdims=True)
-        return centred * self.gamma.value * rstd[index]
-
 
 class RMSNorm(Layer):
     """Divide each position by its root mean square, then scale by gamma.
@@ -125,11 +109,6 @@ class RMSNorm(Layer):
         self._check_dy(dy, x.shape)
         dy = self.tap_grad("output", dy)
         return ops.rms_norm_backward(dy, x, rstd, self.gamma.value, self.gamma.grad, dshortcut)
-
-    def linear_part(self, parts, index):
-        """Scale the parts of one position's input; see `LayerNorm.linear_part`."""
-        _, rstd = self.recall()
-        return parts * self.gamma.value * rstd[index]
 
 
 class BatchNorm(Layer):
@@ -249,10 +228,6 @@ class NoNorm(Layer):
         self._check_dy(dy, shape)
         dy = self.tap_grad("output", dy)
         return dy if dshortcut is None else ops.dropout_add_forward(dshortcut, dy, 0.0, None)
-
-    def linear_part(self, parts, index):
-        """Return the parts of one position's input as they are; see `LayerNorm.linear_part`."""
-        return parts
 
 
 # name -> function of (d_model, eps, bias, dtype)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 
 from npgpt.html_table import html_table
 from npgpt.layers import Layer
+from npgpt.layers.core.names import pattern_of
+from npgpt.text_table import text_table
 
 HEADER = ("parameter", "layer", "shape", "parameters")
 
@@ -34,15 +35,15 @@ class Summary:
     def of(cls, model: Layer) -> Summary:
         """Collect the parameters of a model; equal ones of consecutive blocks share a row."""
         layers = dict(model.named_layers())
-        groups: dict[tuple, list[tuple[int, str, int]]] = {}
+        groups: dict[tuple, list[tuple[int | None, str, int]]] = {}
         for name, parameter in model.named_parameters():
-            pattern, block = block_pattern(name)
+            pattern, block = pattern_of(name)
             layer = type(layers[name.rpartition(".")[0]]).__name__
             key = (pattern, layer, parameter.shape)
             groups.setdefault(key, []).append((block, name, parameter.size))
         rows = []
         for (pattern, layer, shape), members in groups.items():
-            blocks = [block for block, _, _ in members]
+            blocks = [block for block, _, _ in members if block is not None]
             name = members[0][1]
             if len(members) > 1:
                 name = pattern.replace("*", f"{min(blocks)}-{max(blocks)}")
@@ -62,28 +63,11 @@ class Summary:
             for row in self.rows
         ]
 
+    def _footer(self) -> tuple[str, str, str, str]:
+        return "total", "", "", f"{self.total:,}"
+
     def _repr_html_(self) -> str:
-        total = ("total", "", "", f"{self.total:,}")
-        return html_table(self.title, HEADER, self.cells(), footer=total, numbers=[3])
+        return html_table(self.title, HEADER, self.cells(), self._footer(), numbers=[3])
 
     def __str__(self) -> str:
-        table = [HEADER, *self.cells()]
-        table.append(("total", "", "", f"{self.total:,}"))
-        widths = [max(len(row[column]) for row in table) for column in range(4)]
-        lines = [
-            "  ".join(
-                cell.rjust(width) if column == 3 else cell.ljust(width)
-                for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in table
-        ]
-        rule = "-" * (sum(widths) + 6)
-        return "\n".join([self.title, lines[0], rule, *lines[1:-1], rule, lines[-1]])
-
-
-def block_pattern(name: str) -> tuple[str, int]:
-    """Split ``blocks.3.attention.qkv.weight`` into ``blocks.*.attention.qkv.weight`` and 3."""
-    match = re.match(r"blocks\.(\d+)(?=\.|$)", name)
-    if not match:
-        return name, 0
-    return f"blocks.*{name[match.end() :]}", int(match.group(1))
+        return f"{self.title}\n{text_table(HEADER, self.cells(), [3], self._footer())}"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from npgpt.files import atomic_path
 from npgpt.finetuning.classification import ClassificationReport
+from npgpt.plots.style import BLUE, GREEN, GREY, RED, draw_grid, draw_title, new_figure, save
 
 
 def plot_confusion(report: ClassificationReport, path: Path, title: str) -> None:
@@ -18,11 +18,9 @@ def plot_confusion(report: ClassificationReport, path: Path, title: str) -> None
     path : Path
     title : str
     """
-    from matplotlib.figure import Figure
-
     size = len(report.labels)
     side = 2.5 + 0.55 * min(size, 20)
-    figure = Figure(figsize=(side, side), dpi=100, layout="constrained")
+    figure = new_figure(side, side, 100)
     axes = figure.subplots()
     shares = report.confusion / report.confusion.sum(axis=1, keepdims=True).clip(1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -37,9 +35,8 @@ def plot_confusion(report: ClassificationReport, path: Path, title: str) -> None
     axes.set_yticks(range(size), report.labels)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    axes.set_title(f"{title}: accuracy {report.accuracy:.3f}", loc="left", fontsize=10)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png")
+    draw_title(axes, f"{title}: accuracy {report.accuracy:.3f}")
+    save(figure, path)
 
 
 def plot_rewards(metrics: list[dict[str, Any]], path: Path, title: str) -> None:
@@ -52,27 +49,23 @@ def plot_rewards(metrics: list[dict[str, Any]], path: Path, title: str) -> None:
     path : Path
     title : str
     """
-    from matplotlib.figure import Figure
-
     evaluations = [line for line in metrics if line["kind"] == "evaluation"]
     steps = [line["step"] for line in evaluations]
-    figure = Figure(figsize=(7, 4.5), dpi=80, layout="constrained")
+    figure = new_figure(7, 4.5, 80)
     reward_axes, accuracy_axes = figure.subplots(2, 1, sharex=True)
     reward_axes.set_title(title)
-    for name, colour in (("chosen", "#55a868"), ("rejected", "#c44e52"), ("margins", "#4c72b0")):
+    for name, colour in (("chosen", GREEN), ("rejected", RED), ("margins", BLUE)):
         values = [line["scores"][f"rewards/{name}"] for line in evaluations]
         label = "margin" if name == "margins" else name
         reward_axes.plot(steps, values, "o-", color=colour, markersize=4, label=label)
-    reward_axes.axhline(0, color="#8c8c8c", linewidth=0.8)
+    reward_axes.axhline(0, color=GREY, linewidth=0.8)
     reward_axes.set_ylabel("reward")
     reward_axes.legend(frameon=False)
     rewarded = evaluations[1:]  # before the first step all rewards are 0: there is no order yet
     accuracies = [line["scores"]["rewards/accuracies"] for line in rewarded]
-    accuracy_axes.plot(steps[1:], accuracies, "o-", color="#4c72b0", markersize=4)
-    accuracy_axes.axhline(0.5, color="#8c8c8c", linestyle="--", linewidth=0.8)
+    accuracy_axes.plot(steps[1:], accuracies, "o-", color=BLUE, markersize=4)
+    accuracy_axes.axhline(0.5, color=GREY, linestyle="--", linewidth=0.8)
     accuracy_axes.set_ylabel("reward accuracy")
     accuracy_axes.set_xlabel("step")
-    for axes in (reward_axes, accuracy_axes):
-        axes.grid(alpha=0.25)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png")
+    draw_grid(reward_axes, accuracy_axes)
+    save(figure, path)

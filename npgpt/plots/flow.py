@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from npgpt.files import atomic_path
 from npgpt.gradients.flow import Flow
+from npgpt.layers.core.names import place_of, stacks_of
+from npgpt.plots.style import BLUE, GREEN, GREY, ORANGE, RED, draw_grid, new_figure, save
 
-COLOURS = {"residual": "#4c72b0", "attention": "#dd8452", "feed_forward": "#55a868"}
+BRANCHES = {"attention": ORANGE, "cross_attention": RED, "feed_forward": GREEN}
+COLOURS = {"residual": BLUE, **{f"{branch}.output": BRANCHES[branch] for branch in BRANCHES}}
 USUAL_UPDATE = 1e-3
 
 
@@ -25,40 +24,29 @@ def plot_flow(flow: Flow, path: str | Path, title: str = "Gradient flow") -> Non
     path : path
     title : str
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 6), dpi=110, layout="constrained")
+    figure = new_figure(9, 6, 110)
     figure.suptitle(title)
     (rms, grads), (weights, silent) = figure.subplots(2, 2)
-    for what, colour in COLOURS.items():
-        tap = "residual" if what == "residual" else f"{what}.output"
-        rows = [(_depth(row.name), row) for row in flow.activations if row.name.endswith(tap)]
-        if what == "residual":
-            rows += [(-1, row) for row in flow.activations if row.name == "embeddings"]
-            rows.sort(key=lambda pair: pair[0])
-        depth = [depth for depth, _ in rows]
-        _line(rms, depth, [row.rms for _, row in rows], colour, tap)
-        _line(grads, depth, [row.grad_norm for _, row in rows], colour, tap)
-        layers = [(_depth(row.name), row) for row in flow.parameters if row.name.endswith(what)]
-        if layers:
-            depth = [depth for depth, _ in layers]
-            _line(weights, depth, [row.grad_norm for _, row in layers], colour, what)
-    dead = [(_depth(r.name), r.dead_units) for r in flow.activations if r.dead_units is not None]
-    entropy = [
-        (_depth(row.name), row.attention_entropy)
-        for row in flow.activations
-        if row.attention_entropy is not None
-    ]
+    right = None
+    for tap, colour in COLOURS.items():
+        rows = _by_depth(flow, "activations", tap)
+        if tap == "residual":
+            rows = [(-1, row) for row in flow.activations if row.name == "embeddings"] + rows
+        _line(rms, rows, "rms", colour, tap)
+        _line(grads, rows, "grad_norm", colour, tap)
+        if any(row.attention_entropy is not None for _, row in rows):
+            right = right or silent.twinx()
+            _line(right, rows, "attention_entropy", colour, markersize=6)
+    for branch, colour in BRANCHES.items():
+        _line(weights, _by_depth(flow, "parameters", branch), "grad_norm", colour, branch)
+    units = _by_depth(flow, "activations", "feed_forward.output")
+    dead = [(depth, 100 * row.dead_units) for depth, row in units if row.dead_units is not None]
     if dead:
-        depths, shares = zip(*dead, strict=True)
-        silent.plot(depths, 100 * np.array(shares), "o-", color=COLOURS["feed_forward"])
-    silent.set_ylabel("dead units (%)", color=COLOURS["feed_forward"])
-    silent.set_ylim(0, max([1.0, *(105.0 * share for _, share in dead)]))
-    if entropy:
-        depths, nats = zip(*entropy, strict=True)
-        right = silent.twinx()
-        right.plot(depths, nats, "o-", color=COLOURS["attention"])
-        right.set_ylabel("attention entropy (nats)", color=COLOURS["attention"])
+        silent.plot(*zip(*dead, strict=True), "o-", color=GREEN)
+    silent.set_ylabel("dead units (%)", color=GREEN)
+    silent.set_ylim(0, max([1.0, *(1.05 * share for _, share in dead)]))
+    if right is not None:
+        right.set_ylabel("attention entropy (nats)", color=ORANGE)
         right.set_ylim(bottom=0)
     rms.set_title("root mean square of activations")
     grads.set_title("norm of the gradients that reach them")
@@ -70,9 +58,8 @@ def plot_flow(flow: Flow, path: str | Path, title: str = "Gradient flow") -> Non
     for axes in (rms, grads, weights, silent):
         axes.set_xlabel("block (-1: embeddings)" if axes in (rms, grads) else "block")
         axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(alpha=0.25)
-    with atomic_path(Path(path)) as temporary:
-        figure.savefig(temporary, format="png")
+    draw_grid(rms, grads, weights, silent)
+    save(figure, path)
 
 
 def plot_flow_history(flows: Sequence[Flow], path: str | Path, title: str) -> None:
@@ -88,19 +75,18 @@ def plot_flow_history(flows: Sequence[Flow], path: str | Path, title: str) -> No
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 6.5), dpi=110, layout="constrained")
+    figure = new_figure(11, 6.5, 110)
     figure.suptitle(title)
     panels = figure.subplots(2, 3, sharex=True).ravel()
-    n_blocks = 1 + max((_depth(row.name) for row in flows[0].activations), default=0)
+    n_blocks = sum(map(len, _stacks_of(flows[0]).values()))
     colours: Any = ScalarMappable(Normalize(0, max(1, n_blocks - 1)), colormaps["viridis"])
-    for axes, (name, (log, value_of)) in zip(panels, _HISTORY.items(), strict=True):
+    for axes, (name, (log, *what)) in zip(panels, _HISTORY.items(), strict=True):
         axes.set_title(name, fontsize=10)
+        means = [(flow.step, _means(flow, *what)) for flow in flows]
         drawn: list[float] = []
         for block in range(n_blocks):
-            values = [(flow.step, value_of(flow, block)) for flow in flows]
-            points = [(step, value) for step, value in values if value is not None]
+            points = [(step, of_block[block]) for step, of_block in means if block in of_block]
             if points:
                 drawn += [value for _, value in points]
                 axes.plot(*zip(*points, strict=True), color=colours.to_rgba(block), linewidth=1.2)
@@ -109,58 +95,61 @@ def plot_flow_history(flows: Sequence[Flow], path: str | Path, title: str) -> No
         elif min(drawn, default=-1) >= 0:
             axes.set_ylim(0, max(0.01, 1.05 * max(drawn)))
         if name.startswith("update"):
-            axes.axhline(USUAL_UPDATE, color="#8c8c8c", linestyle="--", linewidth=0.8)
-        axes.grid(alpha=0.25)
+            axes.axhline(USUAL_UPDATE, color=GREY, linestyle="--", linewidth=0.8)
+    draw_grid(*panels)
     for axes in panels[3:]:
         axes.set_xlabel("step")
     bar: Any = figure.colorbar(colours, ax=panels, shrink=0.6, label="block")
     bar.locator.set_params(integer=True)
     bar.update_ticks()
-    with atomic_path(Path(path)) as temporary:
-        figure.savefig(temporary, format="png")
+    save(figure, path)
 
 
-def _line(axes, depth, values, colour, label) -> None:
-    axes.plot(depth, values, "o-", color=colour, label=label, markersize=3.5)
+def _stacks_of(flow: Flow) -> dict[str, range]:
+    rows: list[Any] = [*flow.activations, *flow.parameters]
+    return stacks_of(row.name for row in rows)
 
 
-def _depth(name: str) -> int:
-    """Return the number of the block in a dotted name; -1 where there is none."""
-    found = re.search(r"\.(\d+)\.", f".{name}.")
-    return int(found.group(1)) if found else -1
+def _by_depth(flow: Flow, rows: str, part: str) -> list[tuple[int, Any]]:
+    """List the rows of this part of the blocks, each with its depth; -1 in no block."""
+    stacks, found = _stacks_of(flow), []
+    for row in getattr(flow, rows):
+        stack, number, rest = place_of(row.name)
+        if rest == part:
+            found.append((-1 if number is None else stacks[stack][number], row))
+    return sorted(found, key=lambda pair: pair[0])
 
 
-def _activation(name: str, attribute: str) -> Callable[[Flow, int], float | None]:
-    def value(flow: Flow, block: int) -> float | None:
-        for row in flow.activations:
-            if row.name == f"blocks.{block}.{name}":
-                return getattr(row, attribute)
-        return None
-
-    return value
+def _line(axes, rows, attribute, colour, label=None, markersize=3.5) -> None:
+    if rows:
+        values = [getattr(row, attribute) for _, row in rows]
+        depths = [depth for depth, _ in rows]
+        axes.plot(depths, values, "o-", color=colour, label=label, markersize=markersize)
 
 
-def _blocks_mean(attribute: str) -> Callable[[Flow, int], float | None]:
-    """Take the mean over the attention and feed-forward layer of a block."""
-
-    def value(flow: Flow, block: int) -> float | None:
-        numbers = [
-            getattr(row, attribute)
-            for row in flow.parameters
-            if row.name in (f"blocks.{block}.attention", f"blocks.{block}.feed_forward")
-        ]
-        numbers = [number for number in numbers if number is not None]
-        return sum(numbers) / len(numbers) if numbers else None
-
-    return value
+def _means(flow: Flow, rows: str, parts: tuple[str, ...], attribute: str) -> dict[int, float]:
+    """Map the depth of a block to the mean over these parts of it, of those that have a number."""
+    numbers: dict[int, list[float]] = {}
+    for part in parts:
+        for depth, row in _by_depth(flow, rows, part):
+            number = getattr(row, attribute)
+            if number is not None:
+                numbers.setdefault(depth, []).append(number)
+    return {depth: sum(found) / len(found) for depth, found in numbers.items()}
 
 
-# title: (logarithmic axis, the value of a block)
-_HISTORY: dict[str, tuple[bool, Callable[[Flow, int], float | None]]] = {
-    "residual stream (root mean square)": (True, _activation("residual", "rms")),
-    "gradient that reaches it (norm)": (True, _activation("residual", "grad_norm")),
-    "update / weights (dashed: 1e-3)": (True, _blocks_mean("update_ratio")),
-    "cosine with the step before": (False, _blocks_mean("grad_cosine")),
-    "dead units (share)": (False, _activation("feed_forward.output", "dead_units")),
-    "attention entropy (nats)": (False, _activation("attention.output", "attention_entropy")),
+_LAYERS = tuple(BRANCHES)
+# title: (logarithmic axis, rows of the flow, parts of a block, attribute)
+_HISTORY: dict[str, tuple[Any, ...]] = {
+    "residual stream (root mean square)": (True, "activations", ("residual",), "rms"),
+    "gradient that reaches it (norm)": (True, "activations", ("residual",), "grad_norm"),
+    "update / weights (dashed: 1e-3)": (True, "parameters", _LAYERS, "update_ratio"),
+    "cosine with the step before": (False, "parameters", _LAYERS, "grad_cosine"),
+    "dead units (share)": (False, "activations", ("feed_forward.output",), "dead_units"),
+    "attention entropy (nats)": (
+        False,
+        "activations",
+        ("attention.output",),
+        "attention_entropy",
+    ),
 }

@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 
 from npgpt.evaluation.few_shot import FewShotResult
-from npgpt.files import atomic_path
-
-TRAIN_COLOUR, HELD_OUT_COLOUR, RATE_COLOUR = "#4c72b0", "#c44e52", "#8c8c8c"
+from npgpt.plots.style import BLUE, GREY, RED, draw_grid, draw_title, new_figure, save
 
 
 def plot_loss(metrics: list[dict[str, Any]], path: Path, title: str, item: str = "token") -> None:
@@ -26,28 +24,25 @@ def plot_loss(metrics: list[dict[str, Any]], path: Path, title: str, item: str =
     item : str
         What the loss is the mean over.
     """
-    # imported here, and without pyplot: a command that draws nothing does not pay for it
-    from matplotlib.figure import Figure
-
     steps = [line for line in metrics if line["kind"] == "step"]
     evaluations = [line for line in metrics if line["kind"] == "evaluation"]
-    figure = Figure(figsize=(8, 5), dpi=130, layout="constrained")
+    figure = new_figure(8, 5, 130)
     loss_axes, rate_axes = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     loss_axes.set_title(title)
     if steps:
         x = np.array([line["step"] for line in steps])
         loss = np.array([line["loss"] for line in steps])
-        loss_axes.plot(x, loss, color=TRAIN_COLOUR, alpha=0.3, linewidth=0.8)
+        loss_axes.plot(x, loss, color=BLUE, alpha=0.3, linewidth=0.8)
         window = max(1, len(loss) // 50)
         if len(loss) >= window:
             smooth = np.convolve(loss, np.ones(window) / window, mode="valid")
             label = f"training (mean of {window} steps)" if window > 1 else "training"
-            loss_axes.plot(x[window - 1 :], smooth, color=TRAIN_COLOUR, label=label)
-        rate_axes.plot(x, [line["lr"] for line in steps], color=RATE_COLOUR)
+            loss_axes.plot(x[window - 1 :], smooth, color=BLUE, label=label)
+        rate_axes.plot(x, [line["lr"] for line in steps], color=GREY)
     if evaluations:
         x = np.array([line["step"] for line in evaluations])
         loss = np.array([line["loss"] for line in evaluations])
-        loss_axes.plot(x, loss, "o-", color=HELD_OUT_COLOUR, markersize=4, label="held-out text")
+        loss_axes.plot(x, loss, "o-", color=RED, markersize=4, label="held-out text")
         best = int(loss.argmin())
         loss_axes.annotate(
             f"{loss[best]:.3f}",
@@ -55,18 +50,16 @@ def plot_loss(metrics: list[dict[str, Any]], path: Path, title: str, item: str =
             xytext=(0, 8),
             textcoords="offset points",
             ha="center",
-            color=HELD_OUT_COLOUR,
+            color=RED,
         )
     loss_axes.set_ylabel(f"loss (nats a {item})")
-    loss_axes.grid(alpha=0.25)
     if steps or evaluations:
         loss_axes.legend(frameon=False)
     rate_axes.set_ylabel("learning rate")
     rate_axes.set_ylim(bottom=0)
-    rate_axes.grid(alpha=0.25)
+    draw_grid(loss_axes, rate_axes)
     rate_axes.set_xlabel("step")
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png")
+    save(figure, path)
 
 
 def plot_few_shot(
@@ -82,25 +75,22 @@ def plot_few_shot(
     path : path
     title : str
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5.5, 3.5), dpi=90, layout="constrained")
+    figure = new_figure(5.5, 3.5, 90)
     axes = figure.subplots()
     accuracy = np.array([result.accuracy for result in results])
     below, above = np.abs(np.array([result.interval for result in results]).T - accuracy)
     places = range(len(results))
     axes.errorbar(
-        places, accuracy, yerr=(below, above), fmt="o", color=TRAIN_COLOUR, capsize=5,
+        places, accuracy, yerr=(below, above), fmt="o", color=BLUE, capsize=5,
         label="accuracy, 95 % interval",
     )  # fmt: skip
-    axes.axhline(chance, color=RATE_COLOUR, linestyle="--", label=f"chance ({chance:.3f})")
+    axes.axhline(chance, color=GREY, linestyle="--", label=f"chance ({chance:.3f})")
     axes.set_xticks(places, [str(result.shots) for result in results])
     axes.set_xlim(-0.5, len(results) - 0.5)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("examples in the prompt")
     axes.set_ylabel(f"accuracy on {results[0].questions} questions")
-    axes.set_title(title, loc="left", fontsize=10)
-    axes.grid(alpha=0.25, axis="y")
+    draw_title(axes, title)
+    draw_grid(axes, axis="y")
     axes.legend(frameon=False)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png")
+    save(figure, path)

@@ -1,5 +1,8 @@
-"""Everything that happens to one text: data, and a page that shows it box by box."""
+"""Everything that happens to one text: data, a page that shows it box by box, and what makes both.
 
-from npgpt.trace.data import Trace, trace
+`data` knows nothing of its view, `page` draws it, and `tracing` stands above the two.
+"""
+
+from npgpt.trace.tracing import Trace, trace
 
 __all__ = ["Trace", "trace"]

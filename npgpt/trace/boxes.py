@@ -8,8 +8,8 @@ from collections.abc import Collection
 import numpy as np
 
 from npgpt.layers import Dropout, Layer, Parameter
+from npgpt.layers.core.names import Place, pattern_of, place_of
 from npgpt.layers.core.taps import Listening
-from npgpt.models.summary import block_pattern
 from npgpt.trace.array_views import ArrayView
 from npgpt.trace.equations import Equation, equation_of
 from npgpt.trace.source_lines import SourceLines, code_of
@@ -81,6 +81,11 @@ class Box:
     code: tuple[SourceLines, ...]
     instances: tuple[Instance, ...]
 
+    @property
+    def place(self) -> Place:
+        """The name, cut at the ``*``."""
+        return place_of(self.name)
+
 
 class Views(Listening):
     """Looks at every activation and gradient of a model as it passes, and keeps the views.
@@ -116,26 +121,26 @@ class Views(Listening):
 def named_blocks(model: Layer, blocks: Collection[int]) -> set[str]:
     """List the names of taps and parameters in some blocks, and in no block."""
     names = [*model.tap_names(), *(name for name, _ in model.named_parameters())]
-    return {name for name in names if _block_of(name)[1] in (None, *blocks)}
+    return {name for name in names if place_of(name).number in (None, *blocks)}
 
 
 def boxes_of(model: Layer, views: Views) -> tuple[Box, ...]:
     """Make the boxes of a model that has run forward and backward; dropout, being off, has none."""
-    layers: dict[str, list[tuple[str, Layer]]] = {}
+    layers: dict[str, dict[str, Layer]] = {}
     for name, layer in model.named_layers():
-        if not isinstance(layer, Dropout):
-            layers.setdefault(_block_of(name)[0], []).append((name, layer))
+        if not isinstance(layer, Dropout):  # a part without a name of its own is in what holds it
+            layers.setdefault(pattern_of(name)[0], {}).setdefault(name, layer)
     boxes = []
     for pattern, members in layers.items():
-        kind = type(members[0][1])
+        first = next(iter(members.values()))
         boxes.append(
             Box(
                 pattern,
-                kind.__name__,
-                (kind.__doc__ or "").strip().partition("\n")[0],
-                equation_of(members[0][1]),
-                tuple(code_of(members[0][1])),
-                tuple(_instance(name, layer, views) for name, layer in members),
+                type(first).__name__,
+                (type(first).__doc__ or "").strip().partition("\n")[0],
+                equation_of(first),
+                tuple(code_of(first)),
+                tuple(_instance(name, layer, views) for name, layer in members.items()),
             )
         )
     return tuple(boxes)
@@ -152,7 +157,7 @@ def _instance(name: str, layer: Layer, views: Views) -> Instance:
     for attribute, parameter in vars(layer).items():
         if isinstance(parameter, Parameter):
             arrays.append(_parameter(attribute, prefix + attribute, parameter, views.with_maps))
-    return Instance(name, _block_of(name)[1], tuple(arrays))
+    return Instance(name, place_of(name).number, tuple(arrays))
 
 
 def _parameter(
@@ -162,8 +167,3 @@ def _parameter(
     maps = name in with_maps and same_as is None
     value, grad = ArrayView.of(parameter.value, maps), ArrayView.of(parameter.grad, maps)
     return ShownArray(attribute, True, value, grad, same_as=same_as)
-
-
-def _block_of(name: str) -> tuple[str, int | None]:
-    pattern, block = block_pattern(name)
-    return pattern, None if pattern == name else block

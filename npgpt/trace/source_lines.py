@@ -12,12 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import npgpt
 from npgpt.layers import Layer
 from npgpt.ops import reference
 from npgpt.version import __version__
 
-PACKAGE = Path(npgpt.__file__).resolve().parent
+PACKAGE = Path(__file__).resolve().parents[1]
 METHOD_CALL = re.compile(r"\bself\.(\w+)\(")
 SUPER_CALL = re.compile(r"\bsuper\(\)\.(\w+)\(")
 PASSES = ("forward", "loss", "backward")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import npgpt
 from npgpt.gradients import Flow, FlowMeter, gradient_flow, record
-from npgpt.gradients.flow import dead_units
+from npgpt.gradients.flow_meter import dead_units
 from npgpt.layers.block_config import POSITIONS
 from npgpt.plots.flow import plot_flow, plot_flow_history
 

@@ -12,7 +12,7 @@ from npgpt.gradients import (
     gradient_noise_scale,
     per_example_gradient_norms,
 )
-from npgpt.gradients.per_example import RULES
+from npgpt.gradients.per_example_rules import RULES
 from npgpt.layers import Linear
 from npgpt.layers.block_config import POSITIONS
 
@@ -101,7 +101,7 @@ def test_both_ways_to_a_matrix_norm_agree(monkeypatch):
     norms = []
     for formed in (True, False):
         monkeypatch.setattr(
-            "npgpt.gradients.per_example._forming_is_cheaper",
+            "npgpt.gradients.per_example_rules._forming_is_cheaper",
             lambda term, formed=formed: formed and term.left.ndim == 3,
         )
         norms.append(per_example_gradient_norms(model, *batch).total)

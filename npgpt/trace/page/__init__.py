@@ -13,18 +13,23 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from npgpt.trace.data import TraceData
+from npgpt.trace.page import colours
+from npgpt.trace.page.depth_plots import depth_plots
+from npgpt.trace.page.diagram import diagram
+from npgpt.trace.page.heat_images import heat_image
+from npgpt.trace.page.strips import attribution_strips, logit_rows, loss_strip
+from npgpt.trace.token_text import printable
 from npgpt.version import __version__
 
 if TYPE_CHECKING:
     import jinja2
 
-    from npgpt.trace.data import Trace
-
 TEMPLATES = Path(__file__).parent / "templates"
 FRAME_HEIGHT = 800  # pixels in a notebook
 
 
-def page(trace: Trace) -> str:
+def page(trace: TraceData) -> str:
     """Draw a trace as one HTML page.
 
     Raises
@@ -32,13 +37,6 @@ def page(trace: Trace) -> str:
     ModuleNotFoundError
         If Jinja2 or Pillow is not installed.
     """
-    from npgpt.trace.page import colours
-    from npgpt.trace.page.depth_plots import depth_plots
-    from npgpt.trace.page.diagram import diagram
-    from npgpt.trace.page.heat_images import heat_image
-    from npgpt.trace.page.strips import attribution_strips, logit_rows, loss_strip
-    from npgpt.trace.token_text import printable
-
     environment = _environment()
     environment.filters.update(
         number=number, brief=brief, printable=printable, anchor=anchor, style=colours.style
@@ -59,12 +57,12 @@ def page(trace: Trace) -> str:
         logit_rows=logit_rows(trace),
         plots=depth_plots(trace),
         diagram=diagram(trace),
-        n_layers=trace.config.n_layers,
+        n_layers=max(map(len, trace.stacks.values()), default=0),
         heads=_most_heads(trace),
     )
 
 
-def frame(trace: Trace) -> str:
+def frame(trace: TraceData) -> str:
     """Put the page into a frame of its own, for a notebook."""
     return (
         f'<iframe srcdoc="{html.escape(page(trace))}" sandbox="allow-scripts" '
@@ -135,7 +133,7 @@ def _environment() -> jinja2.Environment:
     )
 
 
-def _most_heads(trace: Trace) -> int:
+def _most_heads(trace: TraceData) -> int:
     return max(
         len(array.value.maps)
         for box in trace.boxes

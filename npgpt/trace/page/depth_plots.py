@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator
 
-from npgpt.trace.boxes import Box
-from npgpt.trace.data import Trace
+from npgpt.layers.core.names import Place, parent_of, place_of
+from npgpt.trace.boxes import ShownArray
+from npgpt.trace.data import TraceData
 
 WIDTH, HEIGHT = 400, 210
 LEFT, RIGHT, TOP, BOTTOM = 62, 14, 12, 34
 MOST_TICKS = 9
+# how far through a block an array is: what is on the residual stream, and what branches write to it
+STREAM = {"embeddings": 1.0, "residual_middle": 0.5, "residual_cross": 0.75, "residual": 1.0}
+BRANCHES = {"attention": 0.5, "cross_attention": 0.75}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,13 +61,12 @@ class Plot:
 Series = dict[str, list[tuple[float, str, float]]]  # name: (depth, label, value)
 
 
-def depth_plots(trace: Trace) -> list[Plot]:
+def depth_plots(trace: TraceData) -> list[Plot]:
     """Make the plots: activations, gradients, and gradients of the weights."""
-    n_layers = trace.config.n_layers
-    activations, gradients = _along_the_stream(trace.boxes)
-    weights = _of_weights(trace.boxes)
-    depth = [(0.0, "in"), *((i + 1.0, f"block {i}") for i in range(n_layers))]
-    blocks = [(float(i), f"block {i}") for i in range(n_layers)]
+    activations, gradients = _along_the_stream(trace)
+    weights = _of_weights(trace)
+    blocks = [(float(d), f"block {i}") for s in trace.stacks.values() for i, d in enumerate(s)]
+    depth = [(0.0, "in"), *((place + 1.0, label) for place, label in blocks)]
     after = "out of block; in: the embeddings"
     plots = [
         _plot("Activations", after, activations, depth),
@@ -73,54 +76,55 @@ def depth_plots(trace: Trace) -> list[Plot]:
     return [plot for plot in plots if plot.lines]
 
 
-def _along_the_stream(boxes: Sequence[Box]) -> tuple[Series, Series]:
+def _along_the_stream(trace: TraceData) -> tuple[Series, Series]:
     values: Series = {}
     grads: Series = {}
-    for box in boxes:
-        for instance in box.instances:
-            block = -1 if instance.block is None else instance.block
-            for array in instance.arrays:
-                place = _place(box, array.name, block)
-                if array.is_parameter or place is None:
-                    continue
-                series, depth = place
-                label = f"{instance.name}.{array.name}".lstrip(".")
-                values.setdefault(series, []).append((depth, label, array.value.statistics.rms))
-                if array.grad is not None:
-                    grads.setdefault(series, []).append((depth, label, array.grad.statistics.rms))
-    for found in (values, grads):
-        for points in found.values():
+    for name, depth, array in _arrays(trace):
+        place = place_of(name)
+        found = None if array.is_parameter else _line_of(place, array.name)
+        if found is None:
+            continue
+        line, share = f"{parent_of(place.stack)} {found[0]}".lstrip(), found[1]
+        label = f"{name}.{array.name}".lstrip(".")
+        values.setdefault(line, []).append((depth + share, label, array.value.statistics.rms))
+        if array.grad is not None:
+            grads.setdefault(line, []).append((depth + share, label, array.grad.statistics.rms))
+    for series in (values, grads):
+        for points in series.values():
             points.sort()
     return values, grads
 
 
-def _place(box: Box, array: str, block: int) -> tuple[str, float] | None:
-    """Name the line that an array is on, and its depth: block ``i`` goes from i to i + 1."""
-    if array == "embeddings" or (box.name == "blocks.*" and array == "residual"):
-        return "residual stream", block + 1.0
-    if box.name == "blocks.*" and array == "residual_middle":
-        return "residual stream", block + 0.5
-    child = box.name.removeprefix("blocks.*.")
-    if child != box.name and "." not in child and array == "output" and "norm" not in child:
-        return f"{child} output", block + (0.5 if child == "attention" else 1.0)
+def _arrays(trace: TraceData) -> Iterator[tuple[str, int, ShownArray]]:
+    """Yield every array with the name of its box and the depth of the block, -1 in none."""
+    stacks = trace.stacks
+    for box in trace.boxes:
+        for instance in box.instances:
+            stack, block, _ = place_of(instance.name)
+            for array in instance.arrays:
+                yield instance.name, -1 if block is None else stacks[stack][block], array
+
+
+def _line_of(place: Place, array: str) -> tuple[str, float] | None:
+    """Name the line that an array is on, and how far through its block that is."""
+    if not place.rest and array in STREAM:
+        return "residual stream", STREAM[array]
+    is_branch = place.stack and place.rest and "." not in place.rest and "norm" not in place.rest
+    if is_branch and array == "output":
+        return f"{place.rest} output", BRANCHES.get(place.rest, 1.0)
     return None
 
 
-def _of_weights(boxes: Sequence[Box]) -> Series:
+def _of_weights(trace: TraceData) -> Series:
     series: Series = {}
-    for box in boxes:
-        for instance in box.instances:
-            for array in instance.arrays:
-                is_matrix = array.is_parameter and len(array.value.shape) > 1
-                if instance.block is None or not is_matrix or array.grad is None:
-                    continue
-                name = f"{box.name.removeprefix('blocks.*.')}.{array.name}"
-                point = (
-                    float(instance.block),
-                    f"{instance.name}.{array.name}",
-                    array.grad.statistics.rms,
-                )
-                series.setdefault(name, []).append(point)
+    for name, depth, array in _arrays(trace):
+        is_matrix = array.is_parameter and len(array.value.shape) > 1
+        if depth < 0 or not is_matrix or array.grad is None:
+            continue
+        stack, _, rest = place_of(name)
+        line = ".".join(filter(None, (parent_of(stack), rest, array.name)))
+        point = (float(depth), f"{name}.{array.name}", array.grad.statistics.rms)
+        series.setdefault(line, []).append(point)
     return series
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from npgpt.layers.core.names import parent_of
 from npgpt.models import GPTConfig
 from npgpt.trace.boxes import Box
-from npgpt.trace.data import Trace
+from npgpt.trace.data import TraceData
 
 WIDTH = 340
 CENTRE, BOX_WIDTH = 150, 176
@@ -15,6 +16,7 @@ BOX_HEIGHT, GAP, PART_HEIGHT = 36, 22, 22
 SHORTCUT = 28  # x of the way round a branch
 LABELS = WIDTH - 86  # x of what is written beside the way
 FRAME = 8
+RESIDUALS = ("residual_middle", "residual_cross")  # taps after the branches before the last
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,8 +50,9 @@ class Shortcut:
 
 @dataclasses.dataclass(frozen=True)
 class Frame:
-    """What is repeated."""
+    """What is repeated: the blocks of a stack."""
 
+    name: str
     y: float
     height: float
     label: str
@@ -82,34 +85,39 @@ class Diagram:
     label_x: int = LABELS
 
 
-def diagram(trace: Trace) -> Diagram:
+def diagram(trace: TraceData) -> Diagram:
     """Lay the model out from its tokens, at the top, to the loss."""
     boxes = {box.name: box for box in trace.boxes}
-    model = next(iter(boxes.values()))
     drawn = Diagram()
     y = _arrow(drawn, 22.0)
-    seen_block = False
-    for name in _children(boxes, ""):
-        if name != "blocks.*":
+    for name in _way(boxes, ""):
+        if boxes[name].place.is_block:
+            _labels(drawn, boxes[parent_of(name)], "embeddings", y - GAP / 2 - 4)
+            begin, y = y, _block(drawn, boxes, name, trace.config, y + FRAME + 14)
+            text = f"{parent_of(name)} block, {len(boxes[name].instances)} times".lstrip()
+            drawn.frames.append(Frame(name, begin, y - begin, text))
+        else:
             y = _node(drawn, boxes, name, y)
-            y = _arrow(drawn, y)
-            continue
-        if not seen_block:
-            _labels(drawn, model, "embeddings", y - GAP / 2 - 4)
-            begin, y = y, _block(drawn, boxes, trace.config, y + FRAME + 14)
-            text = f"block, {trace.config.n_layers} times"
-            drawn.frames.append(Frame(begin, y - begin, text))
-            y = _arrow(drawn, y)
-            seen_block = True
+        y = _arrow(drawn, y)
     drawn.height = y + 24
     return drawn
 
 
-def _block(drawn: Diagram, boxes: dict[str, Box], config: GPTConfig, y: float) -> float:
+def _way(boxes: dict[str, Box], parent: str) -> Iterator[str]:
+    """Yield the names of the boxes from the tokens to the loss; what holds a stack is opened."""
+    stacks = [name for name, box in boxes.items() if box.place.is_block]
+    for name in _children(boxes, parent):
+        if name not in stacks and any(stack.startswith(f"{name}.") for stack in stacks):
+            yield from _way(boxes, name)
+        else:
+            yield name
+
+
+def _block(drawn: Diagram, boxes: dict[str, Box], block: str, config: GPTConfig, y: float) -> float:
     """Draw what is inside a block: branches, each a layer with its norm before or after it."""
-    children = _children(boxes, "blocks.*")
+    children = _children(boxes, block)
     branches = [name for name in children if f"{name}_norm" in children]
-    for name in branches:
+    for i, name in enumerate(branches):
         before_norm = config.norm_position == "post"
         begin = y - GAP / 2
         for part in (name, f"{name}_norm") if before_norm else (f"{name}_norm", name):
@@ -118,8 +126,8 @@ def _block(drawn: Diagram, boxes: dict[str, Box], config: GPTConfig, y: float) -
                 y = _sum(drawn, begin, y)
             is_end = (part == name) is not before_norm
             if is_end:
-                tap = "residual" if name == branches[-1] else "residual_middle"
-                _labels(drawn, boxes["blocks.*"], tap, y + (0 if config.shortcut else 10))
+                tap = "residual" if name == branches[-1] else RESIDUALS[i]
+                _labels(drawn, boxes[block], tap, y + (0 if config.shortcut else 10))
             if not is_end or name != branches[-1]:
                 y = _arrow(drawn, y)
     return y + FRAME + 8
@@ -157,11 +165,8 @@ def _labels(drawn: Diagram, box: Box, tap: str, y: float) -> None:
 
 
 def _children(boxes: dict[str, Box], parent: str) -> Sequence[str]:
-    """Names of the boxes directly inside one; ``blocks.*`` is inside the model."""
-    if not parent:
-        return [name for name in boxes if name and "." not in name.replace("blocks.*", "blocks")]
-    prefix = f"{parent}."
-    return [name for name in boxes if name.startswith(prefix) and "." not in name[len(prefix) :]]
+    """Names of the boxes directly inside one; a stack's blocks are inside what holds the stack."""
+    return [name for name in boxes if name and parent_of(name) == parent]
 
 
 def _last(name: str) -> str:

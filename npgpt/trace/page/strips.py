@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 
-from npgpt.trace.data import Trace
+from npgpt.layers.core.names import parent_of, place_of
+from npgpt.trace.data import TraceData
 from npgpt.trace.page.colours import largest
-
-PART_OF_BLOCK = re.compile(r"blocks\.(\d+)\.(.+)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,12 +29,12 @@ class LogitRows:
     """The parts of a logit: a row a block, a column a kind of part; the others by name."""
 
     columns: tuple[str, ...]
-    blocks: tuple[tuple[int, tuple[float | None, ...]], ...]
+    blocks: tuple[tuple[str, tuple[float | None, ...]], ...]
     others: tuple[tuple[str, float], ...]
     scale: float
 
 
-def loss_strip(trace: Trace) -> Strip:
+def loss_strip(trace: TraceData) -> Strip:
     """Colour each token by how badly it was predicted from those before it."""
     first = trace.predictions[0].token
     items: list[tuple[str, float | None, str]] = [
@@ -58,7 +56,7 @@ def loss_strip(trace: Trace) -> Strip:
     return Strip.of("Loss of each token, given those before it", items)
 
 
-def attribution_strips(trace: Trace) -> list[Strip]:
+def attribution_strips(trace: TraceData) -> list[Strip]:
     """Colour each token by its share in the logit that is explained."""
     explanation = trace.explanation
     strips = []
@@ -77,23 +75,20 @@ def attribution_strips(trace: Trace) -> list[Strip]:
     return strips
 
 
-def logit_rows(trace: Trace) -> LogitRows | None:
+def logit_rows(trace: TraceData) -> LogitRows | None:
     """Arrange the parts of the explained logit, if it has any."""
     parts = trace.explanation.parts
     if parts is None:
         return None
-    cells: dict[tuple[int, str], float] = {}
+    rows: dict[str, dict[str, float]] = {}
     others = []
     for name, value in zip(parts.names, parts.values.tolist(), strict=True):
-        found = PART_OF_BLOCK.fullmatch(name)
-        if found:
-            column = found[2].removeprefix("attention.").replace(".", " ")
-            cells[int(found[1]), column] = value
+        stack, number, rest = place_of(name)
+        if stack:
+            column = rest.removeprefix("attention.").replace(".", " ")
+            rows.setdefault(f"{parent_of(stack)} {number}".lstrip(), {})[column] = value
         else:
             others.append((name, value))
-    columns = tuple(dict.fromkeys(column for _, column in cells))
-    numbers = sorted({block for block, _ in cells})
-    blocks = tuple(
-        (block, tuple(cells.get((block, column)) for column in columns)) for block in numbers
-    )
+    columns = tuple(dict.fromkeys(column for row in rows.values() for column in row))
+    blocks = tuple((block, tuple(map(row.get, columns))) for block, row in rows.items())
     return LogitRows(columns, blocks, tuple(others), largest(parts.values.tolist()))

@@ -1,0 +1,157 @@
+"""What layers add to the gradient of each example of a batch, and the norm of such sums."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any
+
+import numpy as np
+
+from npgpt.layers import Embedding, Layer, LayerNorm, Linear, OutputHead, Parameter, RMSNorm
+from npgpt.layers.positions import PositionEmbedding
+
+
+@dataclasses.dataclass(frozen=True)
+class OuterProducts:
+    """Each example's gradient is ``sum_t left_t right_t^T``.
+
+    ``left`` is (batch, time, rows), or (batch, time) ids that stand for one-hot rows; ``right`` is
+    (batch, time, columns).
+    """
+
+    left: np.ndarray
+    right: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Formed:
+    """Each example's gradient itself, (batch, ...)."""
+
+    grads: np.ndarray
+
+
+Term = OuterProducts | Formed
+Terms = Iterator[tuple[Parameter, Term]]
+
+
+def _of_linear(layer: Linear, dy) -> Terms:
+    x = layer.saved[0]
+    yield layer.weight, OuterProducts(_over_time(dy), _over_time(x))
+    if layer.bias is not None:  # also where the activation that follows adds it
+        yield layer.bias, Formed(_over_time(dy).sum(axis=1))
+
+
+def _of_head(layer: OutputHead, dlogits) -> Terms:
+    yield layer.weight, OuterProducts(_over_time(dlogits), _over_time(layer.saved))
+
+
+def _of_embedding(layer: Embedding, dy) -> Terms:
+    yield layer.weight, OuterProducts(layer.saved, dy)
+
+
+def _of_positions(layer: PositionEmbedding, dy) -> Terms:
+    yield layer.weight, Formed(dy)  # a row of the table for each position
+
+
+def _of_layer_norm(layer: LayerNorm, dy) -> Terms:
+    x, mean, rstd = layer.saved
+    normalised = (x - mean) * rstd
+    yield layer.gamma, Formed(_over_time(dy * normalised).sum(axis=1))
+    if layer.beta is not None:
+        yield layer.beta, Formed(_over_time(dy).sum(axis=1))
+
+
+def _of_rms_norm(layer: RMSNorm, dy) -> Terms:
+    x, rstd = layer.saved
+    yield layer.gamma, Formed(_over_time(dy * x * rstd).sum(axis=1))
+
+
+RULES: dict[type[Layer], Callable[[Any, np.ndarray], Terms]] = {
+    Linear: _of_linear,
+    OutputHead: _of_head,
+    Embedding: _of_embedding,
+    PositionEmbedding: _of_positions,
+    LayerNorm: _of_layer_norm,
+    RMSNorm: _of_rms_norm,
+}
+
+
+@contextmanager
+def captured(model: Layer) -> Iterator[dict[int, list[Term]]]:
+    """Collect, while backward runs, what every layer with a rule adds to its parameters."""
+    terms: dict[int, list[Term]] = {}
+
+    def capturing(layer, rule):
+        backward = layer.backward
+
+        @wraps(backward)
+        def wrapped(dy, *args, **kwargs):
+            for parameter, term in rule(layer, dy):
+                terms.setdefault(id(parameter), []).append(term)
+            return backward(dy, *args, **kwargs)
+
+        return wrapped
+
+    layers = [layer for layer in model.layers() if type(layer) in RULES]
+    for layer in layers:
+        vars(layer)["backward"] = capturing(layer, RULES[type(layer)])
+    try:
+        yield terms
+    finally:
+        for layer in layers:
+            del vars(layer)["backward"]
+
+
+def square_norms(terms: list[Term]) -> np.ndarray:
+    """Return ``|sum of the terms|^2`` for each example, (batch,)."""
+    formed = [term.grads for term in terms if isinstance(term, Formed)]
+    if formed:
+        total = sum(formed[1:], formed[0])
+        return np.sum(np.square(total, dtype=np.float64), axis=tuple(range(1, total.ndim)))
+    products = [term for term in terms if isinstance(term, OuterProducts)]
+    if len(products) == 1 and _forming_is_cheaper(products[0]):
+        left, right = products[0].left, products[0].right
+        return np.array([_square(a.T @ b) for a, b in zip(left, right, strict=True)])
+    squares = np.zeros(len(products[0].right))
+    for one in products:
+        for other in products:
+            squares += _inner_products(one, other)
+    return np.maximum(squares, 0.0)  # rounding
+
+
+def _inner_products(one: OuterProducts, other: OuterProducts) -> np.ndarray:
+    """Return the inner product of two gradients of the same matrix, for each example."""
+    lefts = _gram(one.left, other.left)
+    rights = _gram(one.right, other.right)
+    return np.einsum("btu,btu->b", lefts, rights, dtype=np.float64)
+
+
+def _gram(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return all ``a_t . b_u``, (batch, time, time); ids stand for one-hot rows."""
+    if a.ndim == 2 and b.ndim == 2:
+        return (a[:, :, None] == b[:, None, :]).astype(np.float64)
+    if a.ndim == 2:
+        return _gram(b, a).transpose(0, 2, 1)
+    if b.ndim == 2:
+        return np.take_along_axis(a, b[:, None, :], axis=2)
+    return a @ b.transpose(0, 2, 1)
+
+
+def _forming_is_cheaper(term: OuterProducts) -> bool:
+    if term.left.ndim == 2:
+        return False
+    time, rows = term.left.shape[1:]
+    columns = term.right.shape[2]
+    return rows * columns < time * (rows + columns)
+
+
+def _square(matrix: np.ndarray) -> float:
+    return float(np.vdot(matrix, matrix))
+
+
+def _over_time(x: np.ndarray) -> np.ndarray:
+    """Reshape (batch, ..., features) to (batch, time, features)."""
+    return x.reshape(len(x), -1, x.shape[-1])
