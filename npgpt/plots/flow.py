@@ -106,7 +106,8 @@ def plot_flow_history(flows: Sequence[Flow], path: str | Path, title: str) -> No
 
 
 def _stacks_of(flow: Flow) -> dict[str, range]:
-    return stacks_of(row.name for row in [*flow.activations, *flow.parameters])
+    rows: list[Any] = [*flow.activations, *flow.parameters]
+    return stacks_of(row.name for row in rows)
 
 
 def _by_depth(flow: Flow, rows: str, part: str) -> list[tuple[int, Any]]:
