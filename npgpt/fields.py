@@ -1,23 +1,27 @@
-"""Dataclasses whose fields carry their own help, so that a setting is declared once."""
+"""Dataclasses of settings, each declared once: its help is what the docstring says of it."""
 
 from __future__ import annotations
 
 import dataclasses
-import textwrap
-from collections.abc import Mapping, Sequence
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 Config = TypeVar("Config")
 
+# the section of a numpydoc docstring, and an entry of it: names, and the indented text below
+PARAMETERS = re.compile(r"^Parameters\n-+\n((?:[^\n]+\n?)*)", re.M)
+ENTRY = re.compile(r"^(\w[\w, ]*) : [^\n]*\n((?:    [^\n]*\n?)*)", re.M)
+
 
 @dataclasses.dataclass(frozen=True)
 class Option:
-    """What a command line, or a page, says of a setting.
+    """What a command line needs to know of a setting beside its help, see `help_of`.
 
     Attributes
     ----------
-    help : str
-    panel : str
+    panel : str, optional
         The heading that it stands under.
     names : tuple of str
         Of the option where they are not the field's, ``("--n-layers", "--layers")`` for one.
@@ -30,7 +34,6 @@ class Option:
     metavar : str, optional
     """
 
-    help: str = ""
     panel: str | None = None
     names: tuple[str, ...] = ()
     minimum: float | None = None
@@ -39,11 +42,9 @@ class Option:
     metavar: str | None = None
 
 
-def option(
-    help: str, panel: str | None = None, *, default: Any = dataclasses.MISSING, **rest: Any
-) -> Any:
-    """Declare a dataclass field with its help; the other arguments are those of `Option`."""
-    return dataclasses.field(default=default, metadata={"option": Option(help, panel, **rest)})
+def option(panel: str | None = None, *, default: Any = dataclasses.MISSING, **rest: Any) -> Any:
+    """Declare a dataclass field that a command may offer; other arguments as of `Option`."""
+    return dataclasses.field(default=default, metadata={"option": Option(panel, **rest)})
 
 
 def option_of(field: dataclasses.Field) -> Option:
@@ -51,15 +52,77 @@ def option_of(field: dataclasses.Field) -> Option:
     return field.metadata.get("option") or Option()
 
 
+def names_of(config_class: type) -> list[str]:
+    """Return the names of a dataclass's fields."""
+    return [field.name for field in dataclasses.fields(config_class)]
+
+
+@dataclasses.dataclass(frozen=True)
+class FromOthers:
+    """A default that the other fields decide; `fill_defaults` puts the value in its place.
+
+    Attributes
+    ----------
+    value : function
+        From the config to the value.
+    shown : str
+        What it is in words, such as "lr / 10".
+    """
+
+    value: Callable[[Any], Any]
+    shown: str
+
+
+def fill_defaults(config: Any) -> None:
+    """Put values in the place of defaults that others decide; for ``__post_init__``."""
+    for field in dataclasses.fields(config):
+        default = field.default
+        if isinstance(default, FromOthers) and getattr(config, field.name) in (None, default):
+            object.__setattr__(config, field.name, default.value(config))  # it may be frozen
+
+
+def check_options(config: Any) -> None:
+    """Hold values against the choices and minima that their fields were declared with.
+
+    Raises
+    ------
+    ValueError
+        If one is not among the choices, or below the minimum.
+    """
+    for field in dataclasses.fields(config):
+        value, declared = getattr(config, field.name), option_of(field)
+        if value is None or isinstance(value, FromOthers):
+            continue
+        if declared.choices and value not in declared.choices:
+            raise ValueError(
+                f"{field.name} must be one of {', '.join(declared.choices)}, got {value!r}."
+            )
+        if declared.minimum is not None and not value >= declared.minimum:
+            raise ValueError(f"{field.name} must be at least {declared.minimum}, got {value}.")
+
+
+def help_of(config_class: type) -> dict[str, str]:
+    """Return what the docstrings of a dataclass and of its bases say of each field."""
+    found = {}
+    for base in reversed(config_class.__mro__):
+        for names, text in ENTRY.findall(_parameters(base) + "\n"):
+            plain = " ".join(text.replace("`", "").split())
+            found.update(dict.fromkeys(names.split(", "), plain))
+    return found
+
+
 def documented(config_class: type[Config]) -> type[Config]:
-    """Put the fields' help in the place of ``{parameters}`` in a dataclass's docstring."""
-    lines = ["Parameters", "----------"]
-    for field in dataclasses.fields(config_class):  # type: ignore[arg-type]
-        help = textwrap.fill(option_of(field).help, 92)
-        lines += [f"{field.name} : {field.type}", textwrap.indent(help, "    ")]
-    section = textwrap.indent("\n".join(lines), "    ").lstrip()
-    config_class.__doc__ = (config_class.__doc__ or "").replace("{parameters}", section)
+    """Add what the bases' docstrings say of their fields to that of a dataclass; a decorator."""
+    bases = "".join(_parameters(base) for base in reversed(config_class.__mro__[1:]))
+    own = _parameters(config_class)
+    doc = inspect.cleandoc(config_class.__doc__ or "")
+    config_class.__doc__ = doc.replace(own, bases + own)
     return config_class
+
+
+def _parameters(config_class: type) -> str:
+    section = PARAMETERS.search(inspect.cleandoc(config_class.__doc__ or ""))
+    return section[1].rstrip("\n") + "\n" if section else ""
 
 
 class Settings:

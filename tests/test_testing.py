@@ -13,6 +13,7 @@ from npgpt import testing
 from npgpt.gradients import GradcheckError
 from npgpt.layers import Layer, LayerNorm, Linear, MultiHeadAttention
 from npgpt.ops import reference
+from tests.layers.configs import block_config
 
 
 def test_a_right_gradient_passes_and_a_wrong_one_names_the_array():
@@ -48,12 +49,13 @@ class LinearUntransposed(Linear):
 class AttentionWithoutMask(MultiHeadAttention):
     """Attention whose backward forgets that the future was masked."""
 
-    def _attend_fused(self, q, k, v, bias):
-        return self._attend_in_steps(q, k, v, bias)
+    def _attend_fused(self, *arrays):
+        return self._attend_in_steps(*arrays)
 
-    def _attend_in_steps_backward(self, dcontext, dbias, q, k, v, softmax, weights):
-        softmax = reference.softmax_forward(self.scale * (q @ np.swapaxes(k, -1, -2)))
-        return super()._attend_in_steps_backward(dcontext, dbias, q, k, v, softmax, weights)
+    def _attend_in_steps_backward(self, dcontext, dbias, saved):
+        scores = self.scale * (saved.q @ np.swapaxes(saved.k, -1, -2))
+        saved = saved._replace(softmax=reference.softmax_forward(scores))
+        return super()._attend_in_steps_backward(dcontext, dbias, saved)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +63,7 @@ class AttentionWithoutMask(MultiHeadAttention):
     [
         (NormWithoutVariance(6), {"input 0"}),
         (LinearUntransposed(6, 6, std=0.5, rng=0), {"input 0"}),
-        (AttentionWithoutMask(6, 2, rng=0), {"input 0", "qkv.weight", "qkv.bias"}),
+        (AttentionWithoutMask(block_config(6, 2)), {"input 0", "qkv.weight", "qkv.bias"}),
     ],
     ids=["dropped layer-norm term", "untransposed weight", "forgotten mask"],
 )

@@ -1,5 +1,8 @@
 """The npgpt command: one file a subcommand, each a thin layer over the library.
 
+What several commands need is in ``shared`` and no command itself; options are made from the fields
+of configs (``shared.options``).
+
 Libraries are imported inside the commands where they are slow to load, so that ``--help`` answers
 at once.
 """
@@ -15,7 +18,7 @@ from npgpt.cli.flow import flow_command
 from npgpt.cli.generate import generate_command
 from npgpt.cli.gradcheck import gradcheck_command
 from npgpt.cli.info import info_command
-from npgpt.cli.many_shots import ManyShots
+from npgpt.cli.memory import memory_command
 from npgpt.cli.tokenize import tokenize_command
 from npgpt.cli.trace import trace_command
 from npgpt.cli.train import train_command
@@ -28,13 +31,14 @@ COMMANDS = {
     "eval": evaluate_command,
     "classify": classify_command,
     "info": info_command,
+    "memory": memory_command,
     "gradcheck": gradcheck_command,
     "trace": trace_command,
     "flow": flow_command,
 }
 app.add_typer(finetune, name="finetune")
 for name, command in COMMANDS.items():
-    app.command(name, cls=ManyShots if name == "eval" else None)(command)
+    app.command(name)(command)
 app.add_typer(experiment_app)
 app.add_typer(data_app, name="data")
 

@@ -13,19 +13,23 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from npgpt.cli.shared.old_spellings import OldSpellings
 from npgpt.version import __version__
 
 INTERRUPTED = 130  # what a shell reports for a program that SIGINT ended
 
+HELP = {"help_option_names": ["-h", "--help"]}  # of each group of commands
+
 app = typer.Typer(
     name="npgpt",
+    cls=OldSpellings,
     help="Train, study and run GPT in NumPy, with every gradient written by hand.",
     epilog="Start with: npgpt train",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=HELP,
 )
 
 

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from npgpt.cli.app import notes_for_warnings, tells_errors
-from npgpt.cli.model_argument import Checkpoint, Dtype, Model, Revision, open_argument
+from npgpt.cli.shared.arguments import Checkpoint, Dtype, Model, Revision, open_argument
+from npgpt.cli.shared.options import usage_errors, with_options
+from npgpt.cli.shared.sampling import Sampling
 
 if TYPE_CHECKING:
     from npgpt.runs import OpenedModel
 
 HELP = "/reset forgets what was said, /exit or Ctrl-D ends, Ctrl-C ends an answer only."
+DRAWN = {"temperature": 0.7, "top_p": 0.9}  # other defaults than npgpt generate has
 # where each template's answers end, besides the end of a document
 STOPS = {"alpaca": ["\n### "], "chat": ["<|user|>"], "plain": []}
 
 
 @tells_errors
+@with_options(Sampling, defaults=DRAWN)
 def chat_command(
     model: Model,
     template: Annotated[
@@ -32,14 +37,10 @@ def chat_command(
         ),
     ] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Of an answer.")] = 256,
-    temperature: Annotated[float, typer.Option(min=0, help="0 is greedy.")] = 0.7,
-    top_k: Annotated[int | None, typer.Option(min=1)] = None,
-    top_p: Annotated[float | None, typer.Option()] = 0.9,
-    repetition_penalty: Annotated[float, typer.Option()] = 1.0,
-    seed: Annotated[int | None, typer.Option(min=0, help="Same seed, same answers.")] = None,
     checkpoint: Checkpoint = "best",
     revision: Revision = None,
     dtype: Dtype = "float32",
+    **settings: Any,
 ) -> None:
     """Talk with a model, line by line; for models that were fine-tuned on instructions.
 
@@ -51,16 +52,12 @@ def chat_command(
 
       echo "Name three colours." | npgpt chat runs/instructions --temperature 0
     """
-    from npgpt.generation.sampling import check_sampling
-
     if template is not None and template not in STOPS:
         raise typer.BadParameter(f"--template must be one of {', '.join(STOPS)}, got {template}.")
-    try:
-        check_sampling(temperature, top_k, top_p, repetition_penalty)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+    with usage_errors():
+        sampling = Sampling(**DRAWN | settings)
     opened = open_argument(model, checkpoint, revision, dtype)
-    template = template or _own_template(opened)
+    template = template or (opened.run and opened.run.template) or "plain"
     write_prompt = _prompt_writer(template)
     at_terminal, past, turn = sys.stdin.isatty(), "", 0
     if at_terminal:
@@ -77,14 +74,9 @@ def chat_command(
                 past, turn = "", 0
             elif line:
                 past, turn = write_prompt(past and f"{past}\n", line), turn + 1
-                sampling = {
-                    "temperature": temperature,
-                    "top_k": top_k,
-                    "top_p": top_p,
-                    "repetition_penalty": repetition_penalty,
-                    "seed": None if seed is None else seed + turn - 1,
-                }
-                for piece in _answer(opened, past, max_new_tokens, STOPS[template], sampling):
+                seed = None if sampling.seed is None else sampling.seed + turn - 1
+                drawn = dataclasses.asdict(sampling) | {"seed": seed}
+                for piece in _answer(opened, past, max_new_tokens, STOPS[template], drawn):
                     past += piece
                     sys.stdout.write(piece)
                     sys.stdout.flush()
@@ -124,16 +116,6 @@ def _answer(
         )
         ids = (int(token[0]) for token in tokens)
         yield from stream_text(ids, tokenizer.decode, stop, stop_id)
-
-
-def _own_template(opened: OpenedModel) -> str:
-    """Return the template that a model was fine-tuned with, or plain."""
-    from npgpt import hub
-    from npgpt.runs.open import is_fine_tuned
-
-    if not is_fine_tuned(opened.folder):
-        return "plain"
-    return hub.read_json(opened.folder / "config.json")["finetuning"].get("template", "alpaca")
 
 
 def _prompt_writer(template: str) -> Callable[[str, str], str]:

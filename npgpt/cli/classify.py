@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from npgpt.cli.app import console, tells_errors
-from npgpt.cli.model_argument import Checkpoint, RunFolder, check_checkpoint
+from npgpt.cli.shared.arguments import AsJson, Checkpoint, check_checkpoint
 
 
 @tells_errors
 def classify_command(
-    run_folder: RunFolder,
+    run_folder: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A run folder of npgpt finetune classify.")
+    ],
     text: Annotated[str, typer.Argument(help="A text; - reads it from standard input.")],
     checkpoint: Checkpoint = "best",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Tell to which class a text belongs, with the probability of each class.
 
@@ -37,7 +40,7 @@ def classify_command(
     text = sys.stdin.read() if text == "-" else text
     ids = encode_text(text, run.tokenizer, run.model_config.context_length)
     model = run.load_model(checkpoint)
-    probabilities = model.probabilities(ids[None], np.array([len(ids)]))[0]  # type: ignore[attr-defined]
+    probabilities = model.probabilities(ids[None], np.array([len(ids)]))[0]
     order = np.argsort(-probabilities)
     chances = {run.labels[i]: float(probabilities[i]) for i in order}
     if as_json:

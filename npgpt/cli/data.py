@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from npgpt.cli.app import console, tells_errors
-from npgpt.cli.tokenize import Corpus, Errors, Field, Tokenizer, VocabSize
+from npgpt.cli.app import HELP, console, tells_errors
+from npgpt.cli.shared.options import usage_errors, with_options
+from npgpt.cli.tokenize import READING
+from npgpt.runs import DataConfig
+from npgpt.runs.source import open_source
 
 data_app = typer.Typer(
     help="Look at data as a model sees it.",
     no_args_is_help=True,
     rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=HELP,
 )
 MOST_LINES = 8  # predictions of a window that are written out
 
@@ -26,10 +29,8 @@ def _group() -> None:
 
 @data_app.command("show")
 @tells_errors
+@with_options(DataConfig, names=READING, arguments=("corpus",))
 def show_command(
-    corpus: Corpus = "python-docs",
-    tokenizer: Tokenizer = "bpe",
-    vocab_size: VocabSize = 1024,
     context_length: Annotated[
         int, typer.Option("--context-length", "--context", help="Tokens of a window.", min=1)
     ] = 4,
@@ -45,8 +46,7 @@ def show_command(
     batches: Annotated[int, typer.Option(help="How many are shown.", min=1)] = 1,
     shuffle: Annotated[bool, typer.Option("--shuffle", help="In random order.")] = False,
     seed: Annotated[int, typer.Option(help="Of the order.", min=0)] = 0,
-    field: Field = "text",
-    errors: Errors = "strict",
+    **settings: Any,
 ) -> None:
     """Show batches as they are trained on: inputs beside targets, then each prediction.
 
@@ -62,9 +62,15 @@ def show_command(
     """
     from rich.text import Text
 
+    from npgpt.cli.shared.progress import COMPILING_TOKENIZER, progress_bar
     from npgpt.data import DataLoader, TokenWindows
 
-    made, ids = _ids_of(corpus, tokenizer, vocab_size, field, errors)
+    with usage_errors():
+        config = DataConfig(**settings)
+    source = open_source(config, whole=True)
+    with progress_bar(console, "Training the tokenizer", COMPILING_TOKENIZER) as progress:
+        tokenizer = source.tokenizer(config, progress)
+    ids = source.ids(tokenizer)[0]
     windows = TokenWindows(ids, context_length, stride)
     loader = DataLoader(windows, batch_size, shuffle=shuffle, seed=seed)
     console.print(
@@ -80,33 +86,10 @@ def show_command(
         for row, (context, target) in enumerate(zip(inputs, targets, strict=True)):
             console.print(f"window {row}")
             for end in range(1, min(context_length, MOST_LINES) + 1):
-                text, answer = made.decode(context[:end]), made.decode(target[end - 1 : end])
+                text, answer = (
+                    tokenizer.decode(context[:end]),
+                    tokenizer.decode(target[end - 1 : end]),
+                )
                 console.print(Text(f"  {text!r} ---> {answer!r}"), soft_wrap=True)
             if context_length > MOST_LINES:
                 console.print(f"  and {context_length - MOST_LINES} more")
-
-
-def _ids_of(corpus: str, tokenizer: str, vocab_size: int, field: str, errors: str):
-    """Return a tokenizer and the ids of a corpus, or those of token files."""
-    from pathlib import Path
-
-    from npgpt.cli.progress import COMPILING_TOKENIZER, progress_bar
-    from npgpt.data import TokenFolder, encode_documents, load_corpus
-    from npgpt.data.streams import is_token_folder
-    from npgpt.runs.tokenizer import check_tokenizer_name, make_tokenizer, open_tokenizer
-
-    if is_token_folder(corpus):
-        has_own = (Path(corpus) / "tokenizer.json").is_file()
-        own = open_tokenizer(corpus if has_own else tokenizer)
-        return own, TokenFolder.open(corpus, own).train.ids
-    try:
-        check_tokenizer_name(tokenizer)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-    documents = load_corpus(corpus, field, errors).documents
-    several = len(documents) > 1
-    with progress_bar(console, "Training the tokenizer", COMPILING_TOKENIZER) as progress:
-        made = make_tokenizer(
-            tokenizer, lambda: documents, lambda: documents, vocab_size, several, progress
-        )
-    return made, encode_documents(documents, made)

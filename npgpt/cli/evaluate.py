@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from npgpt.cli.app import console, tells_errors
-from npgpt.cli.model_argument import Checkpoint, Dtype, Model, Revision, open_argument
-from npgpt.cli.tokenize import Errors, Field
+from npgpt.cli.shared.arguments import (
+    AsJson,
+    Checkpoint,
+    Dtype,
+    Model,
+    Plot,
+    Revision,
+    open_argument,
+)
+from npgpt.cli.shared.options import numbers_of, with_options
+from npgpt.cli.shared.tables import make_table
+from npgpt.runs import DataConfig, OpenedModel, PretrainingRun
+
+SHOTS = "0,1,5"
+FORMATS = {float: ",.4f", int: ","}
 
 
 @tells_errors
+@with_options(DataConfig, names=("field", "errors"))
 def evaluate_command(
     model: Model,
     text: Annotated[
@@ -37,9 +51,9 @@ def evaluate_command(
         ),
     ] = None,
     shots: Annotated[
-        list[int] | None,
+        str | None,
         typer.Option(
-            help="Examples before each question; several numbers compare.", show_default="0 1 5"
+            help="Examples before each question; several numbers compare.", show_default=SHOTS
         ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Questions to ask.")] = 100,
@@ -47,18 +61,12 @@ def evaluate_command(
     show_prompt: Annotated[
         bool, typer.Option("--show-prompt", help="Print the first prompt, and ask nothing.")
     ] = False,
-    plot: Annotated[
-        Path | None,
-        typer.Option(
-            help="Draw the accuracy against the shots, as a PNG, to this file.", metavar="FILE"
-        ),
-    ] = None,
+    plot: Plot = None,
     checkpoint: Checkpoint = "best",
     revision: Revision = None,
     dtype: Dtype = "float32",
-    field: Field = "text",
-    errors: Errors = "strict",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
+    **reading: Any,
 ) -> None:
     """Measure how well a model predicts text: loss, perplexity, bits per byte.
 
@@ -75,55 +83,45 @@ def evaluate_command(
 
       npgpt eval gpt2 README.md --stride 256
 
-      npgpt eval gpt2 --task signatures --shots 0 1 5 --plot shots.png
+      npgpt eval gpt2 --task signatures --shots 0,1,5 --plot shots.png
     """
     if task is not None:
-        from npgpt.cli.few_shot import ask_questions, print_prompt
-
-        numbers_of_shots = list(shots or (0, 1, 5))
-        if min(numbers_of_shots) < 0:
+        all_shots = numbers_of(shots or SHOTS, f"--shots must be numbers such as {SHOTS}")
+        if min(all_shots) < 0:
             raise typer.BadParameter("--shots must be at least 0.")
         if show_prompt:
-            print_prompt(task, numbers_of_shots[-1], seed)
+            _print_prompt(task, all_shots[-1], seed)
             return
         opened = open_argument(model, checkpoint, revision)
-        ask_questions(opened, task, numbers_of_shots, seed, limit, as_json, plot)
+        _ask_questions(opened, task, all_shots, seed, limit, as_json, plot)
         return
     if shots or show_prompt or plot:
         raise typer.BadParameter("--shots, --show-prompt and --plot go with --task.")
-    from npgpt.cli.progress import compile_kernels, progress_bar
+    from npgpt.cli.shared.progress import compile_kernels, counting_bar
     from npgpt.data import HeldOutBatches, StridedWindows, encode_documents, load_corpus
-    from npgpt.training import evaluate
+    from npgpt.training import Evaluation, evaluate
 
     few_bits = dtype in ("bfloat16", "int8")
     opened = open_argument(model, checkpoint, revision, "float32" if few_bits else dtype)
     run, tokenizer = opened.run, opened.tokenizer
+    context = opened.model.config.context_length
     batches: StridedWindows | HeldOutBatches
     if text is not None:
-        corpus = load_corpus(text, field, errors)
+        corpus = load_corpus(text, **reading)
         name = corpus.name
         ids = encode_documents(corpus.documents, tokenizer)
-        batches = strided(ids, opened.model.config.context_length, stride, batch_size)
-    elif run is None:
+        batches = strided(ids, context, stride, batch_size)
+    elif not isinstance(run, PretrainingRun):
         raise typer.BadParameter(f"{model} is not a run with a held-out text: give a TEXT.")
     else:
         name = f"held-out part of {run.corpus.name}"
-        if stride is None:
-            batches = run.held_out_batches()
-        else:
-            ids = run.windows[1].ids
-            batches = strided(ids, run.config.context_length, stride, batch_size)
+        ids, batches = run.windows[1].ids, run.held_out_batches()
+        if stride is not None:
+            batches = strided(ids, context, stride, batch_size)
     compile_kernels(console, opened.model.config)
 
-    def measured(label: str):
-        done = 0
-        with progress_bar(console, label) as progress:
-
-            def on_batch() -> None:
-                nonlocal done
-                done += 1
-                progress(done, len(batches))
-
+    def measured(label: str) -> Evaluation:
+        with counting_bar(console, label, len(batches)) as on_batch:
             return evaluate(opened.model, batches, tokenizer.bytes_per_token(), on_batch=on_batch)
 
     result = measured("Evaluating")
@@ -133,13 +131,11 @@ def evaluate_command(
         opened.model.quantize(dtype)
         result = measured(f"Evaluating in {dtype}")
         extra["loss_above_float32"] = result.loss - extra["float32_loss"]
+    told = ("tokens", "loss", "perplexity", "bits_per_byte")
     numbers = {
         "text": name,
         "checkpoint": checkpoint,
-        "tokens": result.tokens,
-        "loss": result.loss,
-        "perplexity": result.perplexity,
-        "bits_per_byte": result.bits_per_byte,
+        **{name: getattr(result, name) for name in told},
         "dtype": dtype,
         **extra,
     }
@@ -147,13 +143,7 @@ def evaluate_command(
         print(json.dumps(numbers))
         return
     for key, value in numbers.items():
-        shown = (
-            f"{value:,.4f}"
-            if isinstance(value, float)
-            else f"{value:,}"
-            if isinstance(value, int)
-            else value
-        )
+        shown = format(value, FORMATS.get(type(value), ""))
         console.print(f"{key.replace('_', ' '):<18} {shown}", markup=False, soft_wrap=True)
 
 
@@ -164,3 +154,60 @@ def strided(ids, context_length: int, stride: int | None, batch_size: int):
     if stride is not None and stride > context_length:
         raise typer.BadParameter(f"--stride must be at most the context, {context_length}.")
     return StridedWindows(ids, context_length, stride, batch_size)
+
+
+def _ask_questions(
+    opened: OpenedModel,
+    task: str,
+    shots: list[int],
+    seed: int,
+    limit: int,
+    as_json: bool,
+    plot: Path | None,
+) -> None:
+    """Print, and perhaps draw, the accuracy of a model for each number of shots."""
+    from npgpt.cli.shared.progress import counting_bar
+    from npgpt.data.questions import read_questions
+    from npgpt.evaluation.few_shot import chance, evaluate_few_shot
+
+    questions = read_questions(task)
+    results = []
+    for number in shots:
+        total = min(limit, len(questions))
+        with counting_bar(console, f"{number} shots", total) as on_question:
+            results.append(
+                evaluate_few_shot(
+                    opened.model, opened.tokenizer, questions, number, seed, limit, on_question
+                )
+            )
+    by_chance = chance(questions[:limit])
+    if plot is not None:
+        from npgpt.plots.training import plot_few_shot
+
+        plot_few_shot(results, by_chance, plot, f"{Path(opened.name).name}: {task}")
+    if as_json:
+        told = ("shots", "accuracy", "interval", "questions", "cut")
+        lines = [{name: getattr(result, name) for name in told} for result in results]
+        print(json.dumps({"task": task, "chance": by_chance, "results": lines}))
+        return
+    title = f"{task}: {results[0].questions} questions"
+    table = make_table(title, "shots", "accuracy", "95 % interval", "prompts cut off")
+    for result in results:
+        low, high = result.interval
+        table.add_row(
+            str(result.shots), f"{result.accuracy:.3f}", f"{low:.3f} to {high:.3f}", str(result.cut)
+        )
+    console.print(table)
+    guess = "Guessing" if questions[0].choices else "Always giving the commonest answer"
+    console.print(f"{guess} is right in {by_chance:.3f}.")
+    if plot is not None:
+        console.print(f"Picture: {plot}", soft_wrap=True)
+
+
+def _print_prompt(task: str, shots: int, seed: int) -> None:
+    """Print the prompt of the first question."""
+    from npgpt.data.questions import read_questions
+    from npgpt.evaluation.few_shot import draw_examples, few_shot_prompt
+
+    questions = read_questions(task)
+    print(few_shot_prompt(questions[0], draw_examples(questions, 0, shots, seed)))

@@ -5,25 +5,30 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
-from npgpt.cli.app import console, tells_errors
+from npgpt.cli.app import HELP, console, tells_errors
+from npgpt.cli.shared.arguments import AsJson, Plot
+from npgpt.cli.shared.options import numbers_of, usage_errors, with_options
+from npgpt.cli.shared.tables import make_table
+from npgpt.models import GPTConfig
+from npgpt.runs import DataConfig, OptimisationConfig, RunConfig
 
 experiment_app = typer.Typer(
     name="experiment",
     help="Run an experiment that compares models, print its table, and draw it.",
     no_args_is_help=True,
     rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=HELP,
 )
 
-Plot = Annotated[
-    Path | None, typer.Option(help="Draw the result, as a PNG, to this file.", metavar="FILE")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+# settings of the experiment with positions, and their defaults in it
+POSITIONS: dict[str, Any] = {
+    "tokenizer": "char", "context_length": 64, "n_layers": 4, "n_heads": 4, "d_model": 128,
+    "steps": 1500, "batch_size": 16, "lr": 2e-3, "seed": 0,
+}  # fmt: skip
 
 
 @experiment_app.command("vanishing-gradients")
@@ -49,14 +54,11 @@ def vanishing_gradients_command(
 
       npgpt experiment vanishing-gradients --depths 2,8,24 --gain 2
     """
-    from npgpt.cli.progress import progress_bar
+    from npgpt.cli.shared.progress import progress_bar
     from npgpt.experiments import vanishing_gradients
     from npgpt.plots.experiments import plot_vanishing_gradients
 
-    try:
-        numbers = [int(depth) for depth in depths.split(",")]
-    except ValueError:
-        raise typer.BadParameter(f"--depths must be numbers with commas, got {depths!r}.") from None
+    numbers = numbers_of(depths, "--depths must be numbers with commas")
     with progress_bar(console, "Measuring") as progress:
         results = vanishing_gradients(numbers, gain, d_model, seed=seed, on_model=progress)
     if plot is not None:
@@ -64,11 +66,8 @@ def vanishing_gradients_command(
     if as_json:
         print(json.dumps([dataclasses.asdict(result) for result in results]))
         return
-    table = Table(title="Gradient norm, first block / last block", title_justify="left")
-    table.add_column("blocks", justify="right")
     variants = list(dict.fromkeys(result.variant for result in results))
-    for variant in variants:
-        table.add_column(variant, justify="right")
+    table = make_table("Gradient norm, first block / last block", "blocks", *variants, left=0)
     ratios = {(result.variant, result.n_layers): result.ratio for result in results}
     for depth in numbers:
         cells = (ratios[variant, depth] for variant in variants)
@@ -81,25 +80,16 @@ def vanishing_gradients_command(
 
 @experiment_app.command("positions")
 @tells_errors
+@with_options(DataConfig, GPTConfig, OptimisationConfig, names=POSITIONS, defaults=POSITIONS)
 def positions_command(
     text: Annotated[str, typer.Argument(help="A text, as npgpt train takes it.")],
     kinds: Annotated[
         str, typer.Option(help="Kinds of position.")
     ] = "learned,sinusoidal,t5,alibi,rope",
-    context_length: Annotated[
-        int, typer.Option("--context-length", "--context", min=2, help="To train at.")
-    ] = 64,
     longer: Annotated[int, typer.Option(min=2, help="Context to evaluate at.")] = 256,
-    tokenizer: Annotated[str, typer.Option(help="bpe (byte pairs) or char.")] = "char",
-    n_layers: Annotated[int, typer.Option("--n-layers", "--layers", min=1)] = 4,
-    n_heads: Annotated[int, typer.Option("--n-heads", "--heads", min=1)] = 4,
-    d_model: Annotated[int, typer.Option(min=1)] = 128,
-    steps: Annotated[int, typer.Option(min=1)] = 1500,
-    batch_size: Annotated[int, typer.Option(min=1)] = 16,
-    lr: Annotated[float, typer.Option(min=0)] = 2e-3,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
     plot: Plot = None,
     as_json: AsJson = False,
+    **settings: Any,
 ) -> None:
     """Train at one context and evaluate at a longer one, for each kind of position.
 
@@ -113,21 +103,14 @@ def positions_command(
 
       npgpt experiment positions shakespeare.txt --kinds alibi,rope --longer 1024 --steps 300
     """
-    from npgpt.cli.progress import compile_kernels, progress_bar
+    from npgpt.cli.shared.progress import compile_kernels, progress_bar
     from npgpt.experiments import compare_positions
     from npgpt.plots.experiments import plot_positions
-    from npgpt.runs import TrainingConfig
 
     chosen = kinds.split(",")
-    settings = {
-        "corpus": text, "tokenizer": tokenizer, "context_length": context_length,
-        "n_layers": n_layers, "n_heads": n_heads, "d_model": d_model, "steps": steps,
-        "batch_size": batch_size, "lr": lr, "seed": seed,
-    }  # fmt: skip
-    try:
-        configs = [TrainingConfig(**settings, position=kind) for kind in chosen]  # type: ignore[arg-type]
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+    with usage_errors():
+        configs = [RunConfig(**POSITIONS | settings, corpus=text, position=k) for k in chosen]
+    context_length = configs[0].context_length
     if longer <= context_length:
         raise typer.BadParameter(f"--longer must be above the context length, {context_length}.")
     for config in configs:
@@ -143,15 +126,14 @@ def positions_command(
     if as_json:
         print(json.dumps([dataclasses.asdict(result) for result in results]))
         return
-    table = Table(title="Held-out loss, nats a token", title_justify="left")
-    table.add_column("positions")
-    for column in (
+    table = make_table(
+        "Held-out loss, nats a token",
+        "positions",
         f"at {context_length}",
         f"at {context_length}, overlapping",
         f"at {longer}",
         f"at {longer}, places {longer // 2 + 1} on",
-    ):
-        table.add_column(column, justify="right")
+    )
     for result in results:
         far = sum(result.by_place[longer // 2 :]) / (longer - longer // 2)
         at_longer = "n/a" if result.longer is None else f"{result.longer:.3f}"

@@ -2,75 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from npgpt.cli.app import console, tells_errors
-from npgpt.cli.finetune_options import (
-    Alpha,
-    BatchSize,
-    Data,
-    Epochs,
-    EvalsPerEpoch,
-    FromScratch,
-    GradAccumulation,
-    LearningRate,
-    LmCoef,
-    LoraDropout,
-    Method,
-    ModelDropout,
-    Out,
-    Patience,
-    Rank,
-    Resume,
-    Seed,
-    TargetModules,
-    Template,
-    TestData,
-    WeightDecay,
-)
-from npgpt.cli.model_argument import Model
-from npgpt.cli.run import fit, next_free_folder
+from npgpt.cli.app import HELP, console, tells_errors
+from npgpt.cli.shared.arguments import Model
+from npgpt.cli.shared.options import refuse_settings, usage_errors, with_options
+from npgpt.cli.shared.training import next_free_folder, train
+from npgpt.finetuning import FineTuningConfig
+from npgpt.finetuning.config import DEFAULTS, settings_of
+from npgpt.runs import FineTuningRun
+from npgpt.runs.folder import ADAPTER
+from npgpt.training import Trainer
 
 finetune = typer.Typer(
     no_args_is_help=True,
     help="Fine-tune a model: to classify texts, to follow instructions, or to preferences.",
     epilog="Start with: npgpt finetune classify runs/python-source-1",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=HELP,
 )
+Out = Annotated[
+    Path | None, typer.Option(help="Run folder to make; by default runs/TASK-1, -2, ...")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="MODEL is a run of this command: go on.")]
+
+
+def of_task(task: str) -> Callable[[Callable], Callable]:
+    """Give a command the options of a task; a decorator."""
+    names = [name for name in settings_of(task) if name not in ("task", "base")]
+    return with_options(FineTuningConfig, names=names, defaults=DEFAULTS[task])
 
 
 @finetune.command("classify")
 @tells_errors
-def classify_command(
-    context: typer.Context,
-    base: Model,
-    data: Data = "docstrings",
-    test_data: TestData = None,
-    text_column: Annotated[str, typer.Option(help="Name of the texts' column.")] = "text",
-    label_column: Annotated[str, typer.Option(help="Name of the labels' column.")] = "label",
-    split_column: Annotated[
-        str, typer.Option(help="Column with train, validation or test, if there is one.")
-    ] = "split",
-    out: Out = None,
-    resume: Resume = False,
-    method: Method = "full",
-    rank: Rank = 8,
-    alpha: Alpha = 16.0,
-    lora_dropout: LoraDropout = 0.0,
-    target_modules: TargetModules = None,
-    from_scratch: FromScratch = False,
-    epochs: Epochs = 4,
-    batch_size: BatchSize = 16,
-    grad_accumulation: GradAccumulation = 1,
-    lr: LearningRate = None,
-    dropout: ModelDropout = None,
-    lm_coef: LmCoef = 0.0,
-    weight_decay: WeightDecay = 0.01,
-    evals_per_epoch: EvalsPerEpoch = 2,
-    patience: Patience = 4,
-    seed: Seed = 0,
+@of_task("classify")
+def finetune_classify(
+    base: Model, out: Out = None, resume: Resume = False, **settings: Any
 ) -> None:
     """Make a classifier of texts, and test it: accuracy, measures of each class, confusion matrix.
 
@@ -83,44 +53,24 @@ def classify_command(
 
       npgpt finetune classify gpt2 --data reviews.csv --text-column review --method lora
     """
-    run = _fine_tune("classify", context, resume)
-    _report_classes(run, run.task.report(run.load_model()))
+    run = _fine_tune("classify", base, out, resume, settings)
+    from npgpt.cli.shared.finetune_report import report_classes
+
+    report_classes(run)
     console.print(f'Next: npgpt classify {run.folder} "some text"', soft_wrap=True)
 
 
 @finetune.command("instruct")
 @tells_errors
-def instruct_command(
-    context: typer.Context,
+@of_task("instruct")
+def finetune_instruct(
     base: Model,
-    data: Data = "docstrings",
-    test_data: TestData = None,
-    template: Template = "alpaca",
-    mask_prompt: Annotated[
-        bool, typer.Option(help="Learn from the response only, or from the prompt too.")
-    ] = True,
-    packing: Annotated[
-        bool, typer.Option("--packing", help="Several records in each row of a batch.")
-    ] = False,
     samples: Annotated[
         int, typer.Option(min=0, help="Test records that both models respond to.")
     ] = 50,
     out: Out = None,
     resume: Resume = False,
-    method: Method = "full",
-    rank: Rank = 8,
-    alpha: Alpha = 16.0,
-    lora_dropout: LoraDropout = 0.0,
-    target_modules: TargetModules = None,
-    epochs: Epochs = 2,
-    batch_size: BatchSize = 16,
-    grad_accumulation: GradAccumulation = 1,
-    lr: LearningRate = None,
-    dropout: ModelDropout = None,
-    weight_decay: WeightDecay = 0.01,
-    evals_per_epoch: EvalsPerEpoch = 2,
-    patience: Patience = 4,
-    seed: Seed = 0,
+    **settings: Any,
 ) -> None:
     """Teach a model to follow instructions, and compare it with its base on held-out records.
 
@@ -133,8 +83,8 @@ def instruct_command(
 
       npgpt finetune instruct gpt2 --data alpaca_data.json --method lora --packing
     """
-    run = _fine_tune("instruct", context, resume)
-    from npgpt.cli.finetune_report import report_responses
+    run = _fine_tune("instruct", base, out, resume, settings)
+    from npgpt.cli.shared.finetune_report import report_responses
 
     report_responses(run, samples)
     console.print(f"Next: npgpt chat {run.folder}", soft_wrap=True)
@@ -142,36 +92,8 @@ def instruct_command(
 
 @finetune.command("dpo")
 @tells_errors
-def dpo_command(
-    context: typer.Context,
-    base: Model,
-    data: Annotated[
-        str,
-        typer.Option(
-            help="A .csv, .tsv, .json or .jsonl file with instruction, chosen and rejected, or "
-            "docstrings."
-        ),
-    ] = "docstrings",
-    test_data: TestData = None,
-    template: Template = "alpaca",
-    beta: Annotated[float, typer.Option(help="How much leaving the base model costs.")] = 0.1,
-    out: Out = None,
-    resume: Resume = False,
-    method: Method = "full",
-    rank: Rank = 8,
-    alpha: Alpha = 16.0,
-    lora_dropout: LoraDropout = 0.0,
-    target_modules: TargetModules = None,
-    epochs: Epochs = 2,
-    batch_size: BatchSize = 8,
-    grad_accumulation: GradAccumulation = 1,
-    lr: LearningRate = None,
-    dropout: ModelDropout = None,
-    weight_decay: WeightDecay = 0.01,
-    evals_per_epoch: EvalsPerEpoch = 2,
-    patience: Patience = 4,
-    seed: Seed = 0,
-) -> None:
+@of_task("dpo")
+def finetune_dpo(base: Model, out: Out = None, resume: Resume = False, **settings: Any) -> None:
     """Tune a model to prefer the chosen of two responses (direct preference optimisation).
 
     A record has an instruction, perhaps an input, and the responses chosen and rejected. Without
@@ -184,98 +106,40 @@ def dpo_command(
 
       npgpt finetune dpo runs/instruct-1 --data preferences.jsonl --lr 5e-5
     """
-    run = _fine_tune("dpo", context, resume)
-    _report_preferences(run)
+    run = _fine_tune("dpo", base, out, resume, settings)
+    from npgpt.cli.shared.finetune_report import report_preferences
+
+    report_preferences(run)
     console.print(f'Next: npgpt generate {run.folder} "..."', soft_wrap=True)
 
 
-def _fine_tune(task: str, context: typer.Context, resume: bool):
-    from npgpt.cli.progress import Stopwatch, TrainingProgress, compile_kernels
-    from npgpt.finetuning import FineTuningConfig
-    from npgpt.runs import FineTuningRun
-
-    settings = {k: v for k, v in context.params.items() if v not in (None, [], ())}
-    base, out = settings.pop("base"), settings.pop("out", None)
+def _fine_tune(
+    task: str, base: str, out: Path | None, resume: bool, settings: dict[str, Any]
+) -> FineTuningRun:
     if resume:
-        _refuse_settings(context)
+        refuse_settings(settings, out=out)
         run = FineTuningRun.open(base)
+        if run.config.task != task:
+            raise ValueError(f"{base} is a run of npgpt finetune {run.config.task}, not {task}.")
     else:
-        for name in ("resume", "context", "samples"):
-            settings.pop(name, None)
-        try:
-            config = FineTuningConfig(task=task, base=base, **settings)
-        except ValueError as error:
-            raise typer.BadParameter(str(error)) from None
+        with usage_errors():
+            config = FineTuningConfig(task, base, **settings)
         with console.status("Reading the base model and the data"):
             run = FineTuningRun.create(out or next_free_folder(task), config)
-    watch = Stopwatch()
-    compile_kernels(console, run.model_config)
-    with console.status("Preparing the first step"):
-        trainer = run.trainer([TrainingProgress(console)])
-    _introduce(run, trainer)
     go_on = f"npgpt finetune {task} {run.folder} --resume"
-    state = fit(trainer, resume, lambda: _draw(run), go_on)
-    early = ", early" if trainer.is_stopped_early() else ""
-    console.print(
-        f"Done in {watch}{early}: validation loss {state.best_loss:.3f} at step {state.best_step}."
-    )
+    train(run, resume, lambda trainer: _introduction(run, trainer), go_on)
     if run.config.method == "lora":
         run.save_adapter()
-        console.print(f"Adapter, as PEFT has it: {run.folder / 'adapter'}", soft_wrap=True)
+        console.print(f"Adapter, as PEFT has it: {run.folder / ADAPTER}", soft_wrap=True)
     return run
 
 
-def _refuse_settings(context: typer.Context) -> None:
-    given = [
-        name
-        for name in context.params
-        if (source := context.get_parameter_source(name)) is not None
-        and source.name == "COMMANDLINE"
-        and name not in ("base", "resume", "samples")
-    ]
-    if given:
-        raise typer.BadParameter(
-            f"a resumed run keeps its settings, so leave out: {', '.join(given)}."
-        )
-
-
-def _introduce(run, trainer) -> None:
+def _introduction(run: FineTuningRun, trainer: Trainer) -> list[str]:
     counts = ", ".join(f"{len(records):,} {part}" for part, records in run.task.records.items())
-    console.print(f"[bold]{run.config.data}[/bold]: {counts}", soft_wrap=True)
     model = trainer.model
     trained, whole = model.num_parameters(trained_only=True), model.num_parameters()
-    console.print(
+    return [
+        f"[bold]{run.config.data}[/bold]: {counts}",
         f"{run.config.method}: {trained:,} of {whole:,} parameters are trained "
-        f"({100 * trained / whole:.1f} %)"
-    )
-    console.print(f"Run folder: {run.folder}", soft_wrap=True)
-
-
-def _draw(run) -> None:
-    from npgpt.plots.training import plot_loss
-    from npgpt.runs.pretraining import PLOT
-
-    if run.metrics:
-        item = {"classify": "text", "instruct": "token", "dpo": "pair"}[run.config.task]
-        plot_loss(run.metrics, run.folder / PLOT, f"npgpt: {run.folder.name}", item)
-
-
-def _report_classes(run, report: Any) -> None:
-    from npgpt.cli.finetune_report import print_classes
-    from npgpt.plots.finetuning import plot_confusion
-
-    print_classes(report)
-    path = run.folder / "confusion.png"
-    plot_confusion(report, path, f"npgpt: {run.folder.name}")
-    console.print(f"Confusion matrix: {path}", soft_wrap=True)
-
-
-def _report_preferences(run) -> None:
-    from npgpt.cli.finetune_report import print_preferences
-    from npgpt.plots.finetuning import plot_rewards
-
-    base, tuned = run.test_preferences()
-    print_preferences(base, tuned, len(run.task.records["test"]))
-    path = run.folder / "rewards.png"
-    plot_rewards(run.metrics, path, f"npgpt: {run.folder.name}")
-    console.print(f"Rewards: {path}", soft_wrap=True)
+        f"({100 * trained / whole:.1f} %)",
+    ]

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from npgpt.cli.app import console, tells_errors
-from npgpt.cli.model_argument import Checkpoint, Model, Revision, open_argument
-from npgpt.cli.tokenize import Errors, Field
+from npgpt.cli.shared.arguments import AsJson, Checkpoint, Model, Plot, Revision, open_argument
+from npgpt.cli.shared.options import with_options
+from npgpt.gradients import Flow
+from npgpt.runs import DataConfig, OpenedModel, PretrainingRun
+from npgpt.runs.folder import FLOW
 
 
 @tells_errors
+@with_options(DataConfig, names=("field", "errors"))
 def flow_command(
     model: Model,
     text: Annotated[
@@ -31,14 +35,11 @@ def flow_command(
             min=1,
         ),
     ] = None,
-    plot: Annotated[
-        Path | None, typer.Option(help="Draw it, as a PNG, to this file.", metavar="FILE")
-    ] = None,
+    plot: Plot = None,
     checkpoint: Checkpoint = "best",
     revision: Revision = None,
-    field: Field = "text",
-    errors: Errors = "strict",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
+    **reading: Any,
 ) -> None:
     """Show how activations and gradients flow through a model, layer by layer.
 
@@ -61,9 +62,8 @@ def flow_command(
         flow = _measured_at(model, step)
         title = f"{Path(model).name}, step {step}"
     else:
-        flow = _measured_now(
-            open_argument(model, checkpoint, revision), text, batch_size, field, errors
-        )
+        opened = open_argument(model, checkpoint, revision)
+        flow = _measured_now(opened, text, batch_size, reading)
         title = f"{model}, {checkpoint} checkpoint" if text is None else f"{model} on {text}"
     if plot is not None:
         plot_flow(flow, plot, title)
@@ -75,14 +75,16 @@ def flow_command(
         console.print(f"Plot: {plot}", soft_wrap=True)
 
 
-def _measured_now(opened, text: str | None, batch_size: int, field: str, errors: str):
-    from npgpt.cli.progress import compile_kernels
+def _measured_now(
+    opened: OpenedModel, text: str | None, batch_size: int, reading: dict[str, Any]
+) -> Flow:
+    from npgpt.cli.shared.progress import compile_kernels
     from npgpt.data import TokenWindows, encode_documents, load_corpus
     from npgpt.gradients import gradient_flow
 
     if text is not None:
-        ids = encode_documents(load_corpus(text, field, errors).documents, opened.tokenizer)
-    elif opened.run is None:
+        ids = encode_documents(load_corpus(text, **reading).documents, opened.tokenizer)
+    elif not isinstance(opened.run, PretrainingRun):
         raise typer.BadParameter(f"{opened.name} is not a run with a held-out text: give a TEXT.")
     else:
         ids = opened.run.windows[1].ids
@@ -95,11 +97,8 @@ def _measured_now(opened, text: str | None, batch_size: int, field: str, errors:
     return gradient_flow(opened.model, inputs, targets)
 
 
-def _measured_at(folder: str, step: int):
-    from npgpt.runs import Run
-    from npgpt.runs.pretraining import FLOW
-
-    run = Run.open(folder)
+def _measured_at(folder: str, step: int) -> Flow:
+    run = PretrainingRun.open(folder)
     flows = {flow.step: flow for flow in run.flows if flow.step is not None}
     if not flows:
         raise FileNotFoundError(

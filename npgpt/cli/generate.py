@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from npgpt.cli.app import notes_for_warnings, tells_errors
-from npgpt.cli.model_argument import (
+from npgpt.cli.shared.arguments import (
     Checkpoint,
     Dtype,
     Model,
@@ -16,27 +17,18 @@ from npgpt.cli.model_argument import (
     check_checkpoint,
     open_argument,
 )
+from npgpt.cli.shared.options import usage_errors, with_options
+from npgpt.cli.shared.sampling import Sampling
 
 
 @tells_errors
+@with_options(Sampling)
 def generate_command(
     model: Model,
     prompt: Annotated[
         str, typer.Argument(help="Text to continue; - reads it from standard input.")
     ] = "",
     max_new_tokens: Annotated[int, typer.Option(min=0)] = 200,
-    temperature: Annotated[
-        float, typer.Option(min=0, help="Below 1 is safer, above 1 bolder; 0 is greedy.")
-    ] = 0.8,
-    top_k: Annotated[
-        int | None, typer.Option(min=1, help="Draw from this many likeliest tokens.")
-    ] = None,
-    top_p: Annotated[
-        float | None, typer.Option(help="Draw from the likeliest tokens that reach this share.")
-    ] = None,
-    repetition_penalty: Annotated[
-        float, typer.Option(help="Above 1, tokens that are there already become less likely.")
-    ] = 1.0,
     stop: Annotated[
         list[str] | None,
         typer.Option(help="End before this string; may be repeated.", show_default=False),
@@ -44,10 +36,10 @@ def generate_command(
     num_beams: Annotated[
         int, typer.Option(min=1, help="Above 1: search for the likeliest text instead of sampling.")
     ] = 1,
-    seed: Annotated[int | None, typer.Option(min=0, help="Same seed, same text.")] = None,
     checkpoint: Checkpoint = "best",
     revision: Revision = None,
     dtype: Dtype = "float32",
+    **settings: Any,
 ) -> None:
     """Continue a prompt with a model; the text appears as it is made.
 
@@ -61,16 +53,13 @@ def generate_command(
 
       npgpt generate runs/python-docs-1 "The" --temperature 0 --max-new-tokens 50
     """
-    from npgpt.cli.progress import start_of_text
+    from npgpt.cli.shared.progress import start_of_text
     from npgpt.generation import stream_text
-    from npgpt.generation.sampling import check_sampling
 
     check_checkpoint(checkpoint)
-    try:
-        check_sampling(temperature, top_k, top_p, repetition_penalty)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-    if num_beams > 1 and (top_k, top_p, seed, repetition_penalty) != (None, None, None, 1.0):
+    with usage_errors():
+        sampling = Sampling(**settings)
+    if num_beams > 1 and settings.keys() - {"temperature"}:
         raise typer.BadParameter(
             "--num-beams searches and does not draw: leave out --top-k, --top-p, --seed and "
             "--repetition-penalty."
@@ -87,10 +76,8 @@ def generate_command(
             found = opened.model.beam_search(prompt_ids, max_new_tokens, num_beams, stop_id=stop_id)
             tokens = iter(found[len(prompt_ids) :])
         else:
-            sampled = opened.model.stream(
-                prompt_ids, max_new_tokens, temperature, top_k, top_p, seed, stop_id,
-                repetition_penalty,
-            )  # fmt: skip
+            drawn = dataclasses.asdict(sampling)
+            sampled = opened.model.stream(prompt_ids, max_new_tokens, stop_id=stop_id, **drawn)
             tokens = (int(token[0]) for token in sampled)
         for piece in stream_text(tokens, tokenizer.decode, stop or (), stop_id):
             sys.stdout.write(piece)

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 from rich.live import Live
-from rich.table import Table
 
 from npgpt.cli.app import console, tells_errors
+from npgpt.cli.shared.tables import make_table
 
 
 @tells_errors
@@ -45,11 +45,8 @@ def gradcheck_command(
         kinds = dict.fromkeys(name.partition(" (")[0] for name in SUITE)
         raise typer.BadParameter(f"no layer matches; there are {', '.join(kinds)}.")
 
-    table = Table(title=f"Gradient checks, {backend} backend", title_justify="left")
-    table.add_column("layer")
-    table.add_column("arrays", justify="right")
-    table.add_column("central difference", justify="right")
-    table.add_column("complex step", justify="right")
+    title = f"Gradient checks, {backend} backend"
+    table = make_table(title, "layer", "arrays", "central difference", "complex step")
     table.add_column("verdict")
     failed = []
     live = Live(table, console=console) if console.is_terminal else None

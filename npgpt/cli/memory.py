@@ -1,123 +1,172 @@
-"""npgpt info --memory."""
+"""npgpt memory."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-import json
 from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
-from npgpt.cli.app import console
+from npgpt import hub
+from npgpt.cli.app import console, tells_errors
+from npgpt.cli.shared.options import usage_errors, with_options
+from npgpt.cli.shared.tables import plain_table
+from npgpt.fields import check_options, option
+from npgpt.finetuning.config import METHODS
 from npgpt.models.config import GPT2_SIZES, GPTConfig
 
 
-def describe_memory(
-    name: str,
-    batch_size: int | None,
-    time: int | None,
-    recompute: bool | None,
-    measure: bool,
-    method: str = "full",
-    rank: int = 8,
-    generate: bool = False,
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """What is trained, and how; by default as for what is no run.
+
+    Parameters
+    ----------
+    config : GPTConfig
+    batch_size : int
+        Sequences.
+    time : int, optional
+        Tokens of each sequence.
+    recompute : bool
+        Compute each block again for backward.
+    method : {"full", "last-block", "lora"}
+        What is trained, as of npgpt finetune: full, last-block or lora.
+    rank : int
+        Of LoRA.
+    """
+
+    config: Any
+    batch_size: int = option(default=4, minimum=1, shown_default="the run's, or 4")
+    time: int | None = option(default=None, minimum=1, shown_default="the context length")
+    recompute: bool = option(
+        default=False,
+        names=("--recompute/--no-recompute",),
+        shown_default="the run's, or no-recompute",
+    )
+    method: str = option(default="full", choices=METHODS, shown_default="the run's, or full")
+    rank: int = option(default=8, minimum=1, shown_default="the run's, or 8")
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    @property
+    def trained(self) -> str:
+        """What is trained, in words behind "a training step"."""
+        lora = f" of LoRA of rank {self.rank}"
+        return {"full": "", "last-block": " of the last block", "lora": lora}[self.method]
+
+
+@tells_errors
+@with_options(Step, names=("batch_size", "time", "recompute", "method", "rank"))
+def memory_command(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help=f"A size of GPT-2 ({', '.join(GPT2_SIZES)}), a run folder, a folder in Hugging "
+            "Face's format, or a JSON file with the fields of a GPTConfig.",
+            show_default=False,
+        ),
+    ],
+    generate: Annotated[
+        bool, typer.Option("--generate", help="Not training, but generation.")
+    ] = False,
+    measure: Annotated[bool, typer.Option("--measure", help="Do it and compare.")] = False,
+    **settings: Any,
 ) -> None:
-    """Print what a training step, or generation, takes, part by part; perhaps also what it took."""
-    from rich.table import Table
+    """Predict the memory that a training step, or generation, takes at its peak.
 
+    [bold]Examples[/bold]
+
+      npgpt memory 124M --batch-size 4 --time 256
+
+      npgpt memory 124M --method lora --measure
+
+      npgpt memory 124M --batch-size 8 --generate
+
+      npgpt memory runs/python-docs-1
+    """
     from npgpt.models import MemoryPlan
-    from npgpt.runs import measure_generation, measure_step
 
-    config, run_batch, run_recompute = _find(name)
-    batch = batch_size or run_batch
-    time = time or config.context_length
-    recompute = run_recompute if recompute is None else recompute
+    found = _find(model)
+    with usage_errors():
+        step = dataclasses.replace(found, **settings)
+    config, time = step.config, step.time or step.config.context_length
     if time > config.context_length:
         raise typer.BadParameter(
             f"--time {time} is longer than the context of {config.context_length}."
         )
-    if method not in PREPARE:
-        raise typer.BadParameter(f"--method must be one of {', '.join(PREPARE)}, got {method}.")
     if generate:
-        plan = MemoryPlan.of_generation(config, batch, time)
+        plan = MemoryPlan.of_generation(config, step.batch_size, time)
     else:
-        plan = MemoryPlan.of(config, batch, time, recompute, method=method, rank=rank)
+        plan = MemoryPlan.of(
+            config, step.batch_size, time, step.recompute, method=step.method, rank=step.rank
+        )
     libraries = _size_of_libraries(config)
-    rows = [
-        ("parameters", plan.parameters),
-        ("gradients", plan.gradients),
-        ("AdamW's two moments", plan.moments),
-        ("saved for backward", plan.saved),
-        ("working arrays", plan.working),
-        ("logits" if generate else "a chunk of logits", plan.logits),
-        ("cached keys and values", plan.cache),
-        ("Python and its libraries", libraries),
-    ]
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(style="dim")
-    table.add_column(justify="right")
-    for part, size in rows:
+    predicted = plan.total + libraries
+    sizes = {
+        "parameters": plan.parameters,
+        "gradients": plan.gradients,
+        "AdamW's two moments": plan.moments,
+        "saved for backward": plan.saved,
+        "working arrays": plan.working,
+        "logits" if generate else "a chunk of logits": plan.logits,
+        "cached keys and values": plan.cache,
+        "Python and its libraries": libraries,
+    }
+    table = plain_table(justify="right")
+    for part, size in sizes.items():
         if size:
             table.add_row(part, _megabytes(size))
     table.add_section()
-    predicted = plan.total + libraries
     table.add_row("peak, predicted", _megabytes(predicted), style="bold")
-    what = "generation" if generate else "a training step"
-    how = ", recomputing blocks" if recompute and not generate else ""
-    trained = {"full": "", "last-block": " of the last block", "lora": f" of LoRA of rank {rank}"}
+    what = "generation" if generate else f"a training step{step.trained}"
+    how = ", recomputing blocks" if step.recompute and not generate else ""
     console.print(
-        f"{name}: {what}{trained[method]} of {batch} x {time} tokens in float32{how}",
-        soft_wrap=True,
+        f"{model}: {what} of {step.batch_size} x {time} tokens in float32{how}", soft_wrap=True
     )
     if measure:
-        with console.status("Measuring a step in a process of its own"):
-            if generate:
-                measured = measure_generation(config, batch, time)
-            else:
-                measured = measure_step(config, batch, time, recompute, PREPARE[method](rank))
+        measured = _measured(step, time, generate)
         table.add_row("peak, measured", _megabytes(measured))
         table.add_row("predicted / measured", f"{predicted / measured:.3f}")
     console.print(table)
 
 
-def _lora(rank: int):
-    from npgpt.finetuning import LoRAConfig, apply_lora
-
-    return functools.partial(apply_lora, config=LoRAConfig(rank))
-
-
-def _last_block(rank: int):
-    from npgpt.finetuning.freezing import train_last_block
-
-    return train_last_block
-
-
-# of a method and LoRA's rank: what is done to a model before its first step
-PREPARE = {"full": lambda rank: None, "last-block": _last_block, "lora": _lora}
-
-
-def _find(name: str) -> tuple[GPTConfig, int, bool]:
-    """Return the model's shape, and the batch size and recomputation that belong to it."""
-    if name in GPT2_SIZES:
-        return GPTConfig.gpt2(name), 4, False
+def _find(name: str) -> Step:
+    """Return the model's shape, and what belongs to its run."""
     path = Path(name)
     if path.is_dir():
-        from npgpt.runs import Run
+        from npgpt.models.pretrained import read_config
+        from npgpt.runs.open import find_run
 
-        run = Run.open(path)
-        return run.model_config, run.config.batch_size, run.config.recompute
+        run = find_run(path)
+        if run is None:
+            return Step(read_config(path))
+        settings = run.config.to_dict()
+        names = [n for n in ("batch_size", "recompute", "method", "rank") if n in settings]
+        return Step(run.model_config, **{name: settings[name] for name in names})
+    if name in GPT2_SIZES:
+        return Step(GPTConfig.gpt2(name))
     if not path.exists():
         raise FileNotFoundError(
-            f"--memory {name}: this is neither a GPT-2 size ({', '.join(GPT2_SIZES)}), nor a run "
-            "folder, nor a JSON file."
+            f"{name} is neither a GPT-2 size ({', '.join(GPT2_SIZES)}), nor the folder of a run or "
+            "of a model, nor a JSON file."
         )
-    try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not a JSON file ({error}).") from None
-    if not isinstance(fields, dict):
-        raise ValueError(f"{path} must hold an object with the fields of a GPTConfig.")
-    return GPTConfig.from_dict(fields), 4, False
+    return Step(GPTConfig.from_dict(hub.read_json(path)))
+
+
+def _measured(step: Step, time: int, generate: bool) -> int:
+    from npgpt.finetuning import LoRAConfig
+    from npgpt.finetuning.freezing import train_by
+    from npgpt.runs import measure_generation, measure_step
+
+    with console.status("Measuring a step in a process of its own"):
+        if generate:
+            return measure_generation(step.config, step.batch_size, time)
+        prepare = functools.partial(train_by, method=step.method, lora=LoRAConfig(step.rank))
+        return measure_step(step.config, step.batch_size, time, step.recompute, prepare)
 
 
 def _size_of_libraries(config: GPTConfig) -> int:
@@ -125,7 +174,7 @@ def _size_of_libraries(config: GPTConfig) -> int:
     import numpy as np
 
     from npgpt import ops
-    from npgpt.cli.progress import compile_kernels
+    from npgpt.cli.shared.progress import compile_kernels
     from npgpt.runs import resident_size
 
     compile_kernels(console, config)

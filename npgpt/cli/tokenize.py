@@ -3,49 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from npgpt.cli.app import console, tells_errors
+from npgpt.cli.shared.options import usage_errors, with_options
+from npgpt.runs import DataConfig
 
 SHOWN_TOKENS = 12
 NARROW = 60  # characters of a token that a table shows
 
-Corpus = Annotated[
-    str,
-    typer.Argument(
-        help="A built-in corpus (python-docs, python-source), a file, a folder, a glob in quotes, "
-        "or - for standard input."
-    ),
-]
-Field = Annotated[str, typer.Option(help="Where the text is in a line of .jsonl.")]
-Errors = Annotated[
-    str, typer.Option(help="Bytes that are not UTF-8: strict (an error), replace, or ignore.")
-]
-Tokenizer = Annotated[
-    str, typer.Option(help="bpe (byte pairs), char, word, gpt2, or the path of a tokenizer.")
-]
-VocabSize = Annotated[int, typer.Option(help="Tokens of a bpe vocabulary.", min=1)]
+READING = ("corpus", "tokenizer", "vocab_size", "field", "errors")
 
 
 @tells_errors
+@with_options(DataConfig, names=(*READING, "validation_fraction"), arguments=("corpus",))
 def tokenize_command(
-    corpus: Corpus = "python-docs",
     out: Annotated[
         Path | None, typer.Option(help="Folder to make, for npgpt train.", metavar="DIR")
     ] = None,
-    tokenizer: Tokenizer = "bpe",
-    vocab_size: VocabSize = 1024,
-    validation_fraction: Annotated[
-        float, typer.Option(help="Share of the text that is held out.")
-    ] = 0.1,
-    field: Field = "text",
-    errors: Errors = "strict",
     steps: Annotated[
         int | None,
         typer.Option(min=1, help="Show so many merges of byte-pair encoding on words, and end."),
     ] = None,
+    **settings: Any,
 ) -> None:
     """Turn a text into token ids, once and for all: files that npgpt train reads as they are.
 
@@ -60,26 +42,33 @@ def tokenize_command(
 
       npgpt tokenize python-docs --steps 10
     """
+    with usage_errors():
+        config = DataConfig(**settings)
     if steps is not None:
         if out is not None:
             raise typer.BadParameter("give either --steps or --out, not both.")
-        _show_steps(corpus, steps, field, errors)
+        _show_steps(config, steps)
         return
-    from npgpt.cli.progress import COMPILING_TOKENIZER, progress_bar
+    from npgpt.cli.shared.progress import COMPILING_TOKENIZER, progress_bar
     from npgpt.data import StreamedCorpus, write_token_folder
     from npgpt.data.streams import DocumentEncoder
-    from npgpt.runs.tokenizer import check_tokenizer_name
+    from npgpt.runs.tokenizer import make_tokenizer
 
-    try:
-        check_tokenizer_name(tokenizer)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
     if out is not None and out.exists() and (out.is_file() or any(out.iterdir())):
         raise FileExistsError(f"{out} exists already; choose another folder.")
     with progress_bar(console, "Reading"):
-        source = StreamedCorpus(corpus, validation_fraction, field, errors)
+        source = StreamedCorpus(
+            config.corpus, config.validation_fraction, config.field, config.errors
+        )
     with progress_bar(console, "Training the tokenizer", COMPILING_TOKENIZER) as progress:
-        made = _tokenizer(tokenizer, source, vocab_size, progress)
+        made = make_tokenizer(
+            config.tokenizer,
+            source.train_texts,
+            lambda: (text for text, _ in source.pieces()),
+            config.vocab_size,
+            end_of_text=True,
+            progress=progress,
+        )
     with progress_bar(console, "Encoding") as progress:
         if out is not None:
             train, validation = write_token_folder(out, source, made, progress)
@@ -109,27 +98,15 @@ def tokenize_command(
     console.print(f"Next: npgpt train {out}", soft_wrap=True)
 
 
-def _tokenizer(kind: str, source, vocab_size: int, progress):
-    from npgpt.runs.tokenizer import make_tokenizer
-
-    return make_tokenizer(
-        kind,
-        source.train_texts,
-        lambda: (text for text, _ in source.pieces()),
-        vocab_size,
-        end_of_text=True,
-        progress=progress,
-    )
-
-
-def _show_steps(corpus: str, steps: int, field: str, errors: str) -> None:
+def _show_steps(config: DataConfig, steps: int) -> None:
     from rich.table import Table
     from rich.text import Text
 
     from npgpt.data import stream_corpus
     from npgpt.tokenizers import WordBPETokenizer
 
-    texts = (text for text, _ in stream_corpus(corpus, field, errors))  # no word is cut
+    pieces = stream_corpus(config.corpus, config.field, config.errors)
+    texts = (text for text, _ in pieces)  # no word is cut
     trained = WordBPETokenizer.train(texts, num_merges=steps, record=True)
     table = Table(box=None, pad_edge=False)
     for column in ("step", "count", "tokens left"):

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from npgpt.cli.app import console, error_console, tells_errors
-from npgpt.cli.model_argument import Checkpoint, Revision, check_checkpoint, open_argument
+from npgpt.cli.shared.arguments import (
+    MODEL_HELP,
+    Checkpoint,
+    Revision,
+    check_checkpoint,
+    open_argument,
+)
+from npgpt.cli.shared.options import numbers_of
 
 if TYPE_CHECKING:
     from npgpt.models import GPT
@@ -20,20 +27,14 @@ if TYPE_CHECKING:
 @tells_errors
 def trace_command(
     text: Annotated[
-        str | None,
-        typer.Argument(metavar="TEXT", help="The text; - reads it from standard input."),
+        str | None, typer.Argument(metavar="TEXT", help="The text; - reads it from standard input.")
     ] = None,
     names: Annotated[
-        bool,
-        typer.Option("--names", help="Only list the names of all activations, with shapes."),
+        bool, typer.Option("--names", help="Only list the names of all activations, with shapes.")
     ] = False,
     model: Annotated[
         str | None,
-        typer.Option(
-            metavar="MODEL",
-            help="A run folder of npgpt train, a folder in Hugging Face's format, or a name on "
-            "its hub.",
-        ),
+        typer.Option(metavar="MODEL", help=f"{MODEL_HELP}."),
     ] = None,
     out: Annotated[Path, typer.Option(metavar="FILE", help="The page to write.")] = Path(
         "trace.html"
@@ -113,7 +114,7 @@ def _write_page(
     token: str | None,
     steps: int,
 ) -> None:
-    from npgpt.cli.progress import progress_bar
+    from npgpt.cli.shared.progress import progress_bar
     from npgpt.trace import trace
 
     model, tokenizer = opened.model, opened.tokenizer
@@ -151,12 +152,7 @@ def _blocks(layers: str | None) -> list[int] | str | None:
         return layers
     if layers == "none":
         return []
-    try:
-        return [int(layer) for layer in layers.split(",")]
-    except ValueError:
-        raise typer.BadParameter(
-            f"--layers must be numbers such as 0,5,11, or all, or none, got {layers}."
-        ) from None
+    return numbers_of(layers, "--layers must be numbers such as 0,5,11, or all, or none")
 
 
 def _token_id(tokenizer: Tokenizer, token: str) -> int:

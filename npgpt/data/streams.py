@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from typing_extensions import Self
 
 from npgpt.data.corpora import corpus_name, cut_of, stream_corpus
 from npgpt.data.reading import STANDARD_INPUT, Piece
@@ -172,7 +173,7 @@ class TokenFolder:
     validation: TokenFile
 
     @classmethod
-    def open(cls, folder: str | Path, tokenizer: Any = None) -> TokenFolder:
+    def open(cls, folder: str | Path, tokenizer: Any = None) -> Self:
         """Open the files; takes and raises the same as `read_tokens`."""
         found = []
         for part, names in (("training", TRAIN_FILES), ("validation", VALIDATION_FILES)):

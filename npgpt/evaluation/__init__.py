@@ -3,11 +3,4 @@
 from npgpt.evaluation.few_shot import FewShotResult, chance, evaluate_few_shot
 from npgpt.evaluation.loss import Evaluation, Interrupted, evaluate
 
-__all__ = [
-    "Evaluation",
-    "FewShotResult",
-    "Interrupted",
-    "chance",
-    "evaluate",
-    "evaluate_few_shot",
-]
+__all__ = ["Evaluation", "FewShotResult", "Interrupted", "chance", "evaluate", "evaluate_few_shot"]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from npgpt.data.questions import Question
-from npgpt.models import GPT
+from npgpt.models import LanguageModel
 from npgpt.tokenizers import Tokenizer
 
 Z = 1.959963984540054  # 95 per cent of a normal distribution are within so many deviations
@@ -60,7 +60,7 @@ class FewShotResult:
 
 
 def chance(questions: Sequence[Question]) -> float:
-    """Compute the accuracy of who has not read the questions.
+    """Compute the chance level: the accuracy of answers that do not depend on the questions.
 
     One of the choices at random; where there are none, the answer that is right most often.
 
@@ -110,7 +110,7 @@ def draw_examples(
 
 
 def evaluate_few_shot(
-    model: GPT,
+    model: LanguageModel,
     tokenizer: Tokenizer,
     questions: Sequence[Question],
     shots: int,
@@ -125,7 +125,7 @@ def evaluate_few_shot(
 
     Parameters
     ----------
-    model : GPT
+    model : LanguageModel
     tokenizer : Tokenizer
     questions : sequence of Question
         Those that examples are drawn from, too.
@@ -152,7 +152,7 @@ def evaluate_few_shot(
 
 
 def _choose(model, tokenizer, prompt_ids, question) -> tuple[str, bool]:
-    context = model.config.context_length
+    context = model.context_length
     scores, longest = [], 0
     for choice in question.choices:
         ids = tokenizer.encode(f" {choice}")[:context]
@@ -163,7 +163,7 @@ def _choose(model, tokenizer, prompt_ids, question) -> tuple[str, bool]:
 
 def _write(model, tokenizer, prompt_ids, question) -> tuple[str, bool]:
     wanted = len(tokenizer.encode(f" {question.answer}\n"))
-    room = model.config.context_length - min(wanted + 4, LONGEST_ANSWER)
+    room = model.context_length - min(wanted + 4, LONGEST_ANSWER)
     kept = prompt_ids[-max(1, room) :]
     new = model.generate(
         kept, min(wanted + 4, LONGEST_ANSWER), temperature=0.0, stop_id=tokenizer.end_of_text_id

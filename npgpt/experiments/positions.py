@@ -7,21 +7,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from npgpt.data import (
-    DataLoader,
-    HeldOutBatches,
-    StridedWindows,
-    TokenWindows,
-    encode_documents,
-    load_corpus,
-    split_corpus,
-)
+from npgpt.data import DataLoader, HeldOutBatches, StridedWindows, TokenWindows
 from npgpt.models import GPT
 from npgpt.ops import reference
-from npgpt.optim import AdamW, WarmupCosine
-from npgpt.runs import TrainingConfig
-from npgpt.runs.pretraining import train_tokenizer
-from npgpt.training import Callback, Trainer, evaluate
+from npgpt.runs import RunConfig
+from npgpt.runs.run import make_trainer
+from npgpt.runs.source import open_source
+from npgpt.training import Callback, evaluate
 
 KINDS = ("learned", "sinusoidal", "t5", "alibi", "rope")
 
@@ -53,7 +45,7 @@ class PositionResult:
 
 
 def compare_positions(
-    training: TrainingConfig,
+    training: RunConfig,
     longer: int = 256,
     kinds: Sequence[str] = KINDS,
     on_step: Callable[[str, int, int], None] = lambda kind, done, total: None,
@@ -64,7 +56,7 @@ def compare_positions(
 
     Parameters
     ----------
-    training : TrainingConfig
+    training : RunConfig
         What `npgpt train` would be told; its ``position`` is replaced by each kind.
     longer : int
         The context to evaluate at.
@@ -90,13 +82,10 @@ def compare_positions(
             f"compare_positions: the context to evaluate at must be longer than the {short} that "
             f"the models are trained at, got {longer}."
         )
-    configs = [dataclasses.replace(training, position=kind) for kind in kinds]  # all are checked
-    corpus = load_corpus(training.corpus)
-    tokenizer = train_tokenizer(training, corpus)
-    train_ids, held_out_ids = (
-        encode_documents(documents, tokenizer)
-        for documents in split_corpus(corpus, training.validation_fraction)
-    )
+    configs = [training.changed(position=kind) for kind in kinds]  # all are checked
+    source = open_source(training.data)
+    tokenizer = source.tokenizer(training.data)
+    train_ids, held_out_ids = source.ids(tokenizer)
     windows = TokenWindows(train_ids, short, training.stride)
     held_out = {time: _batches(held_out_ids, time) for time in (short, longer)}
     overlapping = StridedWindows(held_out_ids, short, max(1, short // 2), batch_size=32)
@@ -123,20 +112,11 @@ def _batches(ids, time: int) -> HeldOutBatches:
     return HeldOutBatches(TokenWindows(ids, time), max(1, 4096 // time))
 
 
-def _train(config: TrainingConfig, vocab_size: int, windows: TokenWindows, on_step) -> GPT:
-    model = GPT(config.model_config(vocab_size), seed=config.seed)
-    betas = (config.beta1, config.beta2)
-    optimizer = AdamW(model.parameters(), config.lr, betas, weight_decay=config.weight_decay)
-    trainer = Trainer(
-        model,
-        DataLoader(windows, config.batch_size, shuffle=True, seed=config.seed),
-        steps=config.steps,
-        optimizer=optimizer,
-        schedule=WarmupCosine(config.lr, config.min_lr, config.warmup_steps, config.steps),
-        clip_norm=config.clip_norm,
-        eval_every=config.steps,
-        callbacks=[_Steps(config.position, on_step)],
-    )
+def _train(config: RunConfig, vocab_size: int, windows: TokenWindows, on_step) -> GPT:
+    model = config.family(config.model_config(vocab_size), seed=config.seed)
+    loader = DataLoader(windows, config.batch_size, shuffle=True, seed=config.seed)
+    steps = _Steps(config.position, on_step)
+    trainer = make_trainer(model, loader, None, config.optimisation, callbacks=[steps])
     trainer.fit()
     if trainer.stopped_by is not None:
         raise KeyboardInterrupt

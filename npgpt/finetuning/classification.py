@@ -4,33 +4,31 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
-from npgpt.data.docstrings import BUILT_IN, package_records
+from npgpt.data.docstrings import package_records
 from npgpt.data.held_out import HeldOutBatches
-from npgpt.data.records import Record, read_records, text_field
+from npgpt.data.records import Record, text_field
 from npgpt.data.sequences import LabelledTexts
 from npgpt.data.splits import TEST, TRAIN, VALIDATION
 from npgpt.finetuning.config import FineTuningConfig
-from npgpt.finetuning.splitting import split_records
+from npgpt.finetuning.splitting import is_built_in, open_records, split_records
 from npgpt.models.objectives.classification import GPTForClassification
 from npgpt.tokenizers import Tokenizer
 
 
-@dataclasses.dataclass(frozen=True)
-class LabelledSplit:
-    """Records by part, and the labels of the training part, sorted."""
-
-    records: dict[str, list[Record]]
-    labels: list[str]
-
-
-def read_labelled(config: FineTuningConfig) -> LabelledSplit:
+def read_labelled(config: FineTuningConfig) -> tuple[dict[str, list[Record]], list[str]]:
     """Read the records of a classification, check them, and split them.
 
     Parts are those of `split_records`, with each class divided by itself.
+
+    Returns
+    -------
+    records : dict of str to list of Record
+        By part.
+    labels : list of str
+        Of the training part, sorted.
 
     Raises
     ------
@@ -41,11 +39,9 @@ def read_labelled(config: FineTuningConfig) -> LabelledSplit:
         does not occur in training; with the row.
     """
     text, label, split = config.text_column, config.label_column, config.split_column
-    if config.data == BUILT_IN and not Path(config.data).exists():
-        records = package_records()
+    if is_built_in(config):
         text, label, split = "text", "label", "split"
-    else:
-        records = read_records(config.data, [text, label])
+    records = open_records(config, package_records, [text, label])
     parts = split_records(config, records, [text, label], label, split)
     labels = sorted({text_field(record, label) for record in parts[TRAIN]})
     if len(labels) < 2:
@@ -60,16 +56,14 @@ def read_labelled(config: FineTuningConfig) -> LabelledSplit:
                     f"{record.where}: the label {text_field(record, label)!r} of the {part} part "
                     f"does not occur in training (there is {', '.join(labels)})."
                 )
-    return LabelledSplit(
-        {
-            part: [
-                Record(r.where, {"text": text_field(r, text), "label": text_field(r, label)})
-                for r in records
-            ]
-            for part, records in parts.items()
-        },
-        labels,
-    )
+    found = {
+        part: [
+            Record(r.where, {"text": text_field(r, text), "label": text_field(r, label)})
+            for r in records
+        ]
+        for part, records in parts.items()
+    }
+    return found, labels
 
 
 def encode_labelled(
@@ -93,15 +87,13 @@ def predict(
     model: GPTForClassification, texts: LabelledTexts, batch_size: int = 32
 ) -> tuple[np.ndarray, np.ndarray]:
     """Compute probabilities (texts, num_classes) of all texts without dropout; and labels."""
-    was_training = model.training
-    model.eval()
     by_length = np.argsort(texts.lengths, kind="stable")
     probabilities = np.empty((len(texts), model.num_classes))
-    for begin in range(0, len(texts), batch_size):
-        chosen = by_length[begin : begin + batch_size]
-        token_ids, lengths, _ = texts.batch(chosen)
-        probabilities[chosen] = model.probabilities(token_ids, lengths)
-    model.train(was_training)
+    with model.evaluating():
+        for begin in range(0, len(texts), batch_size):
+            chosen = by_length[begin : begin + batch_size]
+            token_ids, lengths, _ = texts.batch(chosen)
+            probabilities[chosen] = model.probabilities(token_ids, lengths)
     return probabilities, texts.labels
 
 

@@ -3,62 +3,105 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+from typing import ClassVar
 
+from npgpt.data.docstrings import BUILT_IN
+from npgpt.fields import (
+    FromOthers,
+    Settings,
+    check_options,
+    fill_defaults,
+    names_of,
+    option,
+)
 from npgpt.finetuning.lora import LoRAConfig
+from npgpt.models import GPT
 
 TASKS, METHODS = ("classify", "instruct", "dpo"), ("full", "last-block", "lora")
-LEARNING_RATES = {"full": 3e-4, "last-block": 1e-3, "lora": 1e-3}
 TEMPLATES = ("alpaca", "chat")
+LEARNING_RATES = {"full": 3e-4, "last-block": 1e-3, "lora": 1e-3}
+DEFAULTS = {
+    "classify": {"epochs": 4, "batch_size": 16},
+    "instruct": {"epochs": 2, "batch_size": 16},
+    "dpo": {"epochs": 2, "batch_size": 8},
+}
+# settings that do not mean something for every task
+OF_TASKS = {
+    ("classify",): ("text_column", "label_column", "split_column", "from_scratch", "lm_coef"),
+    ("instruct",): ("mask_prompt", "packing"),
+    ("dpo",): ("beta",),
+    ("instruct", "dpo"): ("template",),
+}
+DATA, METHOD = "Data", "What is trained"  # panels of the command line's help
+
+
+def by_task(name: str) -> FromOthers:
+    """Make the default that the task decides."""
+    return FromOthers(lambda config: DEFAULTS[config.task][name], "by task")
 
 
 @dataclasses.dataclass(frozen=True)
-class FineTuningConfig:
+class FineTuningConfig(Settings):
     """What `npgpt finetune` can be told; the same config, base and data give the same run.
 
     Parameters
     ----------
     task : {"classify", "instruct", "dpo"}
+        classify, instruct or dpo.
     base : str
-        The model to begin with: as for `npgpt.runs.open`.
+        The model to begin with: as for `npgpt.runs.open_model`.
     data : str
-        A file of records, or ``docstrings``.
+        A .csv, .tsv, .json or .jsonl file of records, or docstrings.
     test_data : str, optional
-        A file of records to test on; by default a part of ``data``.
+        A file to test on; else a part of the data.
     method : {"full", "last-block", "lora"}
-        What is trained: everything; the last block, the final norm and a classifier's head; or
-        low-rank additions (and a classifier's head).
-    rank, alpha, lora_dropout, target_modules
-        Of `LoRAConfig`.
+        full, last-block (with the final norm and the head), or lora (and the head).
+    rank : int
+        Of LoRA.
+    alpha : float
+        Of LoRA.
+    lora_dropout : float
+        Of LoRA.
+    target_modules : tuple[str, ...]
+        Linear maps that LoRA is put beside, such as attention.qkv; may be repeated.
     from_scratch : bool
-        Begin with random weights of the base's shape, to compare with.
-    text_column, label_column, split_column : str
-        Of a classification's records. The split is optional in them: train, validation or test.
+        Random weights, to compare with.
+    text_column : str
+        Name of the texts' column.
+    label_column : str
+        Name of the labels' column.
+    split_column : str
+        Column with train, validation or test, if there is one.
     template : {"alpaca", "chat"}
-        How an instruction becomes a prompt.
+        How an instruction becomes a prompt: alpaca or chat.
     mask_prompt : bool
-        Whether only the response counts in the loss.
+        Learn from the response only, or from the prompt too.
     packing : bool
-        Put several records into each row of a batch.
+        Several records in each row of a batch.
     dropout : float, optional
-        Of the model while it is trained; by default the base's.
+        Of the model while it is trained.
     lm_coef : float
-        Of a classification: the weight of the texts' own next tokens in the loss, beside the
-        classes (`npgpt.models.GPTForClassification`).
+        Weight of the texts' next tokens in the loss, beside the classes.
     beta : float
-        Of DPO: how much leaving the base model costs.
+        How much leaving the base model costs.
     epochs : int
-    batch_size, grad_accumulation : int
+        Passes over the data.
+    batch_size : int
+        Records a batch.
+    grad_accumulation : int
+        Batches a step.
     lr : float
-        Highest learning rate; by default 3e-4 for ``full``, 1e-3 for the others.
-    weight_decay, clip_norm : float
-        Of AdamW, and the largest gradient norm (0 does not clip).
+        Highest learning rate.
+    weight_decay : float
+        Of AdamW.
+    clip_norm : float
+        Largest gradient norm; 0 does not clip.
     evals_per_epoch : int
-        Evaluations on the validation part, each followed by a checkpoint.
+        Evaluations, each followed by a checkpoint.
     patience : int
-        Stop after so many evaluations in a row without a lower validation loss; 0 never does.
+        Evaluations without a lower validation loss after which to stop; 0 never does.
     seed : int
+        Of new weights, order of records and dropout.
 
     Raises
     ------
@@ -66,71 +109,66 @@ class FineTuningConfig:
         If a value is out of range.
     """
 
-    task: str
-    base: str
-    data: str = "docstrings"
-    test_data: str | None = None
-    method: str = "full"
-    rank: int = 8
-    alpha: float = 16.0
-    lora_dropout: float = 0.0
-    target_modules: tuple[str, ...] = ("*",)
-    from_scratch: bool = False
-    text_column: str = "text"
-    label_column: str = "label"
-    split_column: str = "split"
-    template: str = "alpaca"
-    mask_prompt: bool = True
-    packing: bool = False
-    dropout: float | None = None
-    lm_coef: float = 0.0
-    beta: float = 0.1
-    epochs: int = 3
-    batch_size: int = 8
-    grad_accumulation: int = 1
-    lr: float = None  # type: ignore[assignment]  # __post_init__ puts the method's in its place
-    weight_decay: float = 0.01
-    clip_norm: float = 1.0
-    evals_per_epoch: int = 2
-    patience: int = 4
-    seed: int = 0
+    PANEL: ClassVar[str] = "Optimisation"
+
+    task: str = option(choices=TASKS)
+    base: str = option()
+    data: str = option(DATA, default=BUILT_IN)
+    test_data: str | None = option(DATA, default=None)
+    method: str = option(METHOD, default="full", choices=METHODS)
+    rank: int = option(METHOD, default=8, minimum=1)
+    alpha: float = option(METHOD, default=16.0)
+    lora_dropout: float = option(METHOD, default=0.0)
+    target_modules: tuple[str, ...] = option(METHOD, default=("*",), shown_default="all")
+    from_scratch: bool = option(METHOD, default=False)
+    text_column: str = option(DATA, default="text")
+    label_column: str = option(DATA, default="label")
+    split_column: str = option(DATA, default="split")
+    template: str = option(DATA, default="alpaca", choices=TEMPLATES)
+    mask_prompt: bool = option(DATA, default=True)
+    packing: bool = option(DATA, default=False)
+    dropout: float | None = option(default=None, shown_default="the base's")
+    lm_coef: float = option(default=0.0, minimum=0)
+    beta: float = option(default=0.1)
+    epochs: int = option(default=by_task("epochs"), minimum=1)
+    batch_size: int = option(default=by_task("batch_size"), minimum=1)
+    grad_accumulation: int = option(default=1, minimum=1)
+    lr: float = option(
+        default=FromOthers(
+            lambda config: LEARNING_RATES[config.method], "3e-4; last-block and lora 1e-3"
+        ),
+        minimum=0,
+    )
+    weight_decay: float = option(default=0.01, minimum=0)
+    clip_norm: float = option(default=1.0, minimum=0)
+    evals_per_epoch: int = option(default=2, minimum=1)
+    patience: int = option(default=4, minimum=0)
+    seed: int = option(default=0, minimum=0)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "target_modules", tuple(self.target_modules))
-        for name, choices in (("task", TASKS), ("method", METHODS), ("template", TEMPLATES)):
-            if getattr(self, name) not in choices:
-                raise ValueError(
-                    f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}."
-                )
-        if self.lr is None:
-            object.__setattr__(self, "lr", LEARNING_RATES[self.method])
-        for name in ("epochs", "batch_size", "grad_accumulation", "evals_per_epoch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
-        for name in ("lm_coef", "lr", "weight_decay", "clip_norm", "patience", "seed"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}.")
+        self.lora  # noqa: B018  (raises if a value is out of range)
+        check_options(self)
+        fill_defaults(self)
         if self.dropout is not None and not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}.")
         if not self.beta > 0.0:
             raise ValueError(f"beta must be positive, got {self.beta}.")
         if self.from_scratch and self.method != "full":
             raise ValueError(f"from_scratch needs the method full, got {self.method}.")
-        self.lora  # noqa: B018  (raises if a value is out of range)
+
+    @property
+    def family(self) -> type[GPT]:
+        """The class of the models that can be fine-tuned."""
+        return GPT
 
     @property
     def lora(self) -> LoRAConfig:
         """The low-rank additions of the method ``lora``."""
         return LoRAConfig(self.rank, self.alpha, self.lora_dropout, self.target_modules)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields, ready for JSON."""
-        return dataclasses.asdict(self)
 
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> FineTuningConfig:
-        """Make a config from `to_dict`'s fields; an unknown one raises ValueError."""
-        try:
-            return cls(**fields)
-        except TypeError as error:
-            raise ValueError(f"FineTuningConfig: {error}.") from None
+def settings_of(task: str) -> list[str]:
+    """Return the names of the settings that mean something for a task."""
+    others = {name for tasks, names in OF_TASKS.items() if task not in tasks for name in names}
+    return [name for name in names_of(FineTuningConfig) if name not in others]

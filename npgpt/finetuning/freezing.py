@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
+from npgpt.finetuning.lora import LoRAConfig, apply_lora
 from npgpt.layers import Layer, flatten_trained
 from npgpt.layers.core.names import parent_of, stacks_of
 
@@ -67,3 +68,22 @@ def train_last_block(model: Layer) -> list[str]:
     stack, depths = list(stacks.items())[-1]
     norm = ".".join(filter(None, (parent_of(stack), "final_norm")))
     return train_only(model, [f"{stack}.{len(depths) - 1}.*", f"{norm}.*"])
+
+
+def train_by(model: Layer, method: str, lora: LoRAConfig | None = None, seed: int = 0) -> None:
+    """Prepare a `GPT` for a method of fine-tuning: full, last-block or lora.
+
+    Parameters
+    ----------
+    model : GPT
+        Changed in place.
+    method : {"full", "last-block", "lora"}
+        Train everything; the last block and the final norm; or low-rank additions.
+    lora : LoRAConfig, optional
+    seed : int
+        As of `apply_lora`.
+    """
+    if method == "lora":
+        apply_lora(model, lora, seed)
+    elif method == "last-block":
+        train_last_block(model)

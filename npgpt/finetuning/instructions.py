@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 
-from npgpt.data.docstrings import BUILT_IN, instruction_records
-from npgpt.data.records import Record, read_records, text_field
+from npgpt.data.docstrings import instruction_records
+from npgpt.data.records import Record, text_field
 from npgpt.data.sequences import Responses
 from npgpt.finetuning.config import FineTuningConfig
-from npgpt.finetuning.splitting import split_records
+from npgpt.finetuning.splitting import open_records, split_records
 from npgpt.finetuning.templates import prompt_of
-from npgpt.models import GPT
+from npgpt.models import LanguageModel
 from npgpt.tokenizers import Tokenizer
 
 SHORTEST_RESPONSE = 1  # tokens that must fit behind a prompt, the end of text included
@@ -32,11 +31,8 @@ def read_instructions(config: FineTuningConfig) -> dict[str, list[Record]]:
     ValueError
         If a record has no instruction or no output; with the row.
     """
-    if config.data == BUILT_IN and not Path(config.data).exists():
-        records = instruction_records()
-    else:
-        records = read_records(config.data, ["instruction", "output"])
-    return split_records(config, records, ["instruction", "output"])
+    needed = ["instruction", "output"]
+    return split_records(config, open_records(config, instruction_records, needed), needed)
 
 
 def encode_pair(
@@ -91,7 +87,7 @@ def encode_responses(
 
 
 def respond(
-    model: GPT,
+    model: LanguageModel,
     tokenizer: Tokenizer,
     prompt: str,
     max_new_tokens: int = 60,
@@ -99,7 +95,7 @@ def respond(
 ) -> str:
     """Let a model respond to a prompt, up to its end of text; greedily unless told otherwise."""
     ids = tokenizer.encode(prompt)
-    room = model.config.context_length - len(ids)
+    room = model.context_length - len(ids)
     new = model.generate(
         ids,
         min(max_new_tokens, max(room, 1)),
@@ -129,7 +125,7 @@ class ResponseScores:
 
 
 def score_responses(
-    model: GPT,
+    model: LanguageModel,
     tokenizer: Tokenizer,
     records: Sequence[Record],
     template: str,

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
 from npgpt import ops
-from npgpt.data.docstrings import BUILT_IN, preference_records
-from npgpt.data.records import Record, read_records
+from npgpt.data.docstrings import preference_records
+from npgpt.data.records import Record
 from npgpt.data.sequences import PreferencePairs
 from npgpt.finetuning.config import FineTuningConfig
 from npgpt.finetuning.instructions import encode_responses
-from npgpt.finetuning.splitting import split_records
+from npgpt.finetuning.splitting import open_records, split_records
 from npgpt.models.objectives.preference import GPTForPreference
 from npgpt.tokenizers import Tokenizer
 
@@ -31,10 +30,7 @@ def read_preferences(config: FineTuningConfig) -> dict[str, list[Record]]:
     ValueError
         If a field is missing or empty, or both responses are the same; with the row.
     """
-    if config.data == BUILT_IN and not Path(config.data).exists():
-        records = preference_records()
-    else:
-        records = read_records(config.data, NEEDED)
+    records = open_records(config, preference_records, NEEDED)
     parts = split_records(config, records, NEEDED)
     for members in parts.values():
         for record in members:
@@ -63,14 +59,11 @@ def with_reference(
 
     Done once, before the first step: the reference does not change.
     """
-    was_training = model.training
-    model.eval()
     reference = np.empty((len(pairs), 2))
-    with ops.Workspace():
+    with model.evaluating(), ops.Workspace():
         for indices in _by_length(pairs, batch_size):
             inputs, targets, _ = pairs.batch(indices)
             reference[indices] = model.log_probabilities(inputs, targets).reshape(2, -1).T
-    model.train(was_training)
     return PreferencePairs(pairs.chosen, pairs.rejected, reference)
 
 
@@ -122,15 +115,12 @@ def score_preferences(
     model: GPTForPreference, pairs: PreferencePairs, batch_size: int = 8
 ) -> PreferenceScores:
     """Compare a model with the reference whose log-probabilities the pairs hold."""
-    was_training = model.training
-    model.eval()
     parts = []
-    with ops.Workspace():
+    with model.evaluating(), ops.Workspace():
         for indices in _by_length(pairs, batch_size):
             inputs, targets, reference = pairs.batch(indices)
             log_p = model.log_probabilities(inputs, targets)
             parts.append(np.stack([log_p, model.rewards(log_p, reference)]).reshape(2, 2, -1))
-    model.train(was_training)
     log_p, rewards = np.concatenate(parts, axis=-1).astype(float)  # each (2, pairs)
     return PreferenceScores(
         loss=float(ops.preference_loss_forward(rewards[0] - rewards[1])),

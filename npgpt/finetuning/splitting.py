@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
+from npgpt.data.docstrings import BUILT_IN
 from npgpt.data.records import Record, read_records, text_field
 from npgpt.data.splits import TEST, TRAIN, VALIDATION
 from npgpt.finetuning.config import FineTuningConfig
 
 PARTS = (TRAIN, VALIDATION, TEST)
 FRACTIONS = (0.1, 0.2)  # of validation and test, where the records do not say
+
+
+def is_built_in(config: FineTuningConfig) -> bool:
+    """Say whether a config asks for the records that come with Python, and not for a file."""
+    return config.data == BUILT_IN and not Path(config.data).exists()
+
+
+def open_records(
+    config: FineTuningConfig, built_in: Callable[[], list[Record]], needed: Sequence[str]
+) -> list[Record]:
+    """Read the records that a config asks for."""
+    return built_in() if is_built_in(config) else read_records(config.data, needed)
 
 
 def split_records(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+import hashlib
+import json
+from typing import Any
 
 from npgpt.data.held_out import HeldOutBatches
 from npgpt.data.records import Record
-from npgpt.data.samplers import Balanced, Dataset, LengthGrouped, Sampler
+from npgpt.data.samplers import Balanced, LengthGrouped, Sampler
 from npgpt.data.splits import TEST, TRAIN, VALIDATION
 from npgpt.finetuning.classification import (
     ClassificationReport,
@@ -26,31 +28,55 @@ from npgpt.finetuning.preferences import (
 from npgpt.tokenizers import Tokenizer
 
 
-class Task(Protocol):
-    """The data of a fine-tuning, in parts."""
+class Task:
+    """The data of a fine-tuning, in parts.
+
+    Attributes
+    ----------
+    records : dict of str to list of Record
+        By part: train, validation, test.
+    labels : list of str
+        Of a classification.
+    parts : dict of str to Dataset
+        The records, encoded.
+    train : Dataset
+        What is trained on.
+    """
 
     records: dict[str, list[Record]]
     labels: list[str]
     parts: dict[str, Any]
 
     @property
-    def train(self) -> Dataset:
+    def train(self) -> Any:
         """What is trained on."""
+        return self.parts[TRAIN]
 
-    def prepare(self, model) -> None:
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the records, in hexadecimal."""
+        content = {
+            part: [[r.where, r.fields] for r in records] for part, records in self.records.items()
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def prepare(self, model: Any) -> None:
         """Compute what is needed of the model before its first step."""
 
     def sampler(self, batch_size: int) -> Sampler:
-        """Make the order of the training examples."""
+        """Make the order of the training examples: those of similar length come together."""
+        return LengthGrouped(self.train.lengths, batch_size)
 
     def held_out(self, batch_size: int) -> HeldOutBatches:
         """Make the batches to validate on."""
+        return HeldOutBatches(self.parts[VALIDATION], batch_size)
 
-    def scores(self, model) -> dict[str, float]:
-        """Compute further numbers on the validation part."""
+    def scores(self, model: Any) -> dict[str, float]:
+        """Compute numbers on the validation part, beside the loss."""
+        return {}
 
 
-class ClassifyTask:
+class ClassifyTask(Task):
     """Texts and their classes."""
 
     def __init__(
@@ -60,16 +86,12 @@ class ClassifyTask:
         context_length: int,
         labels: list[str] | None = None,
     ):
-        split = read_labelled(config)
-        self.records, self.labels = split.records, labels or split.labels
+        self.records, found = read_labelled(config)
+        self.labels = labels or found
         self.parts = {
             part: encode_labelled(records, self.labels, tokenizer, context_length)
             for part, records in self.records.items()
         }
-        self.train = self.parts[TRAIN]
-
-    def prepare(self, model) -> None:
-        """Do nothing."""
 
     def sampler(self, batch_size: int) -> Sampler:
         """Draw every class equally often, and put texts of similar length together."""
@@ -79,21 +101,20 @@ class ClassifyTask:
         """Make the batches to validate on."""
         return held_out_batches(self.parts[VALIDATION], batch_size)
 
-    def scores(self, model) -> dict[str, float]:
+    def scores(self, model: Any) -> dict[str, float]:
         """Compute the accuracy."""
         return {"accuracy": self.report(model, VALIDATION).accuracy}
 
-    def report(self, model, part: str = TEST) -> ClassificationReport:
+    def report(self, model: Any, part: str = TEST) -> ClassificationReport:
         """Compute all measures of a part."""
         return ClassificationReport.of(*predict(model, self.parts[part]), self.labels)
 
 
-class InstructTask:
+class InstructTask(Task):
     """Prompts and responses."""
 
     def __init__(self, config: FineTuningConfig, tokenizer: Tokenizer, context_length: int):
-        self.records = read_instructions(config)
-        self.labels: list[str] = []
+        self.records, self.labels = read_instructions(config), []
         self.parts = {
             part: encode_responses(
                 records,
@@ -105,54 +126,25 @@ class InstructTask:
             )
             for part, records in self.records.items()
         }
-        train = self.parts[TRAIN]
-        self.train = train.packed(context_length) if config.packing else train
-
-    def prepare(self, model) -> None:
-        """Do nothing."""
-
-    def sampler(self, batch_size: int) -> Sampler:
-        """Put texts of similar length together."""
-        return LengthGrouped(self.train.lengths, batch_size)
-
-    def held_out(self, batch_size: int) -> HeldOutBatches:
-        """Make the batches to validate on."""
-        return HeldOutBatches(self.parts[VALIDATION], batch_size)
-
-    def scores(self, model) -> dict[str, float]:
-        """Return nothing: the loss says it."""
-        return {}
+        if config.packing:
+            self.parts[TRAIN] = self.parts[TRAIN].packed(context_length)
 
 
-class PreferenceTask:
+class PreferenceTask(Task):
     """Chosen and rejected responses."""
 
     def __init__(self, config: FineTuningConfig, tokenizer: Tokenizer, context_length: int):
-        self.records = read_preferences(config)
-        self.labels: list[str] = []
+        self.records, self.labels = read_preferences(config), []
         self.parts = {
             part: encode_preferences(records, config.template, tokenizer, context_length)
             for part, records in self.records.items()
         }
 
-    @property
-    def train(self) -> Dataset:
-        """What is trained on."""
-        return self.parts[TRAIN]
-
-    def prepare(self, model) -> None:
+    def prepare(self, model: Any) -> None:
         """Compute the log-probabilities of the reference: the model before its first step."""
         self.parts = {part: with_reference(model, pairs) for part, pairs in self.parts.items()}
 
-    def sampler(self, batch_size: int) -> Sampler:
-        """Put pairs of similar length together."""
-        return LengthGrouped(self.parts[TRAIN].lengths, batch_size)
-
-    def held_out(self, batch_size: int) -> HeldOutBatches:
-        """Make the batches to validate on."""
-        return HeldOutBatches(self.parts[VALIDATION], batch_size)
-
-    def scores(self, model) -> dict[str, float]:
+    def scores(self, model: Any) -> dict[str, float]:
         """Compute rewards and how often they are in the right order."""
         return score_preferences(model, self.parts[VALIDATION]).to_metrics()
 

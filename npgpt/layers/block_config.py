@@ -6,7 +6,7 @@ import dataclasses
 import math
 from typing import ClassVar
 
-from npgpt.fields import Settings, documented, option, option_of
+from npgpt.fields import Settings, option, option_of
 from npgpt.layers.activations import ACTIVATIONS, default_d_ff
 from npgpt.layers.core.init import INITIAL_STD
 from npgpt.layers.norms import NORMS
@@ -17,14 +17,54 @@ NORM_POSITIONS = ("pre", "post")
 MODEL, ARCHITECTURE = "Model", "Architecture"  # panels of the command line's help
 
 
-@documented
 @dataclasses.dataclass(frozen=True)
 class BlockConfig(Settings):
     """Shape and choices of Transformer blocks, which attention and feed-forward layers read too.
 
     A config of blocks that read both ways sets the class attribute ``causal`` to False.
 
-    {parameters}
+    Parameters
+    ----------
+    n_layers : int
+        Number of blocks.
+    n_heads : int
+        Attention heads of a block; their number divides d_model.
+    d_model : int
+        Width of the residual stream; a multiple of the heads.
+    d_ff : int, optional
+        Width of the feed-forward layers; a gated one's is rounded up to a multiple of 8.
+    dropout : float
+        Probability, for embeddings, attention weights and both branches of a block.
+    bias : bool
+        Biases of linear maps and layer norms.
+    position : {"learned", "sinusoidal", "t5", "alibi", "rope", "none"}
+        How positions enter: a learned or sinusoidal row added to the embedding; a bias of the
+        scores by distance, learned (t5) or fixed (alibi); queries and keys that turn with the
+        position (rope); or not at all. Only learned rows end with the context.
+    layer_norm_eps : float
+        Added to the variance by the norms, whichever they are.
+    norm : {"layer", "rms", "none"}
+        Norm of the blocks.
+    norm_position : {"pre", "post"}
+        pre: before each branch, and one more at the end of the model; post: after each shortcut.
+    activation : {"gelu", "gelu_exact", "relu", "swiglu"}
+        Of the feed-forward layers.
+    shortcut : bool
+        Add what a branch reads to its output.
+    n_kv_heads : int, optional
+        Heads of keys and values, each shared by a group of query heads.
+    window : int, optional
+        Positions that a query sees, itself and those before it.
+    qkv_bias : bool, optional
+        Biases of queries, keys and values.
+    scale_scores : bool
+        Divide attention scores by the square root of the head size.
+    rope_theta : float
+        Base of rotary positions' wavelengths, of which the longest is about 2 pi times as long.
+    relative_attention_num_buckets : int
+        Buckets of distances of the position t5.
+    relative_attention_max_distance : int
+        From here on all distances share t5's last bucket.
 
     Raises
     ------
@@ -45,57 +85,22 @@ class BlockConfig(Settings):
 
     causal: ClassVar[bool] = True
 
-    n_layers: int = option("Number of blocks.", MODEL, names=("--n-layers", "--layers"), minimum=1)
-    n_heads: int = option(
-        "Attention heads of a block; their number divides d_model.",
-        MODEL,
-        names=("--n-heads", "--heads"),
-        minimum=1,
-    )
-    d_model: int = option(
-        "Width of the residual stream; a multiple of the heads.", MODEL, minimum=1
-    )
+    n_layers: int = option(MODEL, names=("--n-layers", "--layers"), minimum=1)
+    n_heads: int = option(MODEL, names=("--n-heads", "--heads"), minimum=1)
+    d_model: int = option(MODEL, minimum=1)
     d_ff: int | None = option(
-        "Width of the feed-forward layers; a gated one's is rounded up to a multiple of 8.",
-        ARCHITECTURE,
-        default=None,
-        minimum=1,
-        shown_default="4 d_model; swiglu 8/3 d_model",
+        ARCHITECTURE, default=None, minimum=1, shown_default="4 d_model; swiglu 8/3 d_model"
     )
-    dropout: float = option(
-        "Probability, for embeddings, attention weights and both branches of a block.",
-        MODEL,
-        default=0.0,
-    )
-    bias: bool = option("Biases of linear maps and layer norms.", MODEL, default=True)
+    dropout: float = option(MODEL, default=0.0)
+    bias: bool = option(MODEL, default=True)
     _: dataclasses.KW_ONLY
-    position: str = option(
-        "How positions enter: a learned or sinusoidal row added to the embedding; a bias of the "
-        "scores by distance, learned (t5) or fixed (alibi); queries and keys that turn with the "
-        "position (rope); or not at all. Only learned rows end with the context.",
-        ARCHITECTURE,
-        default="learned",
-        choices=POSITIONS,
-    )
-    layer_norm_eps: float = option(
-        "Added to the variance by the norms, whichever they are.", ARCHITECTURE, default=1e-5
-    )
-    norm: str = option("Norm of the blocks.", ARCHITECTURE, default="layer", choices=tuple(NORMS))
-    norm_position: str = option(
-        "pre: before each branch, and one more at the end of the model; post: after each shortcut.",
-        ARCHITECTURE,
-        default="pre",
-        choices=NORM_POSITIONS,
-    )
-    activation: str = option(
-        "Of the feed-forward layers.",
-        ARCHITECTURE,
-        default="gelu",
-        choices=tuple(ACTIVATIONS),
-    )
-    shortcut: bool = option("Add what a branch reads to its output.", ARCHITECTURE, default=True)
+    position: str = option(ARCHITECTURE, default="learned", choices=POSITIONS)
+    layer_norm_eps: float = option(ARCHITECTURE, default=1e-05)
+    norm: str = option(ARCHITECTURE, default="layer", choices=tuple(NORMS))
+    norm_position: str = option(ARCHITECTURE, default="pre", choices=NORM_POSITIONS)
+    activation: str = option(ARCHITECTURE, default="gelu", choices=tuple(ACTIVATIONS))
+    shortcut: bool = option(ARCHITECTURE, default=True)
     n_kv_heads: int | None = option(
-        "Heads of keys and values, each shared by a group of query heads.",
         ARCHITECTURE,
         default=None,
         names=("--n-kv-heads", "--kv-heads"),
@@ -103,35 +108,13 @@ class BlockConfig(Settings):
         shown_default="the heads",
     )
     window: int | None = option(
-        "Positions that a query sees, itself and those before it.",
-        ARCHITECTURE,
-        default=None,
-        minimum=1,
-        shown_default="all of the past",
+        ARCHITECTURE, default=None, minimum=1, shown_default="all of the past"
     )
-    qkv_bias: bool | None = option(
-        "Biases of queries, keys and values.",
-        ARCHITECTURE,
-        default=None,
-        shown_default="as --bias",
-    )
-    scale_scores: bool = option(
-        "Divide attention scores by the square root of the head size.", ARCHITECTURE, default=True
-    )
-    rope_theta: float = option(
-        "Base of rotary positions' wavelengths, of which the longest is about 2 pi times as long.",
-        ARCHITECTURE,
-        default=10000.0,
-    )
-    relative_attention_num_buckets: int = option(
-        "Buckets of distances of the position t5.", ARCHITECTURE, default=32, minimum=1
-    )
-    relative_attention_max_distance: int = option(
-        "From here on all distances share t5's last bucket.",
-        ARCHITECTURE,
-        default=128,
-        minimum=1,
-    )
+    qkv_bias: bool | None = option(ARCHITECTURE, default=None, shown_default="as --bias")
+    scale_scores: bool = option(ARCHITECTURE, default=True)
+    rope_theta: float = option(ARCHITECTURE, default=10000.0)
+    relative_attention_num_buckets: int = option(ARCHITECTURE, default=32, minimum=1)
+    relative_attention_max_distance: int = option(ARCHITECTURE, default=128, minimum=1)
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -142,10 +125,8 @@ class BlockConfig(Settings):
         for name in ("layer_norm_eps", "rope_theta"):
             if not getattr(self, name) > 0.0:
                 raise self._refused(f"{name} must be positive, got {getattr(self, name)}.")
-        buckets, distance = (
-            self.relative_attention_num_buckets,
-            self.relative_attention_max_distance,
-        )
+        buckets = self.relative_attention_num_buckets
+        distance = self.relative_attention_max_distance
         if buckets < 2:
             raise self._refused(
                 f"relative_attention_num_buckets must be at least 2, got {buckets}."

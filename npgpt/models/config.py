@@ -22,7 +22,10 @@ GPT2_SIZES = {
 class GPTConfig(BlockConfig, ModelConfig):
     """Shape and choices of a GPT.
 
-    {parameters}
+    Parameters
+    ----------
+    tie_embeddings : bool
+        Whether the output head is the token embedding's table.
 
     Raises
     ------
@@ -39,9 +42,7 @@ class GPTConfig(BlockConfig, ModelConfig):
     ... )
     """
 
-    tie_embeddings: bool = option(
-        "Whether the output head is the token embedding's table.", MODEL, default=True
-    )
+    tie_embeddings: bool = option(MODEL, default=True)
 
     @property
     def max_length(self) -> int | None:

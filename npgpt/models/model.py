@@ -20,13 +20,14 @@ class ModelConfig(Settings):
 
     Parameters
     ----------
-    vocab_size, context_length : int
+    vocab_size : int
+        Number of tokens.
+    context_length : int
+        Longest sequence.
     """
 
-    vocab_size: int = option("Number of tokens.", MODEL, minimum=1)
-    context_length: int = option(
-        "Longest sequence.", MODEL, names=("--context-length", "--context"), minimum=1
-    )
+    vocab_size: int = option(MODEL, minimum=1)
+    context_length: int = option(MODEL, names=("--context-length", "--context"), minimum=1)
 
 
 class TokenBatch(NamedTuple):

@@ -1,6 +1,6 @@
 """Run folders: what decides a run, what it keeps, and what opens it or any other model."""
 
-from npgpt.runs.config import TrainingConfig
+from npgpt.runs.config import DataConfig, OptimisationConfig, RunConfig
 from npgpt.runs.finetuning import FineTuningRun
 from npgpt.runs.measured_memory import (
     measure_generation,
@@ -9,12 +9,19 @@ from npgpt.runs.measured_memory import (
     resident_size,
 )
 from npgpt.runs.open import OpenedModel, open_model
-from npgpt.runs.pretraining import Run
+from npgpt.runs.pretraining import PretrainingRun
+from npgpt.runs.run import Run
+
+TrainingConfig = RunConfig  # its name in earlier versions
 
 __all__ = [
+    "DataConfig",
     "FineTuningRun",
     "OpenedModel",
+    "OptimisationConfig",
+    "PretrainingRun",
     "Run",
+    "RunConfig",
     "TrainingConfig",
     "measure_generation",
     "measure_step",

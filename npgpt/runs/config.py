@@ -1,73 +1,53 @@
-"""Everything that decides a training run."""
+"""Everything that decides a training run, each setting declared once."""
 
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from npgpt.data.reading import ERROR_HANDLERS
-from npgpt.fields import from_fields
-from npgpt.models import GPTConfig
+from npgpt.fields import (
+    FromOthers,
+    Settings,
+    check_options,
+    fill_defaults,
+    from_fields,
+    names_of,
+    option,
+)
+from npgpt.models import MODELS, ModelConfig
 from npgpt.runs.tokenizer import check_tokenizer_name
+
+# what a run takes where the config of the model's family has no default
+FAMILY = "gpt"
+SHAPE = {"context_length": 64, "n_layers": 2, "n_heads": 4, "d_model": 128}
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainingConfig:
-    """What `npgpt train` can be told; the same config and corpus give the same run.
+class DataConfig(Settings):
+    """What a run learns from, and how it becomes tokens.
 
     Parameters
     ----------
     corpus : str
-        ``python-docs``, ``python-source``, or the path of a text file, a folder, or a glob; ``-``
-        is standard input. A folder of token files keeps its own tokenizer.
-    field : str
-        Where the text is in an object of a ``.jsonl`` file.
-    errors : {"strict", "replace", "ignore"}
-        What to do with bytes that are not UTF-8.
+        python-docs (the help texts that come with Python), python-source (its standard library), or
+        the path of a text file, of a folder with .txt, .md and .jsonl files, or a glob in quotes; -
+        reads standard input. Files may be packed (.gz). A folder of npgpt tokenize is taken as it
+        is.
     tokenizer : str
-        ``bpe``, ``char``, ``word``, ``gpt2``, or the path of a tokenizer's file or folder.
+        bpe (byte pairs), char, word, gpt2, or the path of a tokenizer.
     vocab_size : int
-        Tokens of a BPE vocabulary; one of characters or words has the size it needs.
+        Tokens of a bpe vocabulary; others have the size they need.
     validation_fraction : float
         Share of the text, at its end, that is held out.
-    context_length, n_layers, n_heads, d_model, d_ff : int
-    dropout : float
-    bias, tie_embeddings : bool
-    position, norm, norm_position, activation : str
-    shortcut : bool
-    n_kv_heads, window : int, optional
-    qkv_bias : bool, optional
-    rope_theta : float
-        As in `GPTConfig`.
-    stride : int
-        Distance between the starts of two training windows; by default the context length, so that
-        the windows lie end to end. 1 uses every position.
-    batch_size : int
-        Windows a batch.
-    grad_accumulation : int
-        Batches a step.
-    recompute : bool
-        As in `GPT`: less memory for more work.
-    steps : int
-        Optimiser steps.
-    lr, min_lr : float
-        Highest learning rate, and the one at the end of the cosine; a tenth of it by default.
-    warmup_steps : int
-        A twentieth of the steps by default.
-    beta1, beta2, weight_decay : float
-        Of AdamW.
-    clip_norm : float
-        Largest global norm of the gradient; 0 does not clip.
-    eval_every : int
-        Steps between evaluations on held-out text, each followed by a checkpoint; a fifth of the
-        steps by default.
-    eval_batches : int
-        Most batches an evaluation looks at, spread evenly over the held-out text; 0 means all.
-    gradient_flow : int
-        Steps between measurements of the gradient flow, which change nothing else; 0 means none.
-    seed : int
-        Of the weights, the order of the batches, dropout, and the samples.
+    stride : int, optional
+        Tokens between the starts of training windows; 1 uses every position.
+    field : str
+        Where the text is in a line of .jsonl.
+    errors : {"strict", "replace", "ignore"}
+        Bytes that are not UTF-8: strict (an error), replace, or ignore.
 
     Raises
     ------
@@ -75,78 +55,98 @@ class TrainingConfig:
         If a value is out of range.
     """
 
-    corpus: str = "python-docs"
-    tokenizer: str = "bpe"
-    vocab_size: int = 1024
-    validation_fraction: float = 0.1
-    context_length: int = 64
-    n_layers: int = 2
-    n_heads: int = 4
-    d_model: int = 128
-    dropout: float = 0.0
-    bias: bool = True
-    tie_embeddings: bool = True
-    # None stands for a share of another field, and __post_init__ puts the number in its place
-    stride: int = None  # type: ignore[assignment]
-    batch_size: int = 12
-    grad_accumulation: int = 1
-    recompute: bool = False
-    steps: int = 1200
-    lr: float = 3e-3
-    min_lr: float = None  # type: ignore[assignment]
-    warmup_steps: int = None  # type: ignore[assignment]
-    beta1: float = 0.9
-    beta2: float = 0.99
-    weight_decay: float = 0.1
-    clip_norm: float = 1.0
-    eval_every: int = None  # type: ignore[assignment]
-    eval_batches: int = 0
-    gradient_flow: int = 0
-    seed: int = 0
-    field: str = "text"
-    errors: str = "strict"
-    d_ff: int | None = None
-    position: str = "learned"
-    norm: str = "layer"
-    norm_position: str = "pre"
-    activation: str = "gelu"
-    shortcut: bool = True
-    n_kv_heads: int | None = None
-    window: int | None = None
-    qkv_bias: bool | None = None
-    rope_theta: float = 10000.0
+    PANEL: ClassVar[str] = "Text"
+
+    corpus: str = option(default="python-docs")
+    tokenizer: str = option(default="bpe")
+    vocab_size: int = option(default=1024, minimum=1)
+    validation_fraction: float = option(default=0.1)
+    stride: int | None = option(default=None, minimum=1, shown_default="the context length")
+    field: str = option(default="text")
+    errors: str = option(default="strict", choices=ERROR_HANDLERS)
 
     def __post_init__(self) -> None:
-        defaults = {
-            "stride": self.context_length,
-            "min_lr": 0.1 * self.lr,
-            "warmup_steps": self.steps // 20,
-            "eval_every": max(1, self.steps // 5),
-        }
-        for name, value in defaults.items():
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, value)  # the dataclass is frozen
         check_tokenizer_name(self.tokenizer)
-        if self.errors not in ERROR_HANDLERS:
-            raise ValueError(
-                f"errors must be one of {', '.join(ERROR_HANDLERS)}, got {self.errors!r}."
-            )
+        check_options(self)
         if not 0.0 < self.validation_fraction < 1.0:
             raise ValueError(
                 f"validation_fraction must be above 0 and below 1, got {self.validation_fraction}."
             )
-        for name in ("stride", "batch_size", "grad_accumulation", "steps", "eval_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
-        not_negative = ("eval_batches", "warmup_steps", "weight_decay", "clip_norm")
-        for name in (*not_negative, "gradient_flow", "seed"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}.")
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimisationConfig(Settings):
+    """How a model is trained.
+
+    Parameters
+    ----------
+    steps : int
+        Optimiser steps.
+    batch_size : int
+        Windows a batch.
+    grad_accumulation : int
+        Batches a step.
+    recompute : bool
+        Compute blocks again for backward: less memory, about a third more work.
+    lr : float
+        Highest learning rate.
+    min_lr : float
+        Rate at the end of the cosine.
+    warmup_steps : int
+        Steps in which the rate rises.
+    beta1 : float
+        Of AdamW.
+    beta2 : float
+        Of AdamW.
+    weight_decay : float
+        Of AdamW.
+    clip_norm : float
+        Largest gradient norm; 0 does not clip.
+    eval_every : int
+        Steps between evaluations and checkpoints.
+    eval_batches : int
+        Batches of an evaluation, evenly spread; 0 is all.
+    gradient_flow : int
+        Measure every N steps how gradients flow, for RUN/gradient_flow.jsonl and .png; 0: never.
+    seed : int
+        Of weights, the order of batches, dropout and samples.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of range.
+    """
+
+    PANEL: ClassVar[str] = "Optimisation"
+
+    steps: int = option(default=1200, minimum=1)
+    batch_size: int = option(default=12, minimum=1)
+    grad_accumulation: int = option(default=1, minimum=1)
+    recompute: bool = option(default=False)
+    lr: float = option(default=0.003, minimum=0)
+    min_lr: float = option(default=FromOthers(lambda config: 0.1 * config.lr, "lr / 10"), minimum=0)
+    warmup_steps: int = option(
+        default=FromOthers(lambda config: config.steps // 20, "steps / 20"), minimum=0
+    )
+    beta1: float = option(default=0.9)
+    beta2: float = option(default=0.99)
+    weight_decay: float = option(default=0.1, minimum=0)
+    clip_norm: float = option(default=1.0, minimum=0)
+    eval_every: int = option(
+        default=FromOthers(lambda config: max(1, config.steps // 5), "steps / 5"), minimum=1
+    )
+    eval_batches: int = option(default=0, minimum=0)
+    gradient_flow: int = option(default=0, minimum=0, metavar="N")
+    seed: int = option(default=0, minimum=0)
+
+    def __post_init__(self) -> None:
+        fill_defaults(self)
         if not 0.0 <= self.min_lr <= self.lr:
             raise ValueError(
                 f"learning rates must satisfy 0 <= min_lr <= lr, got lr {self.lr} and min_lr "
                 f"{self.min_lr}."
             )
+        check_options(self)
         for name in ("beta1", "beta2"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ValueError(
@@ -156,19 +156,109 @@ class TrainingConfig:
             raise ValueError(
                 f"warmup_steps must not exceed steps, got {self.warmup_steps} and {self.steps}."
             )
-        self.model_config(self.vocab_size)
 
-    def model_config(self, vocab_size: int) -> GPTConfig:
+
+@dataclasses.dataclass(frozen=True, init=False)
+class RunConfig:
+    """What `npgpt train` can be told; the same config and corpus give the same run.
+
+    Parameters
+    ----------
+    model : str or ModelConfig
+        A family of `npgpt.models.MODELS`, or the shape of a model. Its vocabulary is as large as
+        the data's ``vocab_size`` until the tokenizer is there; see `model_config`.
+    data : DataConfig, optional
+    optimisation : OptimisationConfig, optional
+    **settings
+        Fields of the three parts by their names, in the place of what the parts hold; `to_dict`
+        writes them so, and they can be read as attributes.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of range, or no part has a field of a name.
+
+    Examples
+    --------
+    >>> config = RunConfig(n_layers=3, lr=1e-3)
+    >>> config.model.n_layers, config.optimisation.min_lr
+    (3, 0.0001)
+    >>> config.n_layers, config.min_lr
+    (3, 0.0001)
+    """
+
+    model: ModelConfig
+    data: DataConfig
+    optimisation: OptimisationConfig
+
+    def __init__(
+        self,
+        model: str | ModelConfig = FAMILY,
+        data: DataConfig | None = None,
+        optimisation: OptimisationConfig | None = None,
+        **settings: Any,
+    ):
+        held: dict[str, tuple[type, Mapping[str, Any]]] = {
+            "model": _family(model) if isinstance(model, str) else (type(model), vars(model)),
+            "data": (DataConfig, vars(data) if data else {}),
+            "optimisation": (OptimisationConfig, vars(optimisation) if optimisation else {}),
+        }
+        names = {part: names_of(config_class) for part, (config_class, _) in held.items()}
+        unknown = [name for name in settings if not any(name in of for of in names.values())]
+        if unknown:
+            raise ValueError(
+                f"TrainingConfig: no field is named {', '.join(map(repr, unknown))}, with the "
+                f"model {family_of(held['model'][0]).kind!r}."
+            )
+        settings = {"vocab_size": (data or DataConfig()).vocab_size, **settings}
+        for part, (config_class, fields) in held.items():
+            fields = {name: v for name, v in {**fields, **settings}.items() if name in names[part]}
+            vars(self)[part] = from_fields(config_class, fields)  # the dataclass is frozen
+        if self.recompute and "recompute" not in inspect.signature(self.family).parameters:
+            raise ValueError(f"recompute: a model of the kind {self.family.kind!r} cannot do it.")
+        if self.data.stride is None:
+            stride = self.model.context_length
+            vars(self)["data"] = dataclasses.replace(self.data, stride=stride)
+
+    def __getattr__(self, name: str) -> Any:
+        """Read a field of a part."""
+        for part in vars(self).values():
+            if name in names_of(type(part)):
+                return getattr(part, name)
+        raise AttributeError(f"A run has no setting {name!r}.")
+
+    def changed(self, **settings: Any) -> RunConfig:
+        """Return a config with other values of some fields."""
+        return RunConfig(self.model, self.data, self.optimisation, **settings)
+
+    @property
+    def family(self) -> Any:
+        """The class of the model."""
+        return family_of(type(self.model))
+
+    def model_config(self, vocab_size: int) -> ModelConfig:
         """Return the model's shape for a vocabulary of this size."""
-        names = [field.name for field in dataclasses.fields(GPTConfig)]
-        shared = {name: getattr(self, name) for name in names if hasattr(self, name)}
-        return GPTConfig(**{**shared, "vocab_size": vocab_size})
+        return dataclasses.replace(self.model, vocab_size=vocab_size)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields, ready for JSON."""
-        return dataclasses.asdict(self)
+        """Return the fields of all parts, ready for JSON."""
+        parts = (self.data, self.model, self.optimisation)
+        shown = {name: value for part in parts for name, value in dataclasses.asdict(part).items()}
+        return {"model": self.family.kind, **shown}
 
     @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> TrainingConfig:
+    def from_dict(cls, fields: Mapping[str, Any]) -> RunConfig:
         """Make a config from `to_dict`'s fields; an unknown one raises ValueError."""
-        return from_fields(cls, fields)
+        return cls(**fields)
+
+
+def family_of(config_class: type) -> Any:
+    """Return the class of the models that the configs of a class describe."""
+    return next(family for family in MODELS.values() if family.Config is config_class)
+
+
+def _family(name: str) -> tuple[type, Mapping[str, Any]]:
+    """Return the config of a family of models, and what a run takes for its fields."""
+    if name not in MODELS:
+        raise ValueError(f"model must be one of {', '.join(MODELS)}, got {name!r}.")
+    return MODELS[name].Config, SHAPE

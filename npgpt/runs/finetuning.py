@@ -1,62 +1,54 @@
-"""A fine-tuning run: the folder with what it began from, its checkpoints and its metrics."""
+"""A run of `npgpt finetune`: a model that goes on from another."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from npgpt import tokenizers
 from npgpt.data import DataLoader
 from npgpt.data.splits import TEST
 from npgpt.finetuning.adapters import save_adapter
 from npgpt.finetuning.config import FineTuningConfig
-from npgpt.finetuning.freezing import train_last_block
-from npgpt.finetuning.lora import apply_lora, merge_lora
+from npgpt.finetuning.freezing import train_by
+from npgpt.finetuning.lora import merge_lora
 from npgpt.finetuning.preferences import PreferenceScores, score_preferences, with_reference
 from npgpt.finetuning.tasks import Task, make_task
 from npgpt.layers.core.init import Init
-from npgpt.models import GPT, GPTConfig, GPTForClassification, GPTForPreference, Trainable
-from npgpt.optim import AdamW, WarmupCosine
-from npgpt.runs.folder import CONFIG, read_settings, refuse_used, write_settings
+from npgpt.models import GPT, GPTForClassification, GPTForPreference, LanguageModel, Model
+from npgpt.runs.config import OptimisationConfig
+from npgpt.runs.folder import ADAPTER, BASE, refuse_used
 from npgpt.runs.open import open_model
-from npgpt.runs.pretraining import CHECKPOINTS, METRICS, TOKENIZER
-from npgpt.tokenizers import Tokenizer
+from npgpt.runs.run import Run
 from npgpt.training.callbacks import Callback
-from npgpt.training.checkpoints import load_checkpoint, save_checkpoint, without_prefix
-from npgpt.training.metrics import MetricsLog, read_metrics
+from npgpt.training.checkpoints import load_checkpoint, save_checkpoint
 from npgpt.training.trainer import Trainer
 
-ADAPTER = "adapter"
-BASE = "base.safetensors"  # the weights that the run begins with
+ITEMS = {"classify": "text", "instruct": "token", "dpo": "pair"}
 
 
 @dataclasses.dataclass
-class FineTuningRun:
+class FineTuningRun(Run):
     """A folder that `npgpt finetune` made: it needs neither the base model nor anything else.
 
     Attributes
     ----------
-    folder : Path
-    config : FineTuningConfig
-    model_config : GPTConfig
-    tokenizer : Tokenizer
+    folder, config, model_config, tokenizer
+        As of any `Run`.
     labels : list of str
         Of a classification.
     data_fingerprint : str
         SHA-256 of the records, so that a resumed run cannot go on with others.
     """
 
-    folder: Path
-    config: FineTuningConfig
-    model_config: GPTConfig
-    tokenizer: Tokenizer
     labels: list[str]
     data_fingerprint: str
+
+    kind = "finetuning"
+    Config = FineTuningConfig
+    command = "npgpt finetune"
 
     @classmethod
     def create(cls, folder: str | Path, config: FineTuningConfig) -> FineTuningRun:
@@ -84,82 +76,54 @@ class FineTuningRun:
         if config.from_scratch:
             model = GPT(model_config, seed=config.seed)
         task = make_task(config, opened.tokenizer, model_config.context_length)
-        run = cls(
-            folder,
-            config,
-            model_config,
-            opened.tokenizer,
-            task.labels,
-            _fingerprint(task),
-        )
+        run = cls(folder, config, model_config, opened.tokenizer, task.labels, task.fingerprint)
         run.task = task
-        folder.mkdir(parents=True, exist_ok=True)
-        opened.tokenizer.save(folder / TOKENIZER)
-        save_checkpoint(folder / BASE, model.state_dict(), {})
-        settings = {
-            "finetuning": config.to_dict(),
-            "model": run.model_config.to_dict(),
-            "labels": run.labels,
-            "data_fingerprint": run.data_fingerprint,
-        }
-        write_settings(folder, settings)
+        with run._made():
+            save_checkpoint(folder / BASE, model.state_dict(), {})
         return run
 
     @classmethod
-    def open(cls, folder: str | Path) -> FineTuningRun:
-        """Find the run in a folder.
+    def _refused(cls, folder: Path, found: type[Run] | None) -> ValueError:
+        return ValueError(f"{folder} is not a fine-tuned model; npgpt finetune makes one from it.")
 
-        Raises
-        ------
-        FileNotFoundError
-            If there is no fine-tuning run.
-        ValueError
-            If its config or tokenizer is damaged.
-        """
-        folder = Path(folder)
-        settings = read_settings(folder)
-        if "finetuning" not in settings:
-            raise ValueError(
-                f"{folder} is not a fine-tuned model; npgpt finetune makes one from it."
-            )
-        try:
-            return cls(
-                folder,
-                FineTuningConfig.from_dict(settings["finetuning"]),
-                GPTConfig.from_dict(settings["model"]),
-                tokenizers.load(folder / TOKENIZER),
-                list(settings["labels"]),
-                settings["data_fingerprint"],
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{folder / CONFIG} is not a whole run config ({error}).") from None
+    @property
+    def item(self) -> str:
+        """What the loss is the mean over: a text, a token, or a pair of responses."""
+        return ITEMS[self.config.task]
+
+    @property
+    def template(self) -> str | None:
+        """How instructions become prompts, if the run learns from them."""
+        return None if self.config.task == "classify" else self.config.template
 
     @functools.cached_property
     def task(self) -> Task:
         """The data; read when first asked for."""
         task = make_task(self.config, self.tokenizer, self.model_config.context_length, self.labels)
-        if _fingerprint(task) != self.data_fingerprint:
+        if task.fingerprint != self.data_fingerprint:
             raise ValueError(
                 f"The records of {self.config.data} are not those that {self.folder} was begun "
                 "with: their SHA-256 differs."
             )
         return task
 
-    @property
-    def metrics(self) -> list[dict[str, Any]]:
-        """The lines of ``metrics.jsonl``."""
-        return read_metrics(self.folder / METRICS)
+    # --- models -------------------------------------------------------------------------------
 
-    def new_model(self) -> Trainable:
+    def base_model(self) -> GPT:
+        """Make the model that the run began with."""
+        gpt = GPT(self.model_config, init=Init(self.config.seed, fill=False))
+        gpt.load_state_dict(load_checkpoint(self.folder / BASE)[0])
+        return gpt.eval()
+
+    def new_model(self) -> Model:
         """Make the model with the weights of the base, and freeze what is not trained."""
         gpt, config = self.base_model(), self.config
-        if config.method == "lora":
-            apply_lora(gpt, config.lora, config.seed)
-        elif config.method == "last-block":
-            train_last_block(gpt)
-        return wrapped(gpt, config, len(self.labels))
+        train_by(gpt, config.method, config.lora, config.seed)
+        if config.task == "classify":
+            return GPTForClassification(gpt, len(self.labels), config.seed, config.lm_coef)
+        return GPTForPreference(gpt, config.beta) if config.task == "dpo" else gpt
 
-    def load_model(self, checkpoint: str = "best") -> Trainable:
+    def load_model(self, checkpoint: str = "best") -> Any:
         """Make the model with the weights of a checkpoint, low-rank additions merged.
 
         Parameters
@@ -171,105 +135,59 @@ class FineTuningRun:
         GPT or GPTForClassification
             Ready to use.
         """
-        model = self._load(checkpoint)
+        model = self.load_trained(checkpoint)
         if self.config.method == "lora":
             merge_lora(model)
-        return getattr(model, "policy", model).eval()
+        return _without_preferences(model).eval()
 
-    def load_gpt(self, checkpoint: str = "best") -> GPT:
-        """Make a model that writes text with the weights of a checkpoint; see `load_model`.
-
-        Raises
-        ------
-        ValueError
-            If the run makes a classifier.
-        """
-        model = self.load_model(checkpoint)
-        if not isinstance(model, GPT):
-            raise ValueError(
-                f"{self.folder} is a classifier, which writes no text; npgpt classify asks it for "
-                "classes."
-            )
-        return model
-
-    def _load(self, checkpoint: str = "best") -> Trainable:
-        """Make the model as it is trained, with the weights of a checkpoint."""
-        path = self.folder / CHECKPOINTS[checkpoint]
-        arrays, _ = load_checkpoint(path)
-        model = self.new_model()
-        try:
-            model.load_trained_state_dict(without_prefix("model", arrays))
-        except ValueError as error:
-            raise ValueError(f"{path} does not fit the run's config: {error}") from None
-        return model
-
-    def base_model(self) -> GPT:
-        """Make the model that the run began with."""
-        gpt = GPT(self.model_config, init=Init(self.config.seed, fill=False))
-        gpt.load_state_dict(load_checkpoint(self.folder / BASE)[0])
-        return gpt.eval()
+    def load_gpt(self, checkpoint: str = "best") -> LanguageModel:
+        """Make a `GPT` with the weights of a checkpoint; see `load_language_model`."""
+        return self.load_language_model(checkpoint)
 
     def save_adapter(self) -> None:
         """Write the best low-rank additions to the folder ``adapter``, in PEFT's format."""
-        model = self._load()
-        model = getattr(model, "policy", model)
+        model = _without_preferences(self.load_trained())
         save_adapter(model, self.folder / ADAPTER, self.config.base, self.config.lora_dropout)
 
     def test_preferences(self) -> tuple[PreferenceScores, PreferenceScores]:
         """Score the test pairs of a preference run: by the model it began with, and by its best."""
         base = GPTForPreference(self.base_model(), self.config.beta)
         pairs = with_reference(base, self.task.parts[TEST])
-        tuned = self._load()
-        return score_preferences(base, pairs), score_preferences(tuned, pairs)  # type: ignore[arg-type]
+        tuned: Any = self.load_trained()
+        return score_preferences(base, pairs), score_preferences(tuned, pairs)
 
     def trainer(self, callbacks: Sequence[Callback] = ()) -> Trainer:
         """Make the trainer of this run, at its first step; ``resume()`` takes up a checkpoint."""
         config, model = self.config, self.new_model()
         self.task.prepare(model)
+        sampler = self.task.sampler(config.batch_size)
         loader = DataLoader(
-            self.task.train,
-            config.batch_size,
-            shuffle=True,
-            seed=config.seed,
-            sampler=self.task.sampler(config.batch_size),
+            self.task.train, config.batch_size, shuffle=True, seed=config.seed, sampler=sampler
         )
         steps = max(1, config.epochs * len(loader) // config.grad_accumulation)
-        return Trainer(
+        optimisation = OptimisationConfig(
+            steps=steps,
+            grad_accumulation=config.grad_accumulation,
+            lr=config.lr,
+            weight_decay=config.weight_decay,
+            clip_norm=config.clip_norm,
+            eval_every=max(1, steps // (config.epochs * config.evals_per_epoch)),
+        )
+        return self._trainer(
             model,
             loader,
             self.task.held_out(config.batch_size),
-            steps=steps,
-            optimizer=AdamW(
-                model.parameters(),
-                lr=config.lr,
-                betas=(0.9, 0.99),
-                weight_decay=config.weight_decay,
-            ),
-            schedule=WarmupCosine(config.lr, 0.1 * config.lr, steps // 20, steps),
-            grad_accumulation=config.grad_accumulation,
-            clip_norm=config.clip_norm,
-            eval_every=max(1, steps // (config.epochs * config.evals_per_epoch)),
+            optimisation,
+            callbacks,
             scores=lambda: self.task.scores(model),
             patience=config.patience,
-            folder=self.folder,
-            callbacks=[MetricsLog(self.folder / METRICS), *callbacks],
         )
 
 
-def wrapped(gpt: GPT, config: FineTuningConfig, num_classes: int) -> Trainable:
-    """Put a GPT, of which all or some is trained, into the model of a task."""
-    if config.task == "classify":
-        return GPTForClassification(gpt, num_classes, config.seed, config.lm_coef)
-    return GPTForPreference(gpt, config.beta) if config.task == "dpo" else gpt
+def _without_preferences(model: Any) -> Model:
+    """Return the GPT that learns from preferences; any other model as it is."""
+    return model.policy if isinstance(model, GPTForPreference) else model
 
 
 def _absolute(place: str) -> str:
     return str(Path(place).absolute()) if Path(place).exists() else place
-
-
-def _fingerprint(task: Task) -> str:
-    content = {
-        part: [[r.where, r.fields] for r in records] for part, records in task.records.items()
-    }
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
-    return digest.hexdigest()

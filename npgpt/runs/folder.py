@@ -1,4 +1,4 @@
-"""The settings file of a run's folder, of whatever kind the run is."""
+"""The files of a run's folder, and the one that says what the run is."""
 
 from __future__ import annotations
 
@@ -6,10 +6,21 @@ import json
 from pathlib import Path
 from typing import Any
 
+from npgpt.data.streams import TOKENIZER_FILE
 from npgpt.files import write_atomically
+from npgpt.training.trainer import BEST, LAST
 from npgpt.version import __version__
 
-CONFIG = "config.json"
+CONFIG, TOKENIZER = "config.json", TOKENIZER_FILE
+METRICS, LOSS_PLOT = "metrics.jsonl", "loss.png"
+FLOW, FLOW_PLOT = "gradient_flow.jsonl", "gradient_flow.png"
+CHECKPOINTS = {"best": BEST, "last": LAST}
+TEXT = "corpus.txt"  # of a run on standard input
+BASE = "base.safetensors"  # the weights that a fine-tuning began with
+ADAPTER = "adapter"
+CONFUSION_PLOT, REWARDS_PLOT, RESPONSES = "confusion.png", "rewards.png", "responses.jsonl"
+
+KIND = "kind"
 
 
 def refuse_used(folder: Path) -> None:
@@ -41,6 +52,9 @@ def read_settings(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{folder} is not a run: there is no {CONFIG} in it.")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(settings, dict):
+            raise ValueError("its JSON is not an object")
     except ValueError as error:
         raise ValueError(f"{path} is not a whole run config ({error}).") from None
+    return settings

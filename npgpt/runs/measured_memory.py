@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -55,10 +56,7 @@ def measure_step(
     RuntimeError
         If the process did not finish; the system may have ended it for want of memory.
     """
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_steps, args=(sender, config, batch, time, recompute, prepare))
-    return _received(process, receiver, sender)
+    return _measured(_steps, config, batch, time, recompute, prepare)
 
 
 def measure_generation(config: GPTConfig, batch: int, time: int) -> int:
@@ -75,13 +73,14 @@ def measure_generation(config: GPTConfig, batch: int, time: int) -> int:
     int
         Peak memory in bytes, as of `measure_step`.
     """
+    return _measured(_generation, config, batch, time)
+
+
+def _measured(work: Callable[..., None], *arguments: Any) -> int:
+    """Let work be done in a process of its own; return the size that it sends."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_generation, args=(sender, config, batch, time))
-    return _received(process, receiver, sender)
-
-
-def _received(process, receiver, sender) -> int:
+    process = context.Process(target=work, args=(sender, *arguments))
     process.start()
     sender.close()
     try:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from npgpt import hub, tokenizers
-from npgpt.layers.quantized import KINDS
-from npgpt.models import GPT
+from npgpt import hub
+from npgpt.layers.quantized import KINDS as FEWER_BITS
+from npgpt.models import Model
+from npgpt.models.pretrained import load_pretrained
 from npgpt.runs.folder import CONFIG
-from npgpt.runs.pretraining import TOKENIZER, Run
+from npgpt.runs.run import Run, kind_of
+from npgpt.runs.tokenizer import open_tokenizer
 from npgpt.tokenizers import Tokenizer
 
 
@@ -23,35 +26,40 @@ class OpenedModel:
     ----------
     name : str
         As it was asked for.
-    model : GPT
-        Ready to generate.
+    model : LanguageModel
+        Ready to generate; a `GPT`, unless it is of another family.
     tokenizer : Tokenizer
     folder : Path
         Of the run, or of the files in Hugging Face's format.
     run : Run or None
-        Of a model that npgpt trained.
+        Of a model that npgpt trained or fine-tuned.
     """
 
     name: str
-    model: GPT
+    model: Any
     tokenizer: Tokenizer
     folder: Path
     run: Run | None = None
+
+    @property
+    def kind(self) -> str:
+        """The kind of the run ("training", "finetuning"), or "pretrained"."""
+        return self.run.kind if self.run else "pretrained"
 
 
 def open_model(
     name_or_folder: str | Path,
     checkpoint: str = "best",
-    dtype=np.float32,
+    dtype: Any = np.float32,
     revision: str | None = None,
 ) -> OpenedModel:
-    """Load a model and its tokenizer, whichever of the three kinds of place it is in.
+    """Load a model that writes text and its tokenizer, whichever kind of place it is in.
 
     Parameters
     ----------
     name_or_folder : str or path
-        A run folder of ``npgpt train``, a folder in Hugging Face's format, or a name on the hub
-        such as ``gpt2``; tried in this order.
+        A run folder of ``npgpt train`` or ``npgpt finetune``, a folder in Hugging Face's format, or
+        a name on the hub such as ``gpt2``; tried in this order.
     checkpoint : {"best", "last"}
         Of a run.
     dtype : dtype
@@ -64,63 +72,46 @@ def open_model(
     FileNotFoundError
         If there is no such model, or a file of it is missing.
     ValueError
-        If a file of it is damaged, or its parts do not fit each other.
+        If a file of it is damaged, its parts do not fit each other, or it writes no text.
     RuntimeError
         If it must be downloaded and huggingface_hub is not installed.
     """
-    folder = hub.fetch(name_or_folder, revision)
-    if is_fine_tuned(folder):
-        return _open_fine_tuned(str(name_or_folder), folder, checkpoint, dtype)
-    if is_run(folder):
-        run = Run.open(folder)
-        model = run.load_model(checkpoint)
+    name, folder = str(name_or_folder), hub.fetch(name_or_folder, revision)
+    if (run := find_run(folder)) is not None:
+        model: Any = run.load_language_model(checkpoint)
         _convert(model, dtype)
-        return OpenedModel(str(name_or_folder), model, run.tokenizer, folder, run)
+        return OpenedModel(name, model, run.tokenizer, folder, run)
     tokenizer = open_tokenizer(folder)
-    model = GPT.from_pretrained(folder, dtype)
+    model = load_pretrained(Model, folder, dtype)
     if tokenizer.vocab_size > model.config.vocab_size:
         raise ValueError(
             f"{folder}: the tokenizer has {tokenizer.vocab_size} tokens, more than the model's "
             f"{model.config.vocab_size}."
         )
-    return OpenedModel(str(name_or_folder), model, tokenizer, folder)
+    return OpenedModel(name, model, tokenizer, folder)
 
 
-def is_run(folder: Path) -> bool:
-    """Tell whether a folder is one that ``npgpt train`` made."""
+def find_run(folder: Path) -> Run | None:
+    """Open the run in a folder of a model; None if the folder is in Hugging Face's format.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is no model's folder.
+    ValueError
+        If a file of it is damaged.
+    """
     path = folder / CONFIG
     if not path.is_file():
         raise FileNotFoundError(
             f"{folder} is not a model: there is no {CONFIG} in it, as a run folder of npgpt train "
             "and a folder in Hugging Face's format have."
         )
-    return "training" in hub.read_json(path)
+    return Run.open(folder) if kind_of(hub.read_json(path)) else None
 
 
-def is_fine_tuned(folder: Path) -> bool:
-    """Tell whether a folder is one that ``npgpt finetune`` made."""
-    path = folder / CONFIG
-    return path.is_file() and "finetuning" in hub.read_json(path)
-
-
-def _open_fine_tuned(name: str, folder: Path, checkpoint: str, dtype) -> OpenedModel:
-    from npgpt.runs.finetuning import FineTuningRun  # which opens base models by this module
-
-    run = FineTuningRun.open(folder)
-    model = run.load_gpt(checkpoint)
-    _convert(model, dtype)
-    return OpenedModel(name, model, run.tokenizer, folder)
-
-
-def _convert(model: GPT, dtype) -> None:
-    if isinstance(dtype, str) and dtype in KINDS:
+def _convert(model: Any, dtype: Any) -> None:
+    if isinstance(dtype, str) and dtype in FEWER_BITS:
         model.quantize(dtype)
-    elif model.dtype != np.dtype(dtype):
+    elif next(iter(model.parameters())).value.dtype != np.dtype(dtype):
         model.astype(dtype)
-
-
-def open_tokenizer(folder: Path) -> Tokenizer:
-    """Read the tokenizer of a folder in Hugging Face's format."""
-    if not (folder / TOKENIZER).is_file() and (folder / "merges.txt").is_file():
-        return tokenizers.load_folder(folder)
-    return tokenizers.load(folder / TOKENIZER)

@@ -6,17 +6,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from npgpt import tokenizers
-from npgpt.tokenizers import (
-    BPETokenizer,
-    CharTokenizer,
-    GPT2Tokenizer,
-    Tokenizer,
-    WordTokenizer,
-)
+from npgpt.data.streams import TOKENIZER_FILE
+from npgpt.tokenizers import BPETokenizer, CharTokenizer, GPT2Tokenizer, Tokenizer, WordTokenizer
 
-# kinds that are learned from the text; "gpt2" is fetched
-TOKENIZERS = ("bpe", "char", "word", "gpt2")
-TOKENIZER_FILE = "tokenizer.json"
+LEARNED = ("bpe", "char", "word")  # from the text
+TOKENIZERS = (*LEARNED, "gpt2")
 
 Progress = Callable[[int, int], None]
 

@@ -143,7 +143,9 @@ def _from_folder(cls: type[T], folder: str | Path) -> T:
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder {folder}.")
     pairs = ", or ".join(" and ".join(names) for names in FILE_PAIRS)
-    raise FileNotFoundError(f"In {folder} there is neither {pairs}, nor {TOKENIZER_JSON}.")
+    raise FileNotFoundError(
+        f"There is no tokenizer in {folder}: neither {pairs}, nor {TOKENIZER_JSON}."
+    )
 
 
 def _from_files(cls: type[T], vocab: Path, merges: Path) -> T:

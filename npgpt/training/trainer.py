@@ -17,12 +17,7 @@ from npgpt.evaluation.loss import Batches, Interrupted, evaluate
 from npgpt.models import Model
 from npgpt.optim import Adam, AdamW, WarmupCosine
 from npgpt.training.callbacks import Callback, EvaluationMetrics, StepMetrics
-from npgpt.training.checkpoints import (
-    load_checkpoint,
-    save_checkpoint,
-    with_prefix,
-    without_prefix,
-)
+from npgpt.training.checkpoints import load_checkpoint, save_checkpoint, with_prefix, without_prefix
 from npgpt.training.interrupt import StopRequest, stop_requests
 from npgpt.training.step import train_step
 

@@ -106,6 +106,27 @@ def test_info_describes_a_run_and_the_installation(folder):
     assert "numba" in npgpt("info", cwd=folder).stdout
 
 
+def test_info_describes_a_size_of_gpt2(folder):
+    shown = npgpt("info", "124M", cwd=folder).stdout
+    assert "124,439,808" in shown
+
+
+def test_memory_is_predicted_and_measured_and_has_its_old_spelling(folder):
+    result = npgpt("memory", "run", "--measure", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert "run: a training step of 4 x 8 tokens in float32" in result.stdout
+    assert "predicted / measured" in result.stdout
+    longer = ["--batch-size=2", "--time=4", "--generate"]
+    of_today = npgpt("memory", "run", *longer, cwd=folder)
+    assert of_today.stderr == ""
+    words = re.compile(r"run: generation of 2 x 4 tokens in float32|^[a-z ]+(?=  )", re.M)
+    for spelled in (["info", "--memory", "run", *longer], ["info", *longer, "--memory=run"]):
+        result = npgpt(*spelled, cwd=folder)
+        assert result.returncode == 0, result.stderr
+        assert words.findall(result.stdout) == words.findall(of_today.stdout) != []
+        assert result.stderr == "Note: npgpt info --memory is npgpt memory now.\n"
+
+
 @pytest.fixture(scope="module")
 def hugging_face(folder):
     """A small model in Hugging Face's format."""
@@ -129,6 +150,7 @@ def test_a_hugging_face_folder_is_a_model_too(folder, hugging_face):
     info = npgpt("info", "hf", cwd=folder)
     for word in ("270", "0.0 MB in 1 files", "F32", "BPETokenizer", "attention.qkv.weight"):
         assert word in info.stdout
+    assert "hf: a training step of 4 x" in npgpt("memory", "hf", cwd=folder).stdout
     without_text = npgpt("eval", "hf", cwd=folder)
     assert without_text.returncode == 2
     assert "give a TEXT" in without_text.stderr
@@ -296,6 +318,9 @@ BAD = {
     "settings for a resumed run": (
         ["train", "--resume=run", "--lr=1"], 2, "keeps its settings, so leave out: lr",
     ),
+    "memory of nothing": (["memory", "nothing"], 1, "nothing is neither a GPT-2 size"),
+    "memory of too long a text": (["memory", "run", "--time=9"], 2, "--time 9 is longer than the context of 8"),
+    "memory of an unknown method": (["memory", "run", "--method=half"], 2, "method must be one of full, last-block"),
     "a run that is not there": (["generate", "./nowhere"], 1, "There is no folder nowhere"),
     "a folder without a model": (["generate", "."], 1, "there is no config.json in it"),
     "an unknown character in a prompt": (

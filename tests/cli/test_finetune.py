@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from npgpt.runs import FineTuningRun
 from tests.cli.test_commands import SMALL, npgpt
 from tests.runs.tiny_run import TEXT
 
@@ -42,6 +43,40 @@ def test_a_classifier_is_made_tested_and_asked(folder):
     assert answer["label"] in npgpt("classify", "classifier", "-", cwd=folder, stdin="a cat").stdout
 
 
+def said(result):
+    """What a command printed, however its lines are broken."""
+    assert result.returncode == 0, result.stderr
+    return " ".join(result.stdout.split())
+
+
+def test_info_describes_a_fine_tuned_run(folder):
+    run = FineTuningRun.open(folder / "classifier")
+    about, model = said(npgpt("info", "classifier", cwd=folder)), run.new_model()
+    trained, whole = model.num_parameters(trained_only=True), model.num_parameters()
+    evaluations = [line for line in run.metrics if line["kind"] == "evaluation"]
+    best = min(evaluations, key=lambda line: line["loss"])
+    assert 0 < trained < whole
+    for words in (
+        f"Run {run.folder.name}", "task classify", f"base {folder / 'base'}", "method lora", "rank 8",
+        "epochs 1", "labels animal, place", f"parameters trained {trained:,} of {whole:,}",
+        f"Progress: {evaluations[-1]['step']} steps",
+        f"best held-out loss {best['loss']:.4f} at step {best['step']}", "best checkpoint: 0.0 MB",
+        "attention.qkv.weight",
+    ):  # fmt: skip
+        assert words in about, words
+
+
+def test_memory_of_a_run_is_that_of_its_method(folder):
+    tuned, asked = (npgpt("memory", *run, cwd=folder) for run in (
+        ["classifier"], ["base", "--method=lora", "--batch-size=16"],
+    ))  # fmt: skip
+    assert "a training step of LoRA of rank 8 of 16 x 64 tokens" in said(tuned)
+    one, other = (said(result).partition("float32")[2] for result in (tuned, asked))
+    assert [w for w in one.split() if w.isdigit()][:3] == [w for w in other.split() if w.isdigit()][
+        :3
+    ]
+
+
 def test_instructions_are_learned_and_compared_with_the_base(folder):
     pytest.importorskip("rouge_score", reason="ROUGE-L needs the extra 'rouge'")
     options = ("--data=instructions.json", "--template=chat", "--samples=1", "--out=instruct")
@@ -52,6 +87,19 @@ def test_instructions_are_learned_and_compared_with_the_base(folder):
     assert set(line) == {"prompt", "expected", "base", "fine-tuned"}
     result = npgpt("generate", "instruct", "the", "--max-new-tokens=3", cwd=folder)
     assert result.returncode == 0, result.stderr
+    without_text = npgpt("eval", "instruct", cwd=folder)
+    assert without_text.returncode == 2
+    assert "is not a run with a held-out text" in without_text.stderr
+    about = said(npgpt("info", "instruct", cwd=folder))
+    assert "task instruct" in about
+    assert "template chat" in about
+    assert "labels" not in about
+    # it is talked with in the template that it was tuned with, unless told otherwise
+    own, chat, plain = (
+        npgpt("chat", "instruct", "--seed=1", *option, cwd=folder, stdin="say 3\n").stdout
+        for option in ([], ["--template=chat"], ["--template=plain"])
+    )
+    assert own == chat != plain
 
 
 def test_preferences_are_learned_and_tested(folder):
@@ -83,6 +131,9 @@ def test_what_is_wrong_is_said_in_one_sentence(folder):
         (("finetune", "classify", "base", "--method=half"), "method must be one of", 2),
         (("finetune", "classify", "classifier", "--resume", "--epochs=2"), "leave out", 2),
         (("finetune", "classify", "base", "--data=data.tsv", "--out=classifier"), "exists already", 1),
+        (("finetune", "dpo", "classifier", "--resume"), "is a run of npgpt finetune classify", 1),
+        (("finetune", "classify", "base", "--resume"), "is not a fine-tuned model", 1),
+        (("train", "--resume=classifier"), "not a run of npgpt train, but of npgpt finetune", 1),
         (("classify", "base", "text"), "is not a fine-tuned model", 1),
         (("classify", "classifier", " "), "no text to classify", 1),
     ):  # fmt: skip
@@ -108,6 +159,9 @@ def test_questions_are_asked_with_no_one_and_some_examples(folder):
     results = json.loads(result.stdout)["results"]
     assert [r["shots"] for r in results] == [0, 1, 3]
     assert all(r["interval"][0] <= r["accuracy"] <= r["interval"][1] for r in results)
+    for spelled in (["--shots", "0,1,3"], ["--shots=0", "--shots=1,3"]):
+        again = npgpt(*task, *spelled, "--json", cwd=folder)
+        assert again.stdout == result.stdout, again.stderr
     assert "95 % interval" in npgpt(*task, "--limit=2", cwd=folder).stdout
     prompt = npgpt(*task, "--shots", "2", "--show-prompt", cwd=folder).stdout
     assert prompt.count("Q: ") == 3
@@ -115,3 +169,7 @@ def test_questions_are_asked_with_no_one_and_some_examples(folder):
     assert result.returncode == 1
     assert "8 shots need a task of at least 9 questions" in result.stderr
     assert npgpt("eval", "base", "--shots", "1", cwd=folder).returncode == 2
+    for wrong, message in (("one", "must be numbers such as"), ("-1", "must be at least 0")):
+        result = npgpt(*task, "--shots", wrong, cwd=folder)
+        assert result.returncode == 2
+        assert message in result.stderr

@@ -152,9 +152,9 @@ class Recurrent(LanguageModel):
     Config = RecurrentConfig
     Batch = TextBatch
 
-    def __init__(self, config, seed=0, dtype=np.float32):
+    def __init__(self, config, seed=0, dtype=np.float32, init=None):
         super().__init__()
-        init = Init(seed, dtype)
+        init = init or Init(seed, dtype)
         self.config, d = config, config.d_model
         self.embedding = Embedding(config.vocab_size, d, 0.5, init.rng, init.dtype)
         self.linear = Linear(2 * d, d, std=0.3, rng=init.rng, dtype=init.dtype)

@@ -189,21 +189,10 @@ def test_a_command_prints_about_a_stored_folder_what_it_printed(command, place, 
             assert found[field] == value
 
 
-NO_KIND = pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="npgpt info takes a fine-tuned run for a folder of Hugging Face's: config.json has no "
-    "vocab_size or n_vocab",
-)
-
-
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=[NO_KIND] if name.startswith("tuned/") else [])
-        for name in FOLDERS
-        if name != "pretrained/openai"  # without a config.json it is read by from_pretrained only
-    ],
+    # without a config.json it is read by from_pretrained only
+    [name for name in FOLDERS if name != "pretrained/openai"],
 )
 def test_info_describes_a_stored_folder(name, place):
     folders.copy(name, place)

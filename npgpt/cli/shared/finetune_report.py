@@ -3,81 +3,76 @@
 from __future__ import annotations
 
 import json
-
-from rich.table import Table
+from typing import Any
 
 from npgpt.cli.app import console
-from npgpt.cli.progress import progress_bar
+from npgpt.cli.shared.progress import counting_bar
+from npgpt.cli.shared.tables import make_table, plain_table
 from npgpt.data import HeldOutBatches
 from npgpt.data.splits import TEST
 from npgpt.files import write_atomically
-from npgpt.finetuning import ClassificationReport, score_responses
-from npgpt.finetuning.preferences import PreferenceScores
+from npgpt.finetuning import score_responses
 from npgpt.finetuning.templates import prompt_of
+from npgpt.plots.finetuning import plot_confusion, plot_rewards
 from npgpt.runs import FineTuningRun
+from npgpt.runs.folder import CONFUSION_PLOT, RESPONSES, REWARDS_PLOT
 from npgpt.training import evaluate
 
 SHOWN = 3  # samples on the screen; all are in the file
-RESPONSES = "responses.jsonl"
 
 
-def print_classes(report: ClassificationReport) -> None:
-    """Print measures of each class, the confusion matrix, and the accuracy."""
-    table = Table(title="Test part", title_justify="left")
-    table.add_column("class")
-    for column in ("precision", "recall", "F1", "texts"):
-        table.add_column(column, justify="right")
+def report_classes(run: FineTuningRun) -> None:
+    """Print measures of each class, the confusion matrix, and the accuracy; draw the matrix."""
+    task: Any = run.task
+    report = task.report(run.load_model())
+    table = make_table("Test part", "class", "precision", "recall", "F1", "texts")
     counts = report.confusion.sum(axis=1)
     measures = zip(report.labels, report.precision, report.recall, report.f1, counts, strict=True)
     for label, precision, recall, f1, count in measures:
         table.add_row(label, f"{precision:.3f}", f"{recall:.3f}", f"{f1:.3f}", str(count))
     console.print(table)
-    matrix = Table(title="Confusion: a row for each true class", title_justify="left")
-    matrix.add_column("")
-    for label in report.labels:
-        matrix.add_column(label[:10], justify="right")
+    names = [label[:10] for label in report.labels]
+    matrix = make_table("Confusion: a row for each true class", "", *names)
     for label, row in zip(report.labels, report.confusion, strict=True):
         matrix.add_row(label, *(str(n) if n else "." for n in row))
     console.print(matrix)
     console.print(f"Accuracy: {report.accuracy:.3f} on {report.confusion.sum()} texts")
+    path = run.folder / CONFUSION_PLOT
+    plot_confusion(report, path, f"npgpt: {run.folder.name}")
+    console.print(f"Confusion matrix: {path}", soft_wrap=True)
 
 
-def print_preferences(base: PreferenceScores, tuned: PreferenceScores, pairs: int) -> None:
-    """Print how the reference and the tuned model order the test pairs."""
-    table = Table(title=f"{pairs} held-out pairs", title_justify="left")
+def report_preferences(run: FineTuningRun) -> None:
+    """Print how the reference and the tuned model order the test pairs; draw the rewards."""
+    base, tuned = run.test_preferences()
+    title = f"{len(run.task.records[TEST])} held-out pairs"
     columns = ("loss", "ranking accuracy", "reward accuracy", "reward margin")
-    for i, column in enumerate(("model", *columns)):
-        table.add_column(column, justify="right" if i else "left")
+    table = make_table(title, "model", *columns)
     for name, scores in (("base", base), ("fine-tuned", tuned)):
         # the reference's rewards are 0 by definition: there is no order to be right or wrong
         rewarded = "-" if scores is base else f"{scores.reward_accuracy:.3f}"
         loss, ranked = f"{scores.loss:.3f}", f"{scores.ranking_accuracy:.3f}"
         table.add_row(name, loss, ranked, rewarded, f"{scores.margin:.3f}")
     console.print(table)
+    path = run.folder / REWARDS_PLOT
+    plot_rewards(run.metrics, path, f"npgpt: {run.folder.name}")
+    console.print(f"Rewards: {path}", soft_wrap=True)
 
 
 def report_responses(run: FineTuningRun, samples: int) -> None:
     """Compare a fine-tuned model with its base: loss of the responses, exact match, ROUGE-L."""
     records, template = run.task.records[TEST], run.config.template
-    models = {"base": run.base_model(), "fine-tuned": run.load_gpt()}
-    table = Table(title=f"{len(records)} held-out records", title_justify="left")
+    models = {"base": run.base_model(), "fine-tuned": run.load_language_model()}
     columns = ("response loss", "perplexity", "exact match", "ROUGE-L")
-    for i, column in enumerate(("model", *columns)):
-        table.add_column(column, justify="right" if i else "left")
+    table = make_table(f"{len(records)} held-out records", "model", *columns)
     chosen, said = records[:samples], {}
     for name, model in models.items():
         batches = HeldOutBatches(run.task.parts[TEST], run.config.batch_size)
         loss = evaluate(model, batches)
         cells = [f"{loss.loss:.3f}", f"{loss.perplexity:.2f}"]
         if chosen:
-            with progress_bar(console, f"The {name} model responds") as progress:
-                done = 0
-
-                def on_response(progress=progress) -> None:
-                    nonlocal done
-                    done += 1
-                    progress(done, len(chosen))
-
+            label = f"The {name} model responds"
+            with counting_bar(console, label, len(chosen)) as on_response:
                 scores = score_responses(model, run.tokenizer, chosen, template, on_response)
             said[name] = scores.responses
             cells += [f"{scores.exact_match:.3f}", f"{scores.rouge_l:.3f}"]
@@ -92,9 +87,7 @@ def report_responses(run: FineTuningRun, samples: int) -> None:
         for i, record in enumerate(chosen)
     ]
     for line in lines[:SHOWN]:
-        side_by_side = Table(show_header=False, box=None, pad_edge=False)
-        side_by_side.add_column(style="dim")
-        side_by_side.add_column(overflow="fold")
+        side_by_side = plain_table(overflow="fold")
         for name, text in line.items():
             side_by_side.add_row(name, text.strip()[-300:], end_section=True)
         console.print(side_by_side)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import threading
 import time
 import warnings
@@ -24,14 +25,20 @@ from rich.progress import (
 from rich.text import Text
 
 from npgpt.data import DataLoader, TokenWindows
+from npgpt.fields import names_of
 from npgpt.generation import ContextWarning
-from npgpt.models import GPT, GPTConfig
+from npgpt.models import GPTConfig, LanguageModel, ModelConfig
+from npgpt.runs.config import family_of
 from npgpt.tokenizers import Tokenizer
 from npgpt.training.callbacks import Callback, EvaluationMetrics, StepMetrics
 from npgpt.training.trainer import Trainer
 
 CACHED_LOAD = 2.0  # seconds
 COMPILING_TOKENIZER = "(the first time its code is compiled: about 15 seconds)"
+TINY = {
+    "vocab_size": 4, "context_length": 2, "n_layers": 1, "n_heads": 2, "d_model": 4, "d_ff": 4,
+    "n_kv_heads": None, "window": None,
+}  # fmt: skip
 SMOOTHING = 0.9  # of the tokens a second that the bar shows
 
 
@@ -65,26 +72,26 @@ def progress_bar(
             timer.cancel()
 
 
-def compile_kernels(console: Console, like: GPTConfig | None = None) -> None:
+@contextlib.contextmanager
+def counting_bar(console: Console, label: str, total: int) -> Iterator[Callable[[], None]]:
+    """Show a bar while the block runs; it yields a function to call after each of ``total``."""
+    with progress_bar(console, label) as progress:
+        done = itertools.count(1)
+        yield lambda: progress(next(done), total)
+
+
+def compile_kernels(console: Console, like: ModelConfig | None = None) -> None:
     """Compile what a training step needs, or load it from the cache of an earlier run.
 
     Parameters
     ----------
     console : Console
-    like : GPTConfig, optional
+    like : ModelConfig, optional
         Whose choices the step is made of; GPT-2's by default.
     """
-    tiny: dict[str, Any] = {
-        "vocab_size": 4,
-        "context_length": 2,
-        "n_layers": 1,
-        "n_heads": 2,
-        "d_model": 4,
-        "d_ff": 4,
-        "n_kv_heads": None,
-        "window": None,
-    }
-    config = dataclasses.replace(like, **tiny) if like is not None else GPTConfig(**tiny)
+    like = like or GPTConfig.gpt2()
+    tiny: dict[str, Any] = {n: size for n, size in TINY.items() if n in names_of(type(like))}
+    config = dataclasses.replace(like, **tiny)
     with console.status("Loading kernels") as status:
         # from the cache they are there by then
         timer = threading.Timer(
@@ -96,7 +103,7 @@ def compile_kernels(console: Console, like: GPTConfig | None = None) -> None:
         timer.start()
         loader = DataLoader(TokenWindows(np.zeros(5, np.uint16), 2), batch_size=1)
         try:
-            Trainer(GPT(config), loader, loader, steps=1).fit()
+            Trainer(family_of(type(config))(config), loader, loader, steps=1).fit()
         finally:
             timer.cancel()
 
@@ -114,7 +121,7 @@ class TrainingProgress(Callback):
         From the model to a text.
     """
 
-    def __init__(self, console: Console, sample: Callable[[GPT], str] | None = None):
+    def __init__(self, console: Console, sample: Callable[[Any], str] | None = None):
         self._console, self._sample = console, sample
         self._tokens_per_second = 0.0
         self._bar = Progress(
@@ -170,18 +177,18 @@ class TrainingProgress(Callback):
 
 
 def sample_text(
-    model: GPT, tokenizer: Tokenizer, seed: int, max_new_tokens: int = 100, temperature: float = 0.5
+    model: LanguageModel,
+    tokenizer: Tokenizer,
+    seed: int,
+    max_new_tokens: int = 100,
+    temperature: float = 0.5,
 ) -> str:
     """Let the model write from an empty prompt."""
     prompt = start_of_text(tokenizer)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ContextWarning)  # a sample may well be longer
         ids = model.generate(
-            prompt,
-            max_new_tokens,
-            temperature,
-            seed=seed,
-            stop_id=tokenizer.end_of_text_id,
+            prompt, max_new_tokens, temperature, seed=seed, stop_id=tokenizer.end_of_text_id
         )
     text = ids[len(prompt) :]
     if tokenizer.end_of_text_id is not None:

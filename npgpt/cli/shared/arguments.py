@@ -1,4 +1,4 @@
-"""The MODEL argument of commands, and the options that go with it."""
+"""Arguments and options that several commands have, and what opens a MODEL."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ import typer
 if TYPE_CHECKING:
     from npgpt.runs import OpenedModel
 
-Model = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL",
-        help="A run folder of npgpt train, a folder in Hugging Face's format, or a name on its "
-        "hub, such as gpt2.",
-        show_default=False,
-    ),
-]
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder of npgpt train.")]
+MODEL_HELP = (
+    "A run folder of npgpt train or npgpt finetune, a folder in Hugging Face's format, or a name "
+    "on its hub, such as gpt2"
+)
+Model = Annotated[str, typer.Argument(metavar="MODEL", help=f"{MODEL_HELP}.", show_default=False)]
 Checkpoint = Annotated[str, typer.Option(help="Of a run: best or last.")]
 Revision = Annotated[
     str | None, typer.Option(help="Of a model on the hub: a branch, tag or commit.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Plot = Annotated[
+    Path | None, typer.Option(help="Draw the result, as a PNG, to this file.", metavar="FILE")
 ]
 DTYPES = ("float32", "float64", "bfloat16", "int8")
 Dtype = Annotated[

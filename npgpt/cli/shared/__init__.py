@@ -1,0 +1,1 @@
+"""What commands share; there is no command in it."""

@@ -1,0 +1,23 @@
+"""Tables on the screen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.table import Table
+
+
+def make_table(title: str, *columns: str, left: int = 1) -> Table:
+    """Make a table with a title, of columns of which the first ``left`` are texts."""
+    table = Table(title=title, title_justify="left")
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="left" if i < left else "right")
+    return table
+
+
+def plain_table(**second_column: Any) -> Table:
+    """Make a table of names and values, without lines."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column(**second_column)
+    return table

@@ -1,0 +1,150 @@
+"""What a run learns from: texts that are yet to be encoded, or files of token ids."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from npgpt.data import Corpus, encode_documents, load_corpus, split_corpus
+from npgpt.data.corpora import is_built_in
+from npgpt.data.reading import STANDARD_INPUT
+from npgpt.data.streams import TokenFolder, is_token_folder
+from npgpt.files import write_atomically
+from npgpt.runs.config import DataConfig
+from npgpt.runs.folder import TEXT, TOKENIZER
+from npgpt.runs.tokenizer import LEARNED, make_tokenizer, open_tokenizer
+from npgpt.tokenizers import Tokenizer
+
+Progress = Callable[[int, int], None]
+
+
+class Source(Protocol):
+    """Data to train on.
+
+    Attributes
+    ----------
+    name : str
+    size : str
+        How much there is, in words.
+    fingerprint : str
+        SHA-256 in hexadecimal, so that a resumed run cannot go on with other data.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def size(self) -> str: ...  # noqa: D102
+
+    @property
+    def fingerprint(self) -> str: ...  # noqa: D102
+
+    def tokenizer(self, config: DataConfig, progress: Progress | None = None) -> Tokenizer:
+        """Learn the tokenizer that the config names, or find it.
+
+        ``progress`` is called with (done, total) while one is learned.
+        """
+
+    def ids(self, tokenizer: Tokenizer) -> tuple[np.ndarray, np.ndarray]:
+        """Return the ids of the training part and of the held-out part."""
+
+    def keep(self, folder: Path) -> str:
+        """Return where the data can be read again; put it into the run's folder if nowhere else."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Texts(Corpus):
+    """Documents, the last part of which is held out.
+
+    Attributes
+    ----------
+    place : str
+        As `load_corpus` takes it.
+    validation_fraction : float
+        0 holds nothing out.
+    """
+
+    place: str
+    validation_fraction: float
+
+    @functools.cached_property
+    def _parts(self) -> tuple[list[str], list[str]]:
+        if not self.validation_fraction:
+            return self.documents, []
+        return split_corpus(self, self.validation_fraction)
+
+    def tokenizer(self, config: DataConfig, progress: Progress | None = None) -> Tokenizer:
+        """Learn a tokenizer from the training part, or take one that is there."""
+        return make_tokenizer(
+            config.tokenizer,
+            lambda: self._parts[0],
+            lambda: self.documents,
+            config.vocab_size,
+            end_of_text=len(self.documents) > 1,
+            progress=progress,
+        )
+
+    def ids(self, tokenizer: Tokenizer) -> tuple[np.ndarray, np.ndarray]:
+        """Encode both parts."""
+        train, held_out = (encode_documents(part, tokenizer) for part in self._parts)
+        return train, held_out
+
+    def keep(self, folder: Path) -> str:
+        """Write what came from standard input to the folder."""
+        if is_built_in(self.place):
+            return self.place
+        if self.place != STANDARD_INPUT:
+            return str(Path(self.place).absolute())
+        write_atomically(folder / TEXT, self.documents[0].encode("utf-8"))
+        return str((folder / TEXT).absolute())
+
+
+class TokenFiles(TokenFolder):
+    """A folder of token files, with a tokenizer of its own or one that is named."""
+
+    def tokenizer(self, config: DataConfig, progress: Progress | None = None) -> Tokenizer:
+        """Open the tokenizer."""
+        own = self.folder / TOKENIZER
+        if own.is_file():
+            return open_tokenizer(own)
+        if config.tokenizer in LEARNED:
+            raise ValueError(
+                f"The token files in {self.folder} come without {TOKENIZER}; name the tokenizer "
+                "they were made with: --tokenizer gpt2, or the path of one."
+            )
+        return make_tokenizer(config.tokenizer, list, list, 0, False)
+
+    def ids(self, tokenizer: Tokenizer) -> tuple[np.ndarray, np.ndarray]:
+        """Open the ids, which must be the tokenizer's."""
+        files = TokenFolder.open(self.folder, tokenizer)
+        return files.train.ids, files.validation.ids
+
+    def keep(self, folder: Path) -> str:
+        """Return the folder of the files."""
+        return str(self.folder.absolute())
+
+
+def open_source(config: DataConfig, whole: bool = False) -> Source:
+    """Read a text, or open token files.
+
+    Parameters
+    ----------
+    config : DataConfig
+    whole : bool
+        Hold nothing of a text out.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `load_corpus` and `TokenFolder.open`.
+    """
+    if is_token_folder(config.corpus):
+        return TokenFiles.open(config.corpus)
+    corpus = load_corpus(config.corpus, config.field, config.errors)
+    fraction = 0.0 if whole else config.validation_fraction
+    return Texts(corpus.name, corpus.documents, config.corpus, fraction)

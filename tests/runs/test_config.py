@@ -1,0 +1,103 @@
+"""The settings of a run: declared once, written flat, read by any of their names."""
+
+import dataclasses
+
+import pytest
+
+import npgpt
+from npgpt.models import MODELS, GPTConfig
+from npgpt.runs import DataConfig, OptimisationConfig, RunConfig
+from tests.models.toys import Recurrent, RecurrentConfig
+
+PARTS = {"data": DataConfig, "model": GPTConfig, "optimisation": OptimisationConfig}
+OTHERS = {  # a value for each field that is not its default
+    "corpus": "-", "tokenizer": "char", "vocab_size": 300, "validation_fraction": 0.2, "stride": 3,
+    "field": "body", "errors": "ignore", "context_length": 32, "n_layers": 3, "n_heads": 8,
+    "d_model": 64, "d_ff": 96, "dropout": 0.1, "bias": False, "position": "t5",
+    "layer_norm_eps": 1e-3, "norm": "rms", "norm_position": "post", "activation": "relu",
+    "shortcut": False, "n_kv_heads": 4, "window": 5, "qkv_bias": True, "scale_scores": False,
+    "rope_theta": 500.0, "relative_attention_num_buckets": 8, "relative_attention_max_distance": 20,
+    "tie_embeddings": False, "steps": 40, "batch_size": 3, "grad_accumulation": 2,
+    "recompute": True, "lr": 1e-2, "min_lr": 1e-4, "warmup_steps": 7, "beta1": 0.8, "beta2": 0.95,
+    "weight_decay": 0.3, "clip_norm": 0.5, "eval_every": 9, "eval_batches": 2, "gradient_flow": 4,
+    "seed": 5,
+}  # fmt: skip
+
+
+def test_every_setting_has_one_name_and_is_read_by_it():
+    names = [f.name for part in PARTS.values() for f in dataclasses.fields(part)]
+    assert {n for n in names if names.count(n) > 1} == {"vocab_size"}  # asked for, and the model's
+    assert set(names) == set(OTHERS)
+    config, default = RunConfig(**OTHERS), RunConfig()
+    for part, config_class in PARTS.items():
+        for field in dataclasses.fields(config_class):
+            value = OTHERS[field.name]
+            assert (
+                getattr(config, field.name) == getattr(getattr(config, part), field.name) == value
+            )
+            assert getattr(default, field.name) != value
+    with pytest.raises(AttributeError, match="no setting 'depth'"):
+        _ = config.depth
+
+
+def test_it_is_written_flat_and_read_again():
+    config = RunConfig(**OTHERS)
+    assert config.to_dict() == {"model": "gpt", **OTHERS}
+    assert RunConfig.from_dict(config.to_dict()) == config
+    assert hash(RunConfig.from_dict(config.to_dict())) == hash(config)
+
+
+def test_the_parts_make_the_same_as_the_names():
+    parts = {
+        part: config_class(**{f.name: OTHERS[f.name] for f in dataclasses.fields(config_class)})
+        for part, config_class in PARTS.items()
+    }
+    config = RunConfig(**OTHERS)
+    assert RunConfig(**parts) == config
+    assert dataclasses.replace(RunConfig(**parts), seed=6) == config.changed(seed=6)
+    assert config.changed(seed=6).seed == 6
+    assert config.model_config(11) == dataclasses.replace(parts["model"], vocab_size=11)
+
+
+def test_settings_of_earlier_versions_are_known_by_their_names():
+    # version 0.1 had no model, no field and none of the choices beside GPT-2's
+    old = {
+        "corpus": "python-docs", "tokenizer": "bpe", "vocab_size": 1024, "validation_fraction": 0.1,
+        "context_length": 64, "n_layers": 2, "n_heads": 4, "d_model": 128, "dropout": 0.0,
+        "bias": True, "tie_embeddings": True, "stride": 64, "batch_size": 12, "steps": 1200,
+        "lr": 3e-3, "min_lr": 3e-4, "warmup_steps": 60, "beta1": 0.9, "beta2": 0.99,
+        "weight_decay": 0.1, "clip_norm": 1.0, "eval_every": 240, "eval_batches": 0, "seed": 0,
+    }  # fmt: skip
+    assert RunConfig.from_dict(old).to_dict() == RunConfig(min_lr=3e-4).to_dict()
+    assert npgpt.training.TrainingConfig(**old) == RunConfig.from_dict(old)
+
+
+def test_defaults_that_are_shares_follow_what_they_are_shares_of():
+    config = RunConfig(lr=1e-2, steps=200, context_length=16)
+    assert (config.min_lr, config.warmup_steps, config.eval_every, config.stride) == (
+        1e-3,
+        10,
+        40,
+        16,
+    )
+    assert RunConfig(steps=3).eval_every == 1
+    assert RunConfig(min_lr=None, stride=None) == RunConfig()
+
+
+def test_what_no_part_has_is_named():
+    with pytest.raises(ValueError, match=r"no field is named 'depth', with the model 'gpt'"):
+        RunConfig(depth=3)
+    with pytest.raises(ValueError, match=r"model must be one of gpt, got 'lstm'"):
+        RunConfig("lstm")
+
+
+def test_another_family_has_its_own_settings(monkeypatch):
+    monkeypatch.setitem(MODELS, "recurrent", Recurrent)
+    config = RunConfig("recurrent", context_length=16, lr=1e-3)
+    assert config.model == RecurrentConfig(1024, 16, d_model=128)
+    assert config.family is Recurrent
+    assert RunConfig.from_dict(config.to_dict()) == config
+    with pytest.raises(ValueError, match=r"named 'window', with the model 'recurrent'"):
+        RunConfig("recurrent", window=3)
+    with pytest.raises(ValueError, match=r"recompute: a model of the kind 'recurrent'"):
+        RunConfig("recurrent", recompute=True)
