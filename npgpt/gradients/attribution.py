@@ -257,20 +257,11 @@ def direct_logit_attribution(
     return LogitParts(names, values, float(logits[0, position, token]))
 
 
-def linear_part(
-    norm: LayerNorm | RMSNorm | NoNorm, parts: np.ndarray, index: tuple[int, ...]
-) -> np.ndarray:
-    """Apply a norm's last forward pass to parts of one position's input, statistics held.
+def linear_part(norm: LayerNorm | RMSNorm | NoNorm, parts: np.ndarray, index) -> np.ndarray:
+    """Apply a norm's last forward pass, at one position, to parts of its input, (..., d_model).
 
     With mean and standard deviation held at their values a norm is linear up to ``beta``, so the
     results of parts that sum to the input sum to ``y - beta``.
-
-    Parameters
-    ----------
-    norm : LayerNorm, RMSNorm or NoNorm
-    parts : ndarray, shape (..., d_model)
-    index : tuple of int
-        Which position of the last forward pass.
     """
     if isinstance(norm, NoNorm):
         return parts

@@ -98,29 +98,15 @@ class Flow:
 
     def tables(self) -> list[tuple[list[str], list[list[str]]]]:
         """Return both tables as (head, rows) of text."""
-        activations = [
-            [
-                row.name,
-                f"{row.rms:.3e}",
-                f"{row.grad_norm:.3e}",
-                _or_blank(row.dead_units, ".1%"),
-                _or_blank(row.attention_entropy, ".3f"),
-            ]
-            for row in self.activations
-        ]
-        parameters = [
-            [
-                row.name,
-                f"{row.weight_norm:.3e}",
-                f"{row.grad_norm:.3e}",
-                _or_blank(row.update_ratio, ".2e"),
-                _or_blank(row.grad_cosine, "+.3f"),
-            ]
-            for row in self.parameters
-        ]
         return [
-            (["activation", "rms", "gradient", "dead units", "attention entropy"], activations),
-            (["layer", "weights", "gradient", "update / weights", "cosine"], parameters),
+            (
+                ["activation", "rms", "gradient", "dead units", "attention entropy"],
+                [_cells(row, (".3e", ".3e", ".1%", ".3f")) for row in self.activations],
+            ),
+            (
+                ["layer", "weights", "gradient", "update / weights", "cosine"],
+                [_cells(row, (".3e", ".3e", ".2e", "+.3f")) for row in self.parameters],
+            ),
         ]
 
     def __str__(self) -> str:
@@ -133,5 +119,8 @@ class Flow:
         )
 
 
-def _or_blank(number: float | None, form: str) -> str:
-    return "" if number is None else format(number, form)
+def _cells(row: ActivationFlow | ParameterFlow, forms: tuple[str, ...]) -> list[str]:
+    """Write a row's name and its numbers, blank where there is none."""
+    name, *numbers = vars(row).values()
+    cells = zip(numbers, forms, strict=True)
+    return [name, *("" if number is None else format(number, form) for number, form in cells)]

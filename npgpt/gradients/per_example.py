@@ -10,7 +10,7 @@ import numpy as np
 from npgpt.gradients.per_example_rules import RULES, captured, square_norms
 from npgpt.gradients.untouched import untouched
 from npgpt.html_table import html_table
-from npgpt.layers import CrossEntropy, Layer, Parameter
+from npgpt.layers import CrossEntropy
 from npgpt.models import Model
 from npgpt.text_table import text_table
 
@@ -141,7 +141,12 @@ def _all_at_once(model: Any, token_ids: np.ndarray, targets: np.ndarray) -> Meas
         with captured(model) as terms:
             model.backward_from_logits(dlogits)
         sums = {name: parameter.grad for name, parameter in parameters.items()}
-    without_rule = _parameters_without_rule(model)
+    without_rule = {  # one place where a parameter is used without a rule is enough
+        id(attribute)
+        for layer in model.layers()
+        if type(layer) not in RULES
+        for attribute in vars(layer).values()
+    }
     squares = {
         name: square_norms(terms[id(parameter)])
         for name, parameter in parameters.items()
@@ -154,16 +159,6 @@ def _own_mean(targets: np.ndarray, ignore_index: int, dtype) -> np.ndarray:
     """Return the factors (batch, 1, 1) from a share of the batch's loss to an example's own."""
     counts = np.count_nonzero(targets != ignore_index, axis=1)
     return (counts.sum() / np.maximum(counts, 1)).astype(dtype)[:, None, None]
-
-
-def _parameters_without_rule(model: Layer) -> set[int]:
-    return {
-        id(attribute)
-        for layer in model.layers()
-        if type(layer) not in RULES
-        for attribute in vars(layer).values()
-        if isinstance(attribute, Parameter)
-    }
 
 
 def _one_by_one(model: Model, batch: tuple[np.ndarray, ...], names: list[str]) -> Measured:

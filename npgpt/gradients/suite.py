@@ -118,11 +118,8 @@ def _causal(rng, masking, dropout=0.0):
     return layers.CausalSelfAttention(D_MODEL, 4, dropout, masking, rng=rng), (_x(rng),)
 
 
-T5 = {
-    "position": "t5",
-    "relative_attention_num_buckets": 4,
-    "relative_attention_max_distance": TIME,
-}
+T5_BUCKETS = {"position": "t5", "relative_attention_num_buckets": 4}
+T5 = {**T5_BUCKETS, "relative_attention_max_distance": TIME}
 LLAMA = {"position": "rope", "norm": "rms", "activation": "swiglu", "n_kv_heads": 1, "bias": False}
 
 
@@ -211,11 +208,7 @@ GPTS: dict[str, dict[str, Any]] = {
     "untied": {"tie_embeddings": False},
     "dropout": {"dropout": 0.2},
     "no biases": {"bias": False},
-    "T5, post-norm": {
-        "position": "t5",
-        "relative_attention_num_buckets": 4,
-        "norm_position": "post",
-    },
+    "T5, post-norm": {**T5_BUCKETS, "norm_position": "post"},
     "Llama-shaped": LLAMA,
     "training step": {"kind": TrainingStep},
 }

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
 
+from npgpt.gradients.record import record
 from npgpt.gradients.untouched import untouched
-from npgpt.layers.core.taps import Listening
 from npgpt.models import Model
 
 SMALL_BATCH, SMALL_TIME = 3, 1  # and one more of each: an axis that grows tells what it is
@@ -59,22 +60,7 @@ def tap_shapes(model: Model, *batch: Any) -> dict[str, tuple[str | int, ...]]:
     }
 
 
-class _Shapes(Listening):
-    def __init__(self, model: Model):
-        super().__init__(model)
-        self.shapes: dict[str, tuple[int, ...]] = {}
-
-    def wants(self, name: str) -> bool:
-        """Want every name."""
-        return True
-
-    def forward(self, name: str, array: np.ndarray) -> np.ndarray:
-        """Note the shape."""
-        self.shapes[name] = array.shape
-        return array
-
-
 def _shapes_of_pass(model: Model, batch: tuple[Any, ...]) -> dict[str, tuple[int, ...]]:
-    with _Shapes(model) as listener:
+    with record(model, max_bytes=sys.maxsize) as tape:
         model.loss(*batch)
-    return listener.shapes
+    return {name: recorded.value.shape for name, recorded in tape.items()}
