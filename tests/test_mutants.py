@@ -150,8 +150,9 @@ def test_a_dropped_term_fails_the_gradient_check(function, old, new, example, me
 @pytest.mark.parametrize("name", [name for name in reference.__all__ if name.endswith("_backward")])
 def test_every_reference_backward_has_a_mutant(name):
     tested = {function.__name__ for function, *_ in MUTANTS}
-    if name == "softmax_backward":
-        return  # tests/layers/test_known_bugs.py, where the attention is listened to
+    if name in ("softmax_backward", "causal_scores_backward"):
+        # tests/layers/test_known_bugs.py, where the attention is listened to; tests/ops/test_masks.py
+        return
     assert name in tested
 
 

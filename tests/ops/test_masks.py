@@ -241,3 +241,15 @@ def test_a_mask_that_sees_as_far_ahead_as_back_if_causal_is_noticed():
     with mutated(Mask.reach, "0 if self.causal else before", "before"):
         ours, _ = reference.attention_forward(q, k, v, scale=0.5)
     assert np.abs(ours - written_out(case, q, k, v, None, 0.5)[0]).max() > 1e-3
+
+
+@pytest.mark.parametrize("window", [None, 2])
+def test_causal_scores_are_scores_under_a_causal_mask(window):
+    q, k = np.random.default_rng(0).standard_normal((2, 2, 3, 4, 5))
+    scores = reference.causal_scores_forward(q, k, 0.5, window)
+    hidden = np.triu(np.ones((4, 4), bool), 1) | np.tril(np.ones((4, 4), bool), -(window or 4))
+    np.testing.assert_array_equal(scores, np.where(hidden, -np.inf, 0.5 * (q @ k.swapaxes(-1, -2))))
+    dscores = np.where(hidden, 0.0, scores)
+    dq, dk = reference.causal_scores_backward(dscores, q, k, 0.5)
+    np.testing.assert_allclose(dq, 0.5 * dscores @ k, atol=1e-14)
+    np.testing.assert_allclose(dk, 0.5 * dscores.swapaxes(-1, -2) @ q, atol=1e-14)

@@ -13,6 +13,8 @@ from npgpt.ops.reference.adam import adam_update, adamw_update, sum_of_squares
 from npgpt.ops.reference.attention import (
     attention_backward,
     attention_forward,
+    causal_scores_backward,
+    causal_scores_forward,
     distance_bias_backward,
     distance_bias_forward,
     scores_backward,
@@ -77,6 +79,8 @@ __all__ = [
     "batch_norm_backward",
     "batch_norm_forward",
     "cached_attention_forward",
+    "causal_scores_backward",
+    "causal_scores_forward",
     "cross_entropy_backward",
     "cross_entropy_forward",
     "distance_bias_backward",

@@ -111,6 +111,16 @@ def bias_columns(bias: Array, mask: Mask, time: int, keys: int) -> int:
     return columns
 
 
+def causal_scores_forward(q: Array, k: Array, scale: float, window: int | None = None) -> Array:
+    """Compute `scores_forward` under a causal mask."""
+    return scores_forward(q, k, scale=scale, mask=Mask(window=window))
+
+
+def causal_scores_backward(dscores: Array, q: Array, k: Array, scale: float) -> tuple[Array, Array]:
+    """Compute `scores_backward`, which needs no mask."""
+    return scores_backward(dscores, q, k, scale=scale)
+
+
 def distance_bias_forward(scores, bias):
     """Add to each score what belongs to the distance between query and key.
 
