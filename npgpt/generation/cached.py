@@ -4,31 +4,52 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from npgpt.generation.decoders import ContextWarning, window_start
+from npgpt.layers.core.layer import Layer
 from npgpt.layers.states import State
 
 
-class Steps(Protocol):
-    """What a model must have to be read step by step; `Generates` says more of each."""
+class Steps(Layer):
+    """What a model defines to be read step by step."""
 
     @property
     def context_length(self) -> int:
-        """How many tokens it looks back."""
+        """How many tokens the model looks back."""
+        raise TypeError(f"{type(self).__name__} has no context_length; a model must define it.")
 
     def new_states(self, rows: int, capacity: int) -> Sequence[State]:
-        """Make what is kept of ``rows`` sequences of up to ``capacity`` tokens."""
+        """Make what the model keeps of ``rows`` sequences of up to ``capacity`` tokens."""
+        raise TypeError(f"{type(self).__name__} has no new_states; a model must define it.")
 
     def start(
         self, token_ids: np.ndarray, lengths: np.ndarray, states: Sequence[Any], memory: Any = None
     ) -> np.ndarray:
-        """Read the beginnings of sequences; return the logits of their next tokens."""
+        """Read the beginnings of sequences.
+
+        Parameters
+        ----------
+        token_ids : ndarray of int, shape (batch, time)
+            Padded at the end.
+        lengths : ndarray of int, shape (batch,)
+        states : sequence of State
+            With nothing read yet; they are filled, each to its sequence's length.
+        memory : optional
+            What a family reads beside the tokens, such as an encoder's output; states keep it.
+
+        Returns
+        -------
+        ndarray, shape (batch, vocab_size)
+            The logits of each sequence's next token.
+        """
+        raise TypeError(f"{type(self).__name__} has no start; a model must define it.")
 
     def step(self, tokens: np.ndarray, states: Sequence[Any]) -> np.ndarray:
-        """Read one more token of each sequence; return the logits of the next ones."""
+        """Read one more token of each sequence, (batch,); return logits, (batch, vocab_size)."""
+        raise TypeError(f"{type(self).__name__} has no step; a model must define it.")
 
 
 class Cached:

@@ -8,25 +8,18 @@ from typing import Any
 import numpy as np
 
 from npgpt.generation.beam import beam_search
-from npgpt.generation.cached import Cached
+from npgpt.generation.cached import Cached, Steps
 from npgpt.generation.decoders import EveryTime, prompts_of, window_start
 from npgpt.generation.loop import generate_tokens
-from npgpt.layers.core.layer import Layer
-from npgpt.layers.states import State
 
 Prompts = Any  # token ids of one sequence, of a batch, or a list of sequences
 
 
-class Generates(Layer):
+class Generates(Steps):
     """The part of a language model that generates.
 
     A family defines `next_logits`, and `new_states`, `start` and `step` for what `Cached` does.
     """
-
-    @property
-    def context_length(self) -> int:
-        """How many tokens the model looks back."""
-        raise TypeError(f"{type(self).__name__} has no context_length; a model must define it.")
 
     def next_logits(self, token_ids: np.ndarray) -> np.ndarray:
         """Compute the logits after the last position only, (batch, time) -> (batch, vocab_size).
@@ -34,36 +27,6 @@ class Generates(Layer):
         Of a sequence longer than the context, the last ``context_length`` tokens count.
         """
         raise TypeError(f"{type(self).__name__} has no next_logits; a model must define it.")
-
-    def new_states(self, rows: int, capacity: int) -> Sequence[State]:
-        """Make what the model keeps of ``rows`` sequences of up to ``capacity`` tokens."""
-        raise TypeError(f"{type(self).__name__} has no new_states; a model must define it.")
-
-    def start(
-        self, token_ids: np.ndarray, lengths: np.ndarray, states: Sequence[Any], memory: Any = None
-    ) -> np.ndarray:
-        """Read the beginnings of sequences.
-
-        Parameters
-        ----------
-        token_ids : ndarray of int, shape (batch, time)
-            Padded at the end.
-        lengths : ndarray of int, shape (batch,)
-        states : sequence of State
-            With nothing read yet; they are filled, each to its sequence's length.
-        memory : optional
-            What a family reads beside the tokens, such as an encoder's output; states keep it.
-
-        Returns
-        -------
-        ndarray, shape (batch, vocab_size)
-            The logits of each sequence's next token.
-        """
-        raise TypeError(f"{type(self).__name__} has no start; a model must define it.")
-
-    def step(self, tokens: np.ndarray, states: Sequence[Any]) -> np.ndarray:
-        """Read one more token of each sequence, (batch,); return logits, (batch, vocab_size)."""
-        raise TypeError(f"{type(self).__name__} has no step; a model must define it.")
 
     def decoder(self, max_new_tokens: int, use_cache: bool = True) -> Cached | EveryTime:
         """Make what reads prompts, then token after token, and gives the next one's logits.

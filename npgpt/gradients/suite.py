@@ -114,6 +114,11 @@ def _cross(layer_class, **choices):
     return example
 
 
+def _drawn(layer_class, *sizes, inputs=_x):
+    """Make an example of a layer that draws its own weights."""
+    return lambda rng: (layer_class(*sizes, rng=rng), (inputs(rng),))
+
+
 def _causal(rng, masking, dropout=0.0):
     return layers.CausalSelfAttention(D_MODEL, 4, dropout, masking, rng=rng), (_x(rng),)
 
@@ -130,16 +135,10 @@ def _lora(rng, dropout=0.0):
 
 
 LAYER_EXAMPLES: dict[str, Example] = {
-    "Embedding": lambda rng: (layers.Embedding(VOCAB_SIZE, D_MODEL, rng=rng), (_ids(rng),)),
-    "OneHotEmbedding": lambda rng: (
-        layers.OneHotEmbedding(VOCAB_SIZE, D_MODEL, rng=rng),
-        (_ids(rng),),
-    ),
-    "PositionEmbedding": lambda rng: (
-        layers.PositionEmbedding(TIME + 2, D_MODEL, rng=rng),
-        (_x(rng),),
-    ),
-    "Linear": lambda rng: (layers.Linear(D_MODEL, 7, rng=rng), (_x(rng),)),
+    "Embedding": _drawn(layers.Embedding, VOCAB_SIZE, D_MODEL, inputs=_ids),
+    "OneHotEmbedding": _drawn(layers.OneHotEmbedding, VOCAB_SIZE, D_MODEL, inputs=_ids),
+    "PositionEmbedding": _drawn(layers.PositionEmbedding, TIME + 2, D_MODEL),
+    "Linear": _drawn(layers.Linear, D_MODEL, 7),
     "LoRALinear": _lora,
     "LoRALinear (dropout)": lambda rng: _lora(rng, 0.3),
     "LayerNorm": lambda rng: (layers.LayerNorm(D_MODEL), (_x(rng),)),
@@ -161,15 +160,12 @@ LAYER_EXAMPLES: dict[str, Example] = {
         layers.SimplifiedSelfAttention("sum"),
         (1.0 + 0.2 * _x(rng),),  # away from rows whose sum is 0
     ),
-    "SelfAttention": lambda rng: (layers.SelfAttention(D_MODEL, 4, rng=rng), (_x(rng),)),
+    "SelfAttention": _drawn(layers.SelfAttention, D_MODEL, 4),
     "CausalSelfAttention": lambda rng: _causal(rng, "scores"),
     "CausalSelfAttention (weights)": lambda rng: _causal(rng, "weights"),
     "CausalSelfAttention (leaking)": lambda rng: _causal(rng, "leaking"),
     "CausalSelfAttention (dropout)": lambda rng: _causal(rng, "weights", 0.3),
-    "StackedAttention": lambda rng: (
-        layers.StackedAttention(D_MODEL, N_HEADS, rng=rng),
-        (_x(rng),),
-    ),
+    "StackedAttention": _drawn(layers.StackedAttention, D_MODEL, N_HEADS),
     "MultiHeadAttention": _with_config(MultiHeadAttention),
     "MultiHeadAttention (dropout)": _with_config(MultiHeadAttention, dropout=0.3),
     "MultiHeadAttention (grouped, window)": _with_config(
@@ -198,7 +194,7 @@ LAYER_EXAMPLES: dict[str, Example] = {
     "Stack": _with_config(Stack, **T5),
     "Stack (two-sided)": _with_config(Stack, TwoSidedConfig),
     "Stack (cross)": _cross(Stack),
-    "OutputHead": lambda rng: (layers.OutputHead(D_MODEL, VOCAB_SIZE, rng=rng), (_x(rng),)),
+    "OutputHead": _drawn(layers.OutputHead, D_MODEL, VOCAB_SIZE),
     "CrossEntropy": _cross_entropy,
 }
 

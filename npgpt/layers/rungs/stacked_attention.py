@@ -6,6 +6,7 @@ from npgpt.layers.attention import MultiHeadAttention
 from npgpt.layers.block_config import BlockConfig
 from npgpt.layers.core.init import Init
 from npgpt.layers.core.layer import Layer
+from npgpt.layers.core.taps import Listening
 from npgpt.layers.linear import Linear
 from npgpt.layers.rungs.self_attention import CausalSelfAttention
 
@@ -149,13 +150,8 @@ def explain_shapes(layer, x):
     transpose back, join the heads           (1, 6, 8)
     output                                   (1, 6, 8)
     """
-    shapes = _Shapes()
-    before = layer.listener
-    layer.listen(shapes)
-    try:
+    with _Shapes(layer) as shapes:
         layer.forward(x)
-    finally:
-        layer.listen(before)
     batch, time, _ = x.shape
     rows = layer.qkv.d_out // layer.head_size
     steps = [
@@ -170,10 +166,11 @@ def explain_shapes(layer, x):
     return "\n".join(f"{step:<40} {shape}" for step, shape in steps)
 
 
-class _Shapes:
+class _Shapes(Listening):
     """A listener that notes the shape of every tap."""
 
-    def __init__(self):
+    def __init__(self, layer):
+        super().__init__(layer)
         self.seen = []
 
     def wants(self, name):
@@ -181,7 +178,4 @@ class _Shapes:
 
     def forward(self, name, array):
         self.seen.append((name.rpartition(".")[2], array.shape))
-        return array
-
-    def backward(self, name, array):
         return array
