@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-IGNORED = -100  # a target that does not count
+from npgpt.layers.losses import IGNORE_INDEX
 
 
 def pad(rows: Sequence[np.ndarray], value: int = 0) -> np.ndarray:
@@ -83,7 +83,7 @@ class Responses:
         self.targets = [text[1:].copy() for text in texts]
         for targets, length in zip(self.targets, prompt_lengths, strict=True):
             if mask_prompt:
-                targets[: length - 1] = IGNORED
+                targets[: length - 1] = IGNORE_INDEX
         self.lengths = np.array([len(row) for row in self.inputs], np.int64)
 
     def __len__(self) -> int:
@@ -97,7 +97,7 @@ class Responses:
         inputs, targets : ndarray of int64, shape (len(indices), longest)
         """
         inputs, targets = ([rows[i] for i in indices] for rows in (self.inputs, self.targets))
-        return pad(inputs), pad(targets, IGNORED)
+        return pad(inputs), pad(targets, IGNORE_INDEX)
 
     def packed(self, context_length: int) -> Responses:
         """Put several texts into each row, so that next to nothing is padded.
@@ -158,5 +158,5 @@ class PreferencePairs:
         indices = np.asarray(indices)
         sides = (self.chosen, self.rejected)
         inputs = pad([side.inputs[i] for side in sides for i in indices])
-        targets = pad([side.targets[i] for side in sides for i in indices], IGNORED)
+        targets = pad([side.targets[i] for side in sides for i in indices], IGNORE_INDEX)
         return inputs, targets, self.reference[indices].T.reshape(-1)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-IGNORED = -100  # targets that do not count
+from npgpt.layers.losses import IGNORE_INDEX
 
 
 class StridedWindows:
@@ -74,5 +74,5 @@ class StridedWindows:
             for row, begin in zip(targets, begins, strict=True):
                 if begin:
                     seen = self.context_length - self.stride  # tokens of the window before
-                    row[: max(0, seen - 1)] = IGNORED
+                    row[: max(0, seen - 1)] = IGNORE_INDEX
             yield tokens[:, :-1], targets

@@ -23,7 +23,6 @@ from npgpt.ops import reference
 from npgpt.tokenizers import Tokenizer
 from npgpt.trace.boxes import Views, boxes_of, named_blocks
 from npgpt.trace.data import Explanation, Prediction, TraceData
-from npgpt.trace.page import frame, page
 from npgpt.trace.token_text import TokenText
 
 LIKELIEST = 5  # predictions kept of each position
@@ -42,6 +41,8 @@ class Trace(TraceData):
         ModuleNotFoundError
             If Jinja2 or Pillow is not installed.
         """
+        from npgpt.trace.page import page  # only who looks at the page pays for it
+
         return page(self)
 
     def save(self, path: str | Path) -> None:
@@ -49,6 +50,8 @@ class Trace(TraceData):
         write_atomically(path, self.to_html().encode())
 
     def _repr_html_(self) -> str:
+        from npgpt.trace.page import frame
+
         return frame(self)
 
 
