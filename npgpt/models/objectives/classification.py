@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from npgpt.layers import CrossEntropy, OutputHead, flatten_trained
-from npgpt.layers.losses import IGNORE_INDEX
 from npgpt.models.gpt import GPT
 from npgpt.models.model import Model
+from npgpt.ops import IGNORE_INDEX
 
 
 class TextBatch(NamedTuple):
