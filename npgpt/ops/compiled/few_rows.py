@@ -26,16 +26,16 @@ def number_of(w: float, like: Array) -> float:
 
 
 @overload(number_of, inline="always")
-def _overload_number_of(w: TypeOrValue, like: TypeOrValue) -> Callable[..., float]:
+def _overload_number_of(w: TypeOrValue, like: TypeOrValue) -> Callable[..., TypeOrValue]:
     shift = np.uint32(16)
 
-    def of_bfloat16(w: TypeOrValue, like: TypeOrValue) -> np.float32:
+    def of_bfloat16(w: TypeOrValue, like: TypeOrValue) -> TypeOrValue:
         return np.uint32(np.uint32(w) << shift).view(np.float32)
 
-    def of_int8(w: TypeOrValue, like: TypeOrValue) -> np.float32:
+    def of_int8(w: TypeOrValue, like: TypeOrValue) -> TypeOrValue:
         return np.float32(np.int32(w))
 
-    def itself(w: TypeOrValue, like: TypeOrValue) -> float:
+    def itself(w: TypeOrValue, like: TypeOrValue) -> TypeOrValue:
         return w
 
     if w == types.uint16:
