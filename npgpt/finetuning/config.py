@@ -21,7 +21,7 @@ from npgpt.optim import OPTIMIZERS
 TASKS, METHODS = ("classify", "instruct", "dpo"), ("full", "last-block", "lora")
 TEMPLATES = ("alpaca", "chat")
 LEARNING_RATES = {"full": 3e-4, "last-block": 1e-3, "lora": 1e-3}  # of adamw and adam
-SGD_TIMES = 30  # what gradient descent needs of these rates
+SGD_TIMES = 100  # what gradient descent needs of these rates
 DEFAULTS = {
     "classify": {"epochs": 4, "batch_size": 16},
     "instruct": {"epochs": 2, "batch_size": 16},

@@ -100,6 +100,11 @@ class Optimizer:
         self._kept[name] = kept
         return kept
 
+    @property
+    def num_kept(self) -> int:
+        """Arrays of the parameters' size that are kept from step to step."""
+        return len(self._kept)
+
     def update(
         self,
         value: np.ndarray,
