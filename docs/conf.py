@@ -46,5 +46,6 @@ html_copy_source = False
 html_show_copyright = False
 html_show_sphinx = False
 copybutton_prompt_text = r"\$ |>>> |\.\.\. "
+copybutton_line_continuation_character = "\\"
 copybutton_prompt_is_regexp = True  # a copy has the commands, without prompts and output
 copybutton_selector = "div.highlight-python pre, div.highlight-console pre, div.doctest pre"
