@@ -38,10 +38,13 @@ class Layer(HoldsParameters):
         Names of the intermediate arrays that the layer taps, in the order of the forward pass.
     UNNAMED : tuple of str
         Attributes that hold a layer whose parts are named as if they were this layer's own.
+    BUFFERS : tuple of str
+        Attributes that hold arrays which decide the output and are not learned.
     """
 
     TAPS: tuple[str, ...] = ()
     UNNAMED: tuple[str, ...] = ()
+    BUFFERS: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self.name = ""  # dotted path inside the model that holds the layer
