@@ -1,4 +1,4 @@
-"""One example of every layer, and of a whole GPT: what `npgpt gradcheck` runs."""
+"""One example of every layer, and of a whole GPT: what ``npgpt gradcheck`` runs."""
 
 from __future__ import annotations
 

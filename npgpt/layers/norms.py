@@ -141,6 +141,8 @@ class BatchNorm(Layer):
         `state_dict` has them not.
     """
 
+    BUFFERS = ("running_mean", "running_variance")
+
     def __init__(self, d_model, eps=1e-5, momentum=0.1, dtype=np.float32):
         super().__init__()
         self.d_model, self.eps, self.momentum = d_model, eps, momentum

@@ -193,6 +193,7 @@ class ALiBi(Layer):
         The slopes of a power of two are ``2^(-8/n), 2^(-16/n), ..., 2^-8``.
     """
 
+    BUFFERS = ("slopes",)
     learned = False
 
     def __init__(self, n_heads):

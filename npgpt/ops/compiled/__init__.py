@@ -24,6 +24,7 @@ from npgpt.ops.compiled.lora import *
 from npgpt.ops.compiled.quantized import *
 from npgpt.ops.compiled.rms_norm import *
 from npgpt.ops.compiled.rotary import *
+from npgpt.ops.compiled.sgd import *
 
 if not TYPE_CHECKING:  # checkers and editors follow the imports: what each file's own list names
     __all__ = sorted(

@@ -32,6 +32,7 @@ from npgpt.ops.reference.quantized import *
 from npgpt.ops.reference.relu import *
 from npgpt.ops.reference.rms_norm import *
 from npgpt.ops.reference.rotary import *
+from npgpt.ops.reference.sgd import *
 from npgpt.ops.reference.softmax import *
 from npgpt.ops.reference.swiglu import *
 
