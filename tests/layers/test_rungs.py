@@ -82,11 +82,11 @@ class Keep:
     def wants(self, name):
         return True
 
-    def forward(self, name, array):
+    def on_activation(self, name, array):
         self.arrays[name] = array
         return array
 
-    def backward(self, name, array):
+    def on_gradient(self, name, array):
         return array
 
 

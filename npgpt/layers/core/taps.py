@@ -17,10 +17,10 @@ class Listener(Protocol):
     def wants(self, name: str) -> bool:
         """Tell whether the array of this dotted name is of interest."""
 
-    def forward(self, name: str, array: np.ndarray) -> np.ndarray:
+    def on_activation(self, name: str, array: np.ndarray) -> np.ndarray:
         """Take an intermediate array on the way forward; return what the layer goes on with."""
 
-    def backward(self, name: str, array: np.ndarray) -> np.ndarray:
+    def on_gradient(self, name: str, array: np.ndarray) -> np.ndarray:
         """Take an intermediate gradient on the way back; return what the layer goes on with."""
 
 
@@ -46,18 +46,18 @@ class Listeners:
         """Tell whether any of them is interested."""
         return any(member.wants(name) for member in self.members)
 
-    def forward(self, name: str, array: np.ndarray) -> np.ndarray:
+    def on_activation(self, name: str, array: np.ndarray) -> np.ndarray:
         """Hand the array from one to the next."""
         for member in self.members:
             if member.wants(name):
-                array = member.forward(name, array)
+                array = member.on_activation(name, array)
         return array
 
-    def backward(self, name: str, array: np.ndarray) -> np.ndarray:
+    def on_gradient(self, name: str, array: np.ndarray) -> np.ndarray:
         """Hand the gradient from one to the next."""
         for member in self.members:
             if member.wants(name):
-                array = member.backward(name, array)
+                array = member.on_gradient(name, array)
         return array
 
 
@@ -74,11 +74,11 @@ class Listening:
         """Tell whether the array of this name is of interest."""
         return False
 
-    def forward(self, name: str, array: np.ndarray) -> np.ndarray:
+    def on_activation(self, name: str, array: np.ndarray) -> np.ndarray:
         """Take an activation; return what the layer goes on with."""
         return array
 
-    def backward(self, name: str, array: np.ndarray) -> np.ndarray:
+    def on_gradient(self, name: str, array: np.ndarray) -> np.ndarray:
         """Take a gradient; return what the layer goes on with."""
         return array
 
@@ -114,11 +114,11 @@ class Edit(Listening):
         """Tell whether the array of this name is edited."""
         return name in self.names
 
-    def forward(self, name: str, array: np.ndarray) -> np.ndarray:
+    def on_activation(self, name: str, array: np.ndarray) -> np.ndarray:
         """Return what takes the place of an activation."""
         return _changed(self._forward, "forward", name, array)
 
-    def backward(self, name: str, array: np.ndarray) -> np.ndarray:
+    def on_gradient(self, name: str, array: np.ndarray) -> np.ndarray:
         """Return what takes the place of a gradient."""
         return _changed(self._backward, "backward", name, array)
 
