@@ -9,8 +9,6 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from safetensors import SafetensorError
-
 
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
@@ -56,8 +54,6 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         if isinstance(error, OSError) and error.errno is not None and not named:
             # a full disk is reported without a name, or with one that the user never saw
             raise OSError(error.errno, error.strerror or str(error), str(path)) from None
-        if isinstance(error, SafetensorError):
-            raise OSError(f"{path} could not be written: {error}") from None
         raise
     if os.name == "posix":  # elsewhere a folder cannot be opened
         _flush_to_disk(path.parent, os.O_RDONLY)

@@ -2,11 +2,13 @@
 
 import os
 import stat
+from unittest.mock import Mock
 
 import pytest
 from safetensors import SafetensorError
 
 from npgpt.files import atomic_path, write_atomically
+from npgpt.hub.containers.safetensors import write_safetensors
 
 
 def names(folder):
@@ -120,8 +122,10 @@ def test_a_full_disk_names_the_file_that_was_asked_for(tmp_path):
     assert names(tmp_path) == []
 
 
-def test_what_safetensors_cannot_write_is_an_error_of_the_system(tmp_path):
+def test_what_safetensors_cannot_write_is_an_error_of_the_system(tmp_path, monkeypatch):
     path = tmp_path / "wanted.bin"
-    with pytest.raises(OSError, match=r"could not be written: .*error 28"), atomic_path(path):
-        raise SafetensorError("I/O error: No space left on device (os error 28)")
+    full = SafetensorError("I/O error: No space left on device (os error 28)")
+    monkeypatch.setattr("safetensors.numpy.save_file", Mock(side_effect=full))
+    with pytest.raises(OSError, match=r"could not be written: .*error 28"):
+        write_safetensors(path, {})
     assert names(tmp_path) == []

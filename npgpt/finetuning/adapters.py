@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
 from npgpt import hub
 from npgpt.finetuning.lora import LoRAConfig, apply_lora, lora_layers
 from npgpt.hub.architectures.gpt2 import GPT2
-from npgpt.hub.containers.safetensors import write_safetensors
+from npgpt.hub.containers.safetensors import read_safetensors, write_safetensors
 from npgpt.layers import Layer, LoRALinear
 from npgpt.models import GPTForClassification
 
@@ -109,8 +107,8 @@ def load_adapter(model: Layer, folder: str | Path) -> list[str]:
     config = hub.read_json(folder / ADAPTER_CONFIG)
     _check_kind(config, folder)
     try:
-        arrays = load_file(folder / ADAPTER_MODEL)
-    except SafetensorError as error:
+        arrays, _ = read_safetensors(folder / ADAPTER_MODEL)
+    except ValueError as error:
         raise ValueError(f"{folder / ADAPTER_MODEL} is not a whole file ({error}).") from None
     shapes = {n: (layer.d_in, layer.d_out) for n, layer in _linear_names(model)}
     wanted = {f"{PREFIX}{module}": n for n, module in _module_names(model, shapes).items()}
