@@ -165,6 +165,10 @@ class GPTForClassification(Model):
         """Count the texts."""
         return len(labels)
 
+    def num_tokens(self, token_ids, lengths, labels) -> int:
+        """Count the texts' tokens."""
+        return int(np.sum(lengths))
+
     def probabilities(self, token_ids, lengths) -> np.ndarray:
         """Compute each class's probability, (batch, num_classes)."""
         logits = self.forward(token_ids, lengths)

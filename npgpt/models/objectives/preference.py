@@ -9,7 +9,7 @@ import numpy as np
 from npgpt import ops
 from npgpt.layers import flatten_trained
 from npgpt.models.gpt import GPT
-from npgpt.models.model import Model
+from npgpt.models.model import Model, num_filled
 
 
 class PairBatch(NamedTuple):
@@ -127,3 +127,7 @@ class GPTForPreference(Model):
     def num_targets(self, token_ids, targets, reference) -> int:
         """Count the pairs."""
         return len(token_ids) // 2
+
+    def num_tokens(self, token_ids, targets, reference) -> int:
+        """Count the tokens of prompts and responses, each prompt twice."""
+        return num_filled(targets)
