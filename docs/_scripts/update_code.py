@@ -1,4 +1,4 @@
-"""Put the package's own code into the pages: ``python docs/update_code.py [--check]``.
+"""Put the package's own code into the pages: ``python docs/_scripts/update_code.py [--check]``.
 
 A page asks for code with a comment before a fence::
 
@@ -20,7 +20,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(
     r"(?P<head><!-- code: (?P<file>\S+) (?P<object>\S+) -->\n```python\n)(?P<body>.*?)(?=^```$)",
     re.DOTALL | re.MULTILINE,

@@ -1,4 +1,4 @@
-"""Draw docs/images/overlap.png from the three runs that docs/sliding-windows.md names."""
+"""Draw docs/images/overlap.png from the three runs that docs/learn/sliding-windows.md names."""
 
 import json
 from pathlib import Path
@@ -35,4 +35,4 @@ def draw(runs: Path, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    draw(Path("runs"), Path(__file__).parent / "images" / "overlap.png")
+    draw(Path("runs"), Path(__file__).parent.parent / "images" / "overlap.png")

@@ -1,4 +1,4 @@
-"""Draw the pictures of docs/trace.md: ``python docs/draw_trace.py RUN``.
+"""Draw the pictures of docs/gradients/trace.md: ``python docs/_scripts/draw_trace.py RUN``.
 
 Needs Chromium. The pictures in the repository are those of a run of ``npgpt train --steps 200``.
 """
@@ -17,7 +17,7 @@ from PIL import Image
 from npgpt.runs import open_model
 from npgpt.trace import trace
 
-IMAGES = Path(__file__).resolve().parent / "images"
+IMAGES = Path(__file__).resolve().parent.parent / "images"
 TEXT = "The with statement is used to wrap the execution of a block with methods."
 PICTURES = {  # name: style added to the page, size of the window
     "trace-tokens": ("header, #model, #reading, footer { display: none }", (1000, 1150)),

@@ -1,4 +1,6 @@
-"""Draw the pictures of docs/rungs from arrays of real layers: ``python docs/draw_rungs.py``.
+"""Draw the pictures of the ladder from arrays of real layers.
+
+Run ``python docs/_scripts/draw_rungs.py``.
 
 Takes about half a minute. The pictures of losses by position and of vanishing gradients come from
 `npgpt experiment`, as their pages say.
@@ -21,8 +23,8 @@ from npgpt.optim import AdamW
 from npgpt.tokenizers import CharTokenizer
 from npgpt.training import Trainer
 
-FOLDER = Path(__file__).parent / "images" / "rungs"
-ROOT = Path(__file__).parent.parent
+FOLDER = Path(__file__).parent.parent / "images" / "rungs"
+ROOT = Path(__file__).parent.parent.parent
 WORDS = ["the", "cat", "saw", "the", "dog", "run"]
 
 
