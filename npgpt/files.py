@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and folders that must not be written over."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+
+# in the folder of a model, a run or token files, whoever wrote it
+CONFIG, TOKENIZER = "config.json", "tokenizer.json"
 
 
 @contextlib.contextmanager
@@ -75,6 +78,20 @@ def write_atomically(path: str | Path, content: bytes) -> None:
     """
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
+
+
+def refuse_used(folder: str | Path, instead: str = "choose another folder") -> None:
+    """Raise FileExistsError unless a folder is yet to be made, or empty.
+
+    Parameters
+    ----------
+    folder : path
+    instead : str
+        What the error says to do.
+    """
+    folder = Path(folder)
+    if any(folder.iterdir()) if folder.is_dir() else os.path.lexists(folder):
+        raise FileExistsError(f"{folder} exists already; {instead}.")
 
 
 def _flush_to_disk(path: Path, mode: int) -> None:

@@ -171,15 +171,12 @@ class DataLoader:
         last = min(self.batch + self.prefetch, len(self) - 1)
         wanted = [(self.epoch, batch) for batch in range(self.batch, last + 1)]
         self._ahead = {
-            place: self._ahead.get(place)
-            or self._reader.submit(read_batch, *self._content(*place))
+            place: self._ahead.get(place) or self._reader.submit(read_batch, *self._content(*place))
             for place in wanted
         }
         return self._ahead.pop(wanted[0]).result()
 
-    def _content(
-        self, epoch: int, batch: int
-    ) -> tuple[Dataset | RandomDataset, np.ndarray, Draws]:
+    def _content(self, epoch: int, batch: int) -> tuple[Dataset | RandomDataset, np.ndarray, Draws]:
         return self.dataset, self._indices(batch), Draws(self.seed, epoch)
 
     def _indices(self, batch: int) -> np.ndarray:

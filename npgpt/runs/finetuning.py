@@ -19,7 +19,7 @@ from npgpt.finetuning.tasks import Task, make_task
 from npgpt.layers.core.init import Init
 from npgpt.models import GPT, GPTForClassification, GPTForPreference, LanguageModel, Model
 from npgpt.runs.config import OptimisationConfig
-from npgpt.runs.folder import ADAPTER, BASE, refuse_used
+from npgpt.runs.folder import ADAPTER, BASE, refuse_used_by_run
 from npgpt.runs.open import open_model
 from npgpt.runs.run import Run
 from npgpt.training.callbacks import Callback
@@ -62,7 +62,7 @@ class FineTuningRun(Run):
             If the base model or the data cannot be read, or do not fit each other.
         """
         folder = Path(folder)
-        refuse_used(folder)
+        refuse_used_by_run(folder)
         config = dataclasses.replace(
             config,
             base=_absolute(config.base),
@@ -111,13 +111,24 @@ class FineTuningRun(Run):
 
     def base_model(self) -> GPT:
         """Make the model that the run began with."""
-        gpt = GPT(self.model_config, init=Init(self.config.seed, fill=False))
+        gpt = self._without_weights()
         gpt.load_state_dict(load_checkpoint(self.folder / BASE)[0])
         return gpt.eval()
 
     def new_model(self) -> Model:
         """Make the model with the weights of the base, and freeze what is not trained."""
-        gpt, config = self.base_model(), self.config
+        return self._prepared(self.base_model())
+
+    def num_parameters(self) -> tuple[int, int]:
+        """Count the parameters that are trained, and all; no weights are read for it."""
+        model = self._prepared(self._without_weights())
+        return model.num_parameters(trained_only=True), model.num_parameters()
+
+    def _without_weights(self) -> GPT:
+        return GPT(self.model_config, init=Init(self.config.seed, fill=False))
+
+    def _prepared(self, gpt: GPT) -> Model:
+        config = self.config
         train_by(gpt, config.method, config.lora, config.seed)
         if config.task == "classify":
             return GPTForClassification(gpt, len(self.labels), config.seed, config.lm_coef)

@@ -5,7 +5,9 @@ import signal
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from npgpt.cli import app
 from npgpt.finetuning import FineTuningConfig, lora_layers
 from npgpt.finetuning.adapters import load_adapter, save_adapter
 from npgpt.models import GPT, GPTForClassification
@@ -96,6 +98,19 @@ def test_every_task_trains_by_every_method(tmp_path, base, task, method):
     model = FineTuningRun.open(tmp_path / "run").load_model()
     assert isinstance(model, GPTForClassification if task == "classify" else GPT)
     assert not list(lora_layers(model))
+
+
+@pytest.mark.parametrize("method", ["full", "last-block", "lora"])
+@pytest.mark.parametrize("task", DATA)
+def test_parameters_are_counted_without_the_weights_of_the_base(tmp_path, base, task, method):
+    run = FineTuningRun.create(tmp_path / "run", config_for(tmp_path, base, task, method=method))
+    model = run.new_model()
+    (tmp_path / "run" / "base.safetensors").unlink()
+    expected = model.num_parameters(trained_only=True), model.num_parameters()
+    assert run.num_parameters() == expected
+    about = CliRunner().invoke(app, ["info", str(tmp_path / "run")])
+    assert about.exit_code == 0, about.output
+    assert "{:,} of {:,}".format(*expected) in " ".join(about.output.split())
 
 
 @pytest.mark.parametrize(

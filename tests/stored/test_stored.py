@@ -215,7 +215,9 @@ def test_a_stored_run_resumed_twice_ends_the_same_to_the_last_bit(
         arrays, lines = folders.resume(folders.copy(name, place / copy))
         ends.append((numbers.digest(arrays), folders.losses(lines)))
     assert ends[0] == ends[1]
-    found, stored = (folders.still_said(name, lines) for lines in (ends[0][1], SAID[name]["losses"]))
+    found, stored = (
+        folders.still_said(name, lines) for lines in (ends[0][1], SAID[name]["losses"])
+    )
     assert [line[:2] for line in found] == [line[:2] for line in stored]
     numbers.close([line[2] for line in found], [line[2] for line in stored], NEAR)
     assert ends[0][0] == digest_of("ended", name, backend)

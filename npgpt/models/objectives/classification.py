@@ -154,7 +154,7 @@ class GPTForClassification(Model):
         return classes + self.lm_coef * self._backward(dloss)
 
     def evaluation_loss(self, token_ids, lengths, labels) -> np.floating:
-        """Compute the labels' part of `loss` alone, in nats a text: what ``lm_coef`` leaves alike."""
+        """Compute the labels' part of `loss` alone, in nats a text, for any ``lm_coef``."""
         return self.cross_entropy.forward(self.forward(token_ids, lengths), labels)
 
     def _lm_head_for(self, lengths):
