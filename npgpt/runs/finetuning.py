@@ -18,6 +18,7 @@ from npgpt.finetuning.preferences import PreferenceScores, score_preferences, wi
 from npgpt.finetuning.tasks import Task, make_task
 from npgpt.layers.core.init import Init
 from npgpt.models import GPT, GPTForClassification, GPTForPreference, LanguageModel, Model
+from npgpt.models.objectives.objective import body_of
 from npgpt.runs.config import OptimisationConfig
 from npgpt.runs.folder import ADAPTER, BASE, refuse_used_by_run
 from npgpt.runs.open import open_model
@@ -149,7 +150,10 @@ class FineTuningRun(Run):
         model = self.load_trained(checkpoint)
         if self.config.method == "lora":
             merge_lora(model)
-        return _without_preferences(model).eval()
+        if self.config.task == "dpo":
+            model = body_of(model)
+            model.assign_names()  # its own, no longer those of a part
+        return model.eval()
 
     def load_gpt(self, checkpoint: str = "best") -> LanguageModel:
         """Make a `GPT` with the weights of a checkpoint; see `load_language_model`."""
@@ -157,8 +161,9 @@ class FineTuningRun(Run):
 
     def save_adapter(self) -> None:
         """Write the best low-rank additions to the folder ``adapter``, in PEFT's format."""
-        model = _without_preferences(self.load_trained())
-        save_adapter(model, self.folder / ADAPTER, self.config.base, self.config.lora_dropout)
+        save_adapter(
+            self.load_trained(), self.folder / ADAPTER, self.config.base, self.config.lora_dropout
+        )
 
     def test_preferences(self) -> tuple[PreferenceScores, PreferenceScores]:
         """Score the test pairs of a preference run: by the model it began with, and by its best."""
@@ -193,11 +198,6 @@ class FineTuningRun(Run):
             scores=lambda: self.task.scores(model),
             patience=config.patience,
         )
-
-
-def _without_preferences(model: Any) -> Model:
-    """Return the GPT that learns from preferences; any other model as it is."""
-    return model.policy if isinstance(model, GPTForPreference) else model
 
 
 def _absolute(place: str) -> str:

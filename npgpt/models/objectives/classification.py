@@ -9,7 +9,7 @@ import numpy as np
 from npgpt.layers import CrossEntropy, OutputHead, flatten_trained
 from npgpt.layers.losses import IGNORE_INDEX
 from npgpt.models.gpt import GPT
-from npgpt.models.model import Model
+from npgpt.models.objectives.objective import Objective
 
 
 class TextBatch(NamedTuple):
@@ -20,7 +20,7 @@ class TextBatch(NamedTuple):
     labels: np.ndarray
 
 
-class GPTForClassification(Model):
+class GPTForClassification(Objective):
     """A GPT whose output head is one for classes, read at each text's last token.
 
     ``logits = final_norm(blocks(embeddings))[last] W^T`` (Radford et al. 2018, section 3.2, without
