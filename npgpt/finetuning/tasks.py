@@ -68,11 +68,11 @@ class Task:
         return LengthGrouped(self.train.lengths, batch_size)
 
     def held_out(self, batch_size: int) -> HeldOutBatches:
-        """Make the batches to validate on."""
+        """Make the batches of the held-out part."""
         return HeldOutBatches(self.parts[VALIDATION], batch_size)
 
     def scores(self, model: Any) -> dict[str, float]:
-        """Compute numbers on the validation part, beside the loss."""
+        """Compute numbers on the held-out part, beside the loss."""
         return {}
 
 
@@ -98,7 +98,7 @@ class ClassifyTask(Task):
         return LengthGrouped(self.train.lengths, batch_size, Balanced(self.train.labels))
 
     def held_out(self, batch_size: int) -> HeldOutBatches:
-        """Make the batches to validate on."""
+        """Make the batches of the held-out part."""
         return held_out_batches(self.parts[VALIDATION], batch_size)
 
     def scores(self, model: Any) -> dict[str, float]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from npgpt.files import atomic_path
 
 if TYPE_CHECKING:
@@ -36,3 +39,8 @@ def save(figure: Figure, path: str | Path) -> None:
     """Write a figure as a PNG, which is there whole or not at all."""
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png")
+
+
+def moving_mean(values: ArrayLike, span: int) -> np.ndarray:
+    """Compute the mean of each ``span`` values in a row, (n,) -> (n - span + 1,)."""
+    return np.convolve(values, np.ones(span) / span, mode="valid")
