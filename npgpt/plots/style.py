@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from npgpt.files import atomic_path
 
@@ -41,6 +41,6 @@ def save(figure: Figure, path: str | Path) -> None:
         figure.savefig(temporary, format="png")
 
 
-def moving_mean(values: ArrayLike, span: int) -> np.ndarray:
+def moving_mean(values: Sequence[float] | np.ndarray, span: int) -> np.ndarray:
     """Compute the mean of each ``span`` values in a row, (n,) -> (n - span + 1,)."""
-    return np.convolve(values, np.ones(span) / span, mode="valid")
+    return np.convolve(np.asarray(values, float), np.ones(span) / span, mode="valid")
