@@ -1,4 +1,4 @@
-"""A run of `npgpt finetune`: a model that goes on from another."""
+"""A run of ``npgpt finetune``: a model that goes on from another."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ITEMS = {"classify": "text", "instruct": "token", "dpo": "pair"}
 
 @dataclasses.dataclass
 class FineTuningRun(Run):
-    """A folder that `npgpt finetune` made: it needs neither the base model nor anything else.
+    """A folder that ``npgpt finetune`` made: it needs neither the base model nor anything else.
 
     Attributes
     ----------
@@ -184,6 +184,7 @@ class FineTuningRun(Run):
         optimisation = OptimisationConfig(
             steps=steps,
             grad_accumulation=config.grad_accumulation,
+            optimizer=config.optimizer,
             lr=config.lr,
             weight_decay=config.weight_decay,
             clip_norm=config.clip_norm,

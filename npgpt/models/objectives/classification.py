@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from npgpt import ops
 from npgpt.layers import CrossEntropy, OutputHead, flatten_trained
-from npgpt.layers.losses import IGNORE_INDEX
 from npgpt.models.gpt import GPT
 from npgpt.models.objectives.objective import Objective
+from npgpt.ops import IGNORE_INDEX
 
 
 class TextBatch(NamedTuple):
@@ -171,9 +172,7 @@ class GPTForClassification(Objective):
 
     def probabilities(self, token_ids, lengths) -> np.ndarray:
         """Compute each class's probability, (batch, num_classes)."""
-        logits = self.forward(token_ids, lengths)
-        exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
-        return exponentials / exponentials.sum(axis=-1, keepdims=True)
+        return ops.softmax_forward(self.forward(token_ids, lengths))
 
 
 def next_tokens(token_ids, lengths) -> np.ndarray:
