@@ -11,6 +11,7 @@ from npgpt.data import DataLoader, HeldOutBatches, TokenWindows
 from npgpt.data.sequences import LabelledTexts, Responses
 from npgpt.finetuning import train_only
 from npgpt.models import GPT, GPTConfig, GPTForClassification
+from npgpt.ops import IGNORE_INDEX
 from npgpt.optim import AdamW
 from npgpt.runs import Run
 from npgpt.training import Callback, Trainer, load_checkpoint, read_metrics
@@ -266,6 +267,16 @@ def test_a_step_of_several_batches_is_the_mean_over_their_targets():
     np.testing.assert_allclose(
         train_step(apart, AdamW(apart.parameters()), batches), expected, rtol=1e-12
     )
+
+
+def test_a_batch_without_targets_counts_for_nothing():
+    config = GPTConfig(7, 8, n_layers=1, n_heads=2, d_model=16)
+    inputs = np.arange(8)[None] % 7
+    nothing = (inputs, np.full_like(inputs, IGNORE_INDEX))
+    one, both = (GPT(config, seed=0, dtype=np.float64) for _ in range(2))
+    expected = train_step(one, AdamW(one.parameters()), [(inputs, inputs)])
+    assert train_step(both, AdamW(both.parameters()), [nothing, (inputs, inputs)]) == expected
+    assert train_step(both, AdamW(both.parameters()), [nothing]) == (0.0, 0.0)
 
 
 def test_a_checkpoint_has_the_trained_parameters_only(tmp_path):
