@@ -228,17 +228,17 @@ def docstring(app: Sphinx, what: str, name: str, thing: Any, options, lines: lis
     """Give a constant the comment on it, and a compiled form a link to its specification."""
     room, _, short = name.rpartition(".")
     if what == "data":
-        lines[:] = [comment_on(thing, room, short), ""]
+        lines[:] = [comment_on(thing, short), ""]
     if room == "npgpt.ops.compiled" and short in rooms()["npgpt.ops.reference"]:
         lines[:] = [f"The compiled form of `npgpt.ops.reference.{short}`.", ""]
 
 
-def comment_on(thing: Any, room: str, name: str) -> str:
+def comment_on(thing: Any, name: str) -> str:
     """Return the comment before or behind the assignment of a constant."""
     line = re.compile(
-        rf"(?P<above>(?:^# .*\n)*)^{name}\b[^\n#]*=[^\n#]*(?:# (?P<behind>.*))?", re.MULTILINE
+        rf"(?P<above>(?:^#:? .*\n)*)^{name}\b[^\n#]*=[^\n#]*(?:#:? (?P<behind>.*))?", re.MULTILINE
     )
-    for module in [module for key, module in sys.modules.items() if key.startswith(room)]:
+    for module in [module for key, module in sys.modules.items() if key.startswith("npgpt")]:
         if vars(module).get(name) is thing and module.__file__:
             found = line.search(Path(module.__file__).read_text(encoding="utf-8"))
             if found:

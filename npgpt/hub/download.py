@@ -25,7 +25,7 @@ FILES = (
 )
 
 
-TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "merges.txt")
+TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "merges.txt")  # of which a folder needs some
 
 
 def fetch(

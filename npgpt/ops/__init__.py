@@ -30,7 +30,7 @@ __all__ = [
     "use",
 ]
 
-BACKENDS = ("compiled", "reference")
+BACKENDS = ("compiled", "reference")  # what `use` takes; the first is the default
 _chosen: str | None = None
 
 
