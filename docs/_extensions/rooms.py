@@ -27,6 +27,8 @@ from sphinx.util.docutils import SphinxDirective
 
 import npgpt
 
+COLON = "\ue000"  # a character for private use
+
 
 @cache
 def rooms() -> dict[str, list[str]]:
@@ -111,7 +113,9 @@ class Room(SphinxDirective):
             if kind == "data":
                 yield "   :no-value:"
             elif kind != "function":
-                yield from ("   :members:", "   :show-inheritance:", "   :member-order: bysource")
+                yield from ("   :members:", "   :member-order: bysource")
+                if thing.__bases__ != (object,):
+                    yield "   :show-inheritance:"
             yield ""
         if elsewhere:
             yield from (f".. py:currentmodule:: {room}", "")
@@ -248,8 +252,22 @@ def comment_on(thing: Any, name: str) -> str:
 
 
 def signature(app: Sphinx, what: str, name: str, thing: Any, options, arguments, result):
-    """Write a class that is a default by its name."""
-    return re.sub(r"<class '([\w.]+)'>", r"\1", arguments or "") or None, result
+    """Write a class or function that is a default by its name, and other objects as dots."""
+    if getattr(thing, "_is_protocol", False):
+        return "", None  # it is never made
+    named = re.sub(r"<(?:class '|function )([\w.]+)[^>]*>", r"\1", arguments or "")
+    return re.sub(r"<(?:[^<>]|<lambda>)*>", "...", named) or None, result
+
+
+def hide_colon(app: Sphinx, what: str, name: str, thing: Any, options, lines: list[str]) -> None:
+    """Keep Napoleon from reading the words before a property's colon as its type."""
+    if what in ("attribute", "property"):
+        lines[:] = [line.replace(": ", COLON) for line in lines]
+
+
+def show_colon(app: Sphinx, what: str, name: str, thing: Any, options, lines: list[str]) -> None:
+    """Undo `hide_colon`."""
+    lines[:] = [line.replace(COLON, ": ") for line in lines]
 
 
 def skip(app: Sphinx, what: str, name: str, thing: Any, skipped: bool, options) -> bool | None:
@@ -263,6 +281,8 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("doctree-read", read)
     app.connect("missing-reference", missing)
     app.connect("autodoc-process-docstring", docstring)
+    app.connect("autodoc-process-docstring", hide_colon, priority=400)
+    app.connect("autodoc-process-docstring", show_colon, priority=600)
     app.connect("autodoc-process-signature", signature)
     app.connect("autodoc-skip-member", skip)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
