@@ -32,13 +32,14 @@ COLON = "\ue000"  # a character for private use
 
 @cache
 def rooms() -> dict[str, list[str]]:
-    """Map every module that has an ``__all__`` to it."""
+    """Map every module that has an ``__all__`` to it, unless its package hands all of it on."""
     names = ["npgpt", *(module.name for module in pkgutil.walk_packages(npgpt.__path__, "npgpt."))]
     found = {}
     for name in names:
         if not name.endswith("__main__"):
             public = getattr(importlib.import_module(name), "__all__", None)
-            if public is not None:
+            outer = getattr(sys.modules[name.rpartition(".")[0] or name], "__all__", ())
+            if public is not None and (name == "npgpt" or set(public) - set(outer)):
                 found[name] = public
     return found
 

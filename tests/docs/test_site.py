@@ -43,11 +43,15 @@ def reading_order(page=DOCS / "index.md"):
 
 
 def public_names():
-    """Map each module that has an ``__all__`` to it."""
+    """Map each module that has an ``__all__`` to it, unless its package hands all of it on."""
     modules = [module.name for module in pkgutil.walk_packages(npgpt.__path__, "npgpt.")]
     imported = {name: importlib.import_module(name) for name in modules if "__main__" not in name}
     found = {name: getattr(module, "__all__", None) for name, module in imported.items()}
-    return {"npgpt": npgpt.__all__} | {name: public for name, public in found.items() if public}
+    return {"npgpt": npgpt.__all__} | {
+        name: public
+        for name, public in found.items()
+        if public and set(public) - set(found.get(name.rpartition(".")[0]) or ())
+    }
 
 
 def docstring_literals():
