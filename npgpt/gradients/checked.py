@@ -164,7 +164,7 @@ class CheckedFunction(Checked):
             watched = Unchanged({"dy": dy, **{f"input {i}": x for i, x in enumerate(inputs)}})
             results.append(self._of_inputs(self._backward(dy if dy.ndim else r, *inputs)))
             self._blame_changes("backward", watched)
-        self._compare_calls(*results, before={})
+        self._compare_calls(results[0], results[1], before={})
         return results[0]
 
     def _forward_watched(self) -> Any:

@@ -14,9 +14,9 @@ from npgpt.data import Corpus, encode_documents, load_corpus, split_corpus
 from npgpt.data.corpora import is_built_in
 from npgpt.data.reading import STANDARD_INPUT
 from npgpt.data.streams import TokenFolder, is_token_folder
-from npgpt.files import write_atomically
+from npgpt.files import TOKENIZER, write_atomically
 from npgpt.runs.config import DataConfig
-from npgpt.runs.folder import TEXT, TOKENIZER
+from npgpt.runs.folder import TEXT
 from npgpt.runs.tokenizer import LEARNED, make_tokenizer, open_tokenizer
 from npgpt.tokenizers import Tokenizer
 
