@@ -247,7 +247,7 @@ class CheckedLayer(Checked):
                 self.arrays[name] = parameter.value = before[name].copy()
 
     def gradients(self, r: Any) -> Arrays:
-        """Run backward twice: after `zero_grad`, and beside gradients that are there already."""
+        """Run backward twice: after `Layer.zero_grad`, and beside gradients that are there."""
         rng = np.random.default_rng(0)
         for parameter in self._trained.values():
             parameter.grad[...] = rng.standard_normal(parameter.shape)  # what is left from before

@@ -27,7 +27,7 @@ FILES = (
 )
 
 
-TOKENIZER_FILES = (TOKENIZER, "vocab.json", "merges.txt")
+TOKENIZER_FILES = (TOKENIZER, "vocab.json", "merges.txt")  # of which a folder needs some
 
 
 def fetch(
