@@ -181,15 +181,15 @@ def _weight_files(folder: Path) -> list[Path]:
         return [folder / SINGLE]
     if (folder / INDEX).is_file():
         return _shards(folder, read_json(folder / INDEX))
+    others = _matching(folder, ["*.safetensors"])
+    if len(others) == 1:
+        return [folder / others[0]]
     if pickles := _matching(folder, PICKLES):
         raise ValueError(
             f"{folder} has its weights in {pickles[0]}, a pickle, which can run code when it is "
             "read; npgpt reads safetensors only. Convert it where you trust it, with transformers: "
             f"AutoModelForCausalLM.from_pretrained({str(folder)!r}).save_pretrained('converted')."
         )
-    others = _matching(folder, ["*.safetensors"])
-    if len(others) == 1:
-        return [folder / others[0]]
     for pattern, kind in FOREIGN.items():
         if found := _matching(folder, [pattern]):
             raise ValueError(

@@ -9,6 +9,7 @@ import torch
 from safetensors.numpy import save_file
 
 from tests.models.tiny import CONFIGS, batch_for, shaken_model
+from tests.parity.nanogpt import drawn
 from tests.parity.torch_gpt import twin_name, twin_of, twin_optimizer
 
 FOLDER = Path(__file__).parent
@@ -46,6 +47,15 @@ def make(name):
     save_file(arrays, golden_path(name))
 
 
+def make_nanogpt():
+    """Write the weights of a nanoGPT that is not ours, ids, and its logits."""
+    model, ids = drawn(), torch.arange(24).reshape(2, 12) * 7 % 31
+    arrays = {name: array.numpy().copy() for name, array in model.state_dict().items()}
+    logits = model(ids).detach().numpy()
+    save_file({**arrays, "ids": ids.numpy(), "logits": logits}, FOLDER / "nanogpt.safetensors")
+
+
 if __name__ == "__main__":
     for configuration in CONFIGS:
         make(configuration)
+    make_nanogpt()

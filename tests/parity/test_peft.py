@@ -209,5 +209,5 @@ def test_a_classifiers_adapter_is_none_of_a_language_model(folders, tmp_path):
     adapter(tmp_path / "a", True)
     load_adapter(body, tmp_path / "a")
     save_adapter(GPTForClassification(body, 3), tmp_path / "b")
-    with pytest.raises(ValueError, match="score.weight belongs to nothing in this model"):
+    with pytest.raises(ValueError, match=r"score\.weight belongs to nothing"):
         load_adapter(GPT.from_pretrained(folders[True]), tmp_path / "b")
