@@ -71,7 +71,9 @@ def template_of(folder: Path, ids: Mapping[str, int]) -> Template:
     ValueError
         If it is damaged, or names no token.
     """
-    config = {**_read(folder / SPECIAL), **_read(folder / CONFIG)}
+    config = _read(folder / CONFIG)
+    if not config.get(DECODER):
+        config = {**_read(folder / SPECIAL), **config}
     template: Template = WHOLE
     for key, role, before in (
         ("add_bos_token", "bos_token", True),
@@ -90,7 +92,8 @@ def _beside(
 ) -> tuple[dict[str, Any], list[tuple[int, AddedToken]], dict[str, AddedToken]]:
     """Return the config, the tokens that are listed with their ids, and those with a role."""
     config, special, added = (_read(folder / name) for name in (CONFIG, SPECIAL, ADDED))
-    named = dict(_named({**special, **config}))
+    # with a list in the config, the other two files are of an earlier time
+    named = dict(_named(config if config.get(DECODER) else {**special, **config}))
     listed = [(token_id, added_token(t["content"], t)) for token_id, t in _listed(config)]
     for name, token_id in {} if listed else added.items():
         if type(token_id) is not int:
