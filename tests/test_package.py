@@ -3,6 +3,8 @@
 import ast
 import importlib
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -103,7 +105,7 @@ def test_every_room_is_in_the_list_and_every_name_of_it_is_there():
     assert rooms == set(ROOMS)
 
 
-@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/how-it-fits.md"])
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/extend/how-it-fits.md"])
 def test_the_documents_show_the_same_order(page):
     text = (ROOT / page).read_text(encoding="utf-8")
     shown = [re.findall(r"`(\w+)`", line) for line in text.splitlines() if "<- `" in line]
@@ -119,3 +121,41 @@ def test_every_public_name_is_there(name):
     public = getattr(module, "__all__", [])
     assert len(set(public)) == len(public)
     assert all(hasattr(module, name) for name in public)
+
+
+WITHOUT_SAFETENSORS = """
+import sys
+sys.modules["safetensors"] = None  # as if it were not installed
+import numpy as np
+import npgpt
+model = npgpt.GPT(npgpt.GPTConfig(7, 4, n_layers=1, n_heads=1, d_model=4))
+npgpt.tokenizers.CharTokenizer.train(["abc"]).save(sys.argv[1] + "/tokenizer.json")
+ids = np.array([[1, 2, 3]])
+with npgpt.ops.use("reference"):
+    model.loss_and_backward(ids, ids)
+attempts = {
+    "save_checkpoint": lambda path: npgpt.training.save_checkpoint(path, {"a": ids}, {}),
+    "save_pretrained": lambda path: model.save_pretrained(path.with_name("model")),
+    "load_checkpoint": lambda path: npgpt.training.load_checkpoint(npgpt.__file__),
+}
+from pathlib import Path
+for name, attempt in attempts.items():
+    try:
+        attempt(Path(sys.argv[1]) / "file")
+    except RuntimeError as error:
+        print(name, error)
+"""
+
+
+def test_without_safetensors_all_works_that_neither_reads_nor_writes_weights(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_SAFETENSORS, str(tmp_path)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    told = done.stdout.splitlines()
+    assert [line.split()[0] for line in told] == [
+        "save_checkpoint",
+        "save_pretrained",
+        "load_checkpoint",
+    ]
+    assert all("pip install safetensors" in line for line in told)

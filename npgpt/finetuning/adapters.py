@@ -18,6 +18,7 @@ from npgpt.hub.architectures.gpt2 import GPT2
 from npgpt.hub.containers.safetensors import SafetensorsFile, write_safetensors
 from npgpt.layers import Layer, LoRALinear, OutputHead, Parameter, flatten_trained
 from npgpt.models import GPT, GPTForClassification
+from npgpt.models.objectives.objective import body_of
 
 ADAPTER_CONFIG, ADAPTER_MODEL = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."  # how PEFT wraps a model
@@ -151,7 +152,9 @@ def _put_whole(
     model: Any, file: SafetensorsFile, names: list[str], config: PEFTConfig, folder: Path
 ) -> list[Parameter]:
     """Copy arrays of the base that the adapter brings its own of; return their parameters."""
-    gpt, parts = _gpt_of(model), []
+    classifies = isinstance(model, GPTForClassification)
+    gpt: Any = body_of(model)
+    parts = []
     theirs = _weights_of(model)
     for name in names:
         if ".original_module." in name:
@@ -166,12 +169,12 @@ def _put_whole(
                 f"{folder}: {name} must have shape {expected}, got {file.shapes[name]}."
             )
         parts.append((name, weight, config.saves(plain.rpartition(".")[0])))
-    if gpt is model and gpt.config.tie_embeddings:
+    if not classifies and gpt.config.tie_embeddings:
         tied = [saved for _, weight, saved in parts if weight.ours in (TABLE, HEAD)]
         if any(tied):
             untie(gpt)
     parameters = dict(gpt.named_parameters())
-    if gpt.config.tie_embeddings and gpt is model:
+    if not classifies and gpt.config.tie_embeddings:
         parameters[HEAD] = parameters[TABLE]
     for name, weight, _ in parts:
         file.read_into(name, weight.layout.view(parameters[weight.ours].value))
@@ -191,7 +194,8 @@ def untie(model: GPT) -> None:
 def _trained_whole(model: Any) -> dict[str, Parameter]:
     """Return the parameters that are trained beside the additions, by PEFT's names of modules."""
     head = "score" if isinstance(model, GPTForClassification) else "lm_head"
-    gpt, found = _gpt_of(model), {}
+    gpt: Any = body_of(model)
+    found = {}
     for name, parameter in model.named_parameters():
         if parameter is gpt.head.weight and parameter is not gpt.token_embedding.weight:
             if parameter.requires_grad or head == "score":
@@ -204,13 +208,10 @@ def _trained_whole(model: Any) -> dict[str, Parameter]:
     return found
 
 
-def _gpt_of(model: Any) -> GPT:
-    return model.body if isinstance(model, GPTForClassification) else model
-
-
 def _weights_of(model: Any) -> dict[str, hub.Weight]:
     """Return the arrays of a model, the head for itself, by their names in PEFT's files."""
-    fields = {**_gpt_of(model).config.to_dict(), "tie_embeddings": False}
+    body: Any = body_of(model)
+    fields = {**body.config.to_dict(), "tie_embeddings": False}
     weights = {weight.theirs[0]: weight for weight in GPT2().weights(fields)}
     if isinstance(model, GPTForClassification):
         head = weights.popitem()[1]  # of the language; the last
@@ -226,9 +227,9 @@ def _linear_names(model: Layer) -> Iterator[tuple[str, Any]]:
 
 def _module_names(model: Any, names: Iterable[str]) -> dict[str, str]:
     """Translate ``blocks.0.attention.qkv`` to ``transformer.h.0.attn.c_attn``, if it has one."""
-    classifies = isinstance(model, GPTForClassification)
+    body = body_of(model)
     theirs = {w.ours.removesuffix(SUFFIX): module for module, w in _weights_of(model).items()}
-    own = {name: name.removeprefix("body." * classifies) for name in names}
+    own = {name: name.removeprefix(f"{body.name}.") for name in names}
     return {name: theirs.get(plain, plain).removesuffix(SUFFIX) for name, plain in own.items()}
 
 

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from npgpt.fields import did_you_mean
 from npgpt.html_table import html_table
 from npgpt.layers import Layer
-from npgpt.layers.core.taps import Listening, matching_names
+from npgpt.layers.core.taps import Listening, matching_names, read_only
 
 MAX_BYTES = 1 << 30
 
@@ -55,14 +56,14 @@ class Tape(Listening, Mapping[str, Recorded]):
         """Tell whether this name is recorded."""
         return name in self._wanted
 
-    def forward(self, name: str, array: np.ndarray) -> np.ndarray:
+    def on_activation(self, name: str, array: np.ndarray) -> np.ndarray:
         """Keep an activation."""
         recorded = self._recorded.setdefault(name, Recorded())
         recorded.value = self._keep(array, recorded.value)
         recorded.grad = self._keep(None, recorded.grad)  # of an earlier pass
         return array
 
-    def backward(self, name: str, array: np.ndarray) -> np.ndarray:
+    def on_gradient(self, name: str, array: np.ndarray) -> np.ndarray:
         """Keep a gradient."""
         recorded = self._recorded.setdefault(name, Recorded())
         recorded.grad = self._keep(array, recorded.grad)
@@ -78,9 +79,7 @@ class Tape(Listening, Mapping[str, Recorded]):
         self.num_bytes += added
         if array is None:
             return None
-        view = array.view()
-        view.flags.writeable = False
-        return view
+        return read_only(array)
 
     # --- as a mapping -------------------------------------------------------------------------
 
@@ -88,8 +87,8 @@ class Tape(Listening, Mapping[str, Recorded]):
         try:
             return self._recorded[name]
         except KeyError:
-            known = ", ".join(list(self._recorded)[:8]) or "nothing yet"
-            raise KeyError(f"nothing was recorded under {name!r}; there is {known}") from None
+            near = did_you_mean(str(name), self._recorded)
+            raise KeyError(f"nothing was recorded under {name!r}{near}") from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._recorded)

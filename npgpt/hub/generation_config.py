@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from npgpt.hub.folder import CONFIG, GENERATION_CONFIG, read_json
+from npgpt.files import CONFIG
+from npgpt.hub.folder import GENERATION_CONFIG, read_json
 
 
 class GenerationIds(NamedTuple):

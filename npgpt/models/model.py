@@ -11,7 +11,7 @@ from npgpt.fields import Settings, option
 from npgpt.generation.generates import Generates
 from npgpt.layers import Dropout, Layer
 from npgpt.layers.block_config import MODEL
-from npgpt.layers.losses import IGNORE_INDEX
+from npgpt.ops import IGNORE_INDEX
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +35,19 @@ class TokenBatch(NamedTuple):
 
     token_ids: np.ndarray
     targets: np.ndarray
+
+
+def num_filled(targets: np.ndarray) -> int:
+    """Count the places of rows up to the last target that counts; behind it a row is filled up.
+
+    Examples
+    --------
+    >>> num_filled(np.array([[-100, 7, 8, -100], [9, -100, -100, -100]]))
+    4
+    """
+    counted = np.asarray(targets) != IGNORE_INDEX
+    lengths = counted.shape[-1] - counted[..., ::-1].argmax(axis=-1)
+    return int(lengths[counted.any(axis=-1)].sum())
 
 
 class Model(Layer):
@@ -84,6 +97,13 @@ class Model(Layer):
     def num_targets(self, *batch: Any, **named: Any) -> int:
         """Count what the loss of a batch is the mean of."""
         raise TypeError(f"{type(self).__name__} has no num_targets; a model must define it.")
+
+    def num_tokens(self, *batch: Any, **named: Any) -> int:
+        """Count the tokens that a batch holds, what fills its rows up left out.
+
+        Here all of the batch's first array are; a family whose batches are padded says otherwise.
+        """
+        return int(np.size([*batch, *named.values()][0]))
 
     # --- dropout's place in its random stream, which a checkpoint keeps -------------------------
 

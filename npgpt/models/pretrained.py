@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from npgpt import hub
-from npgpt.files import write_atomically
-from npgpt.hub.folder import CONFIG, GENERATION_CONFIG
+from npgpt.files import CONFIG, write_atomically
+from npgpt.hub.folder import GENERATION_CONFIG
 from npgpt.layers import LoRALinear
 from npgpt.layers.core.init import Init
 from npgpt.layers.core.taps import Listeners

@@ -21,7 +21,7 @@ from npgpt.tokenizers.template import WHOLE, checked_template, fill
 from npgpt.tokenizers.tokenizer_json import FORMAT, Ids, Pair, from_json, to_json
 
 if TYPE_CHECKING:
-    from npgpt.tokenizers.compiled.codec import Decoder, Encoder
+    from npgpt.tokenizers.compiled.codec import MergeEncoder, PieceDecoder
 
 __all__ = ["PRE_TOKEN", "BPETokenizer"]
 
@@ -114,8 +114,8 @@ class BPETokenizer:
             for name in names
         }
         self.template = checked_template(template, len(pieces), who)
-        self._encoder: Encoder | None = None
-        self._decoder: Decoder | None = None
+        self._encoder: MergeEncoder | None = None
+        self._decoder: PieceDecoder | None = None
 
     @classmethod
     def train(
@@ -252,8 +252,8 @@ class BPETokenizer:
         text : str
         allowed_special : collection of str, or "all"
             Special tokens that are recognised in the text; added ones that are not special always
-            are. By default none is: a text from a
-            stranger that holds ``<|endoftext|>`` gets the ids of those thirteen characters.
+            are. By default none is: untrusted text that holds ``<|endoftext|>`` gets the ids of
+            those thirteen characters.
         disallowed_special : collection of str, or "all"
             Special tokens that must not be in the text; "all" means those that are not allowed.
         errors : {"strict", "replace", "surrogatepass"}
@@ -303,9 +303,9 @@ class BPETokenizer:
         space.
         """
         if self._encoder is None:
-            from npgpt.tokenizers.compiled.codec import Encoder
+            from npgpt.tokenizers.compiled.codec import MergeEncoder
 
-            self._encoder = Encoder(_byte_ids(), self.merges)
+            self._encoder = MergeEncoder(_byte_ids(), self.merges)
         ids = self._encoder(content)
         return ids.astype(np.int64) if self._ids is None else self._ids[ids]
 
@@ -346,9 +346,9 @@ class BPETokenizer:
         """
         checked = checked_ids(ids, self.vocab_size, type(self).__name__)
         if self._decoder is None:
-            from npgpt.tokenizers.compiled.codec import Decoder
+            from npgpt.tokenizers.compiled.codec import PieceDecoder
 
-            self._decoder = Decoder(self._pieces)
+            self._decoder = PieceDecoder(self._pieces)
         return self._decoder(checked)
 
     def decode(self, ids: Iterable[int], errors: str = "replace") -> str:

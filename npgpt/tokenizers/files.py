@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from npgpt.files import TOKENIZER
 from npgpt.tokenizers.base import read_tokenizer
 from npgpt.tokenizers.bpe import BPETokenizer
 from npgpt.tokenizers.char import CharTokenizer
 from npgpt.tokenizers.for_transformers import from_transformers
-from npgpt.tokenizers.gpt2 import TOKENIZER_JSON, as_gpt2, bpe_of_folder
+from npgpt.tokenizers.gpt2 import as_gpt2, bpe_of_folder
 from npgpt.tokenizers.tokenizer_json import FORMAT
 from npgpt.tokenizers.word import WordTokenizer
 from npgpt.tokenizers.word_bpe import WordBPETokenizer
@@ -60,7 +61,7 @@ def load_folder(folder: str | Path) -> AnyTokenizer:
     ValueError
         If one is damaged, or asks for what npgpt does not support.
     """
-    path = Path(folder) / TOKENIZER_JSON
+    path = Path(folder) / TOKENIZER
     if path.is_file() and not isinstance(tokenizer := load(path), BPETokenizer):
         return tokenizer
     return as_gpt2(bpe_of_folder(folder))

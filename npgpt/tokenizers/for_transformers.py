@@ -12,14 +12,15 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from npgpt.files import TOKENIZER
 from npgpt.tokenizers.base import END_OF_TEXT, UNKNOWN, Tokenizer
 from npgpt.tokenizers.bpe import BPETokenizer
 from npgpt.tokenizers.char import CharTokenizer
+from npgpt.tokenizers.companions import CONFIG as TOKENIZER_CONFIG
 from npgpt.tokenizers.word import WordTokenizer
 from npgpt.tokenizers.word_bpe import WordBPETokenizer
 
 OurOwn = CharTokenizer | WordTokenizer | WordBPETokenizer
-TOKENIZER, CONFIG = "tokenizer.json", "tokenizer_config.json"
 # white space as Python has it, which is not quite the library's
 SPACES = "".join(c for c in map(chr, range(sys.maxunicode + 1)) if c.isspace())
 SPACE = "[" + "".join(f"\\x{{{ord(c):x}}}" for c in SPACES) + "]"
@@ -56,7 +57,7 @@ def files_for_transformers(tokenizer: Tokenizer) -> dict[str, bytes]:
         ) from None
     if isinstance(tokenizer, BPETokenizer) and END_OF_TEXT in tokenizer.special_tokens:
         return {TOKENIZER: written}  # as GPT-2's, which is the default beside a GPT-2
-    return {TOKENIZER: written, CONFIG: (json.dumps(GENERIC, indent=2) + "\n").encode()}
+    return {TOKENIZER: written, TOKENIZER_CONFIG: (json.dumps(GENERIC, indent=2) + "\n").encode()}
 
 
 def from_transformers(content: dict[str, Any]) -> OurOwn | None:

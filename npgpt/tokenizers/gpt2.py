@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from npgpt import hub
+from npgpt.files import TOKENIZER
 from npgpt.tokenizers.base import END_OF_TEXT, read_tokenizer
 from npgpt.tokenizers.bpe import BPETokenizer
 from npgpt.tokenizers.companions import template_of, tokens_beside, with_companions
@@ -18,7 +19,6 @@ from npgpt.tokenizers.unsupported import Unsupported
 
 # the same two files have these names on the hub and in the first release
 FILE_PAIRS = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
-TOKENIZER_JSON = "tokenizer.json"
 VOCAB_SIZE = 50257
 # of the tokenizer that OpenAI released in 2019, computed from its two files
 FINGERPRINT = "a73f08d16e1c1da593d1bf47b9653f8ce61214aa5f6a1728f13a86fe335c8c6f"
@@ -138,8 +138,8 @@ def bpe_of_folder(folder: str | Path) -> BPETokenizer:
         If one is damaged, or asks for what npgpt does not support.
     """
     folder = Path(folder)
-    if (folder / TOKENIZER_JSON).is_file():
-        parts = read_tokenizer(folder / TOKENIZER_JSON, {FORMAT: from_json})
+    if (folder / TOKENIZER).is_file():
+        parts = read_tokenizer(folder / TOKENIZER, {FORMAT: from_json})
         return _complete(parts, folder)
     for names in FILE_PAIRS:
         vocab, merges = (folder / name for name in names)
@@ -150,9 +150,7 @@ def bpe_of_folder(folder: str | Path) -> BPETokenizer:
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder {folder}.")
     pairs = ", or ".join(" and ".join(names) for names in FILE_PAIRS)
-    raise FileNotFoundError(
-        f"There is no tokenizer in {folder}: neither {pairs}, nor {TOKENIZER_JSON}."
-    )
+    raise FileNotFoundError(f"There is no tokenizer in {folder}: neither {pairs}, nor {TOKENIZER}.")
 
 
 def _complete(parts: Parts, folder: Path, slow: bool = False) -> BPETokenizer:
