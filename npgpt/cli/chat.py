@@ -112,7 +112,7 @@ def _answer(
     stop_id = tokenizer.end_of_text_id
     with notes_for_warnings():
         tokens = opened.model.stream(
-            tokenizer.encode(prompt), max_new_tokens, stop_id=stop_id, **sampling
+            tokenizer.encode_prompt(prompt), max_new_tokens, stop_id=stop_id, **sampling
         )
         ids = (int(token[0]) for token in tokens)
         yield from stream_text(ids, tokenizer.decode, stop, stop_id)

@@ -68,7 +68,7 @@ def generate_command(
     tokenizer = opened.tokenizer
     if prompt == "-":
         prompt = sys.stdin.read()
-    prompt_ids = tokenizer.encode(prompt) if prompt else start_of_text(tokenizer)
+    prompt_ids = tokenizer.encode_prompt(prompt) if prompt else start_of_text(tokenizer)
     stop_id = tokenizer.end_of_text_id
     sys.stdout.write(prompt)
     with notes_for_warnings():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 
 import numpy as np
@@ -90,8 +90,7 @@ def apply_lora(model: Layer, config: LoRAConfig | None = None, seed: int = 0) ->
     32
     """
     config = config or LoRAConfig()
-    if any(isinstance(layer, LoRALinear) for layer in model.layers()):
-        raise ValueError("apply_lora: the model has LoRA layers already; merge them first.")
+    _refuse_a_second(model)
     linears = {n: layer for n, layer in model.named_layers() if type(layer) is Linear}
     chosen = {name: linear for name, linear in linears.items() if config.targets(name)}
     if not chosen:
@@ -99,11 +98,19 @@ def apply_lora(model: Layer, config: LoRAConfig | None = None, seed: int = 0) ->
             f"apply_lora: no linear map matches {', '.join(config.target_modules)}; there is "
             f"{', '.join(list(linears)[:4])}."
         )
+    return add_low_rank(model, dict.fromkeys(chosen, config), seed)
+
+
+def add_low_rank(model: Layer, configs: Mapping[str, LoRAConfig], seed: int = 0) -> list[str]:
+    """Do what `apply_lora` does, with a rank, alpha and dropout for each linear map by name."""
+    _refuse_a_second(model)
+    linears = {n: layer for n, layer in model.named_layers() if isinstance(layer, Linear)}
     rng = np.random.default_rng(seed)
     stream = 1 + max([d.stream for d in model.layers() if isinstance(d, Dropout)], default=-1)
     for parameter in model.parameters():
         parameter.freeze()
-    for i, (name, linear) in enumerate(chosen.items()):
+    for i, (name, config) in enumerate(configs.items()):
+        linear = linears[name]
         layer = LoRALinear.of(
             linear, config.rank, config.alpha, config.dropout, seed, stream + i, rng
         )
@@ -111,7 +118,12 @@ def apply_lora(model: Layer, config: LoRAConfig | None = None, seed: int = 0) ->
         layer.name = name
     model.assign_names()
     flatten_trained(model)
-    return list(chosen)
+    return list(configs)
+
+
+def _refuse_a_second(model: Layer) -> None:
+    if any(isinstance(layer, LoRALinear) for layer in model.layers()):
+        raise ValueError("apply_lora: the model has LoRA layers already; merge them first.")
 
 
 def lora_layers(model: Layer) -> Iterator[tuple[str, LoRALinear]]:

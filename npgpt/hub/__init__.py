@@ -5,7 +5,13 @@ A `WeightSource` is whatever holds arrays: the files of `containers`, and a `fol
 laid; nothing else knows a model. `download` fetches a folder from the hub.
 """
 
-from npgpt.hub.architectures import ARCHITECTURES, Architecture, export_arrays, match_weights
+from npgpt.hub.architectures import (
+    ARCHITECTURES,
+    Architecture,
+    export_arrays,
+    match_weights,
+    with_head_of_file,
+)
 from npgpt.hub.download import TOKENIZER_FILES, fetch
 from npgpt.hub.earlier import (
     ACTIVATIONS,
@@ -26,6 +32,7 @@ from npgpt.hub.folder import (
     save_tensors,
     write_json,
 )
+from npgpt.hub.generation_config import GenerationIds, read_generation_ids
 from npgpt.hub.weights import Layout, Weight, WeightSource
 
 __all__ = [
@@ -36,6 +43,7 @@ __all__ = [
     "SHARD",
     "TOKENIZER_FILES",
     "Architecture",
+    "GenerationIds",
     "Layout",
     "Name",
     "Source",
@@ -50,7 +58,9 @@ __all__ = [
     "match_weights",
     "new_folder",
     "read_config",
+    "read_generation_ids",
     "read_json",
     "save_tensors",
+    "with_head_of_file",
     "write_json",
 ]

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from npgpt import tokenizers
-from npgpt.files import TOKENIZER
 from npgpt.tokenizers import BPETokenizer, CharTokenizer, GPT2Tokenizer, Tokenizer, WordTokenizer
 
 LEARNED = ("bpe", "char", "word")  # from the text
@@ -37,11 +36,7 @@ def open_tokenizer(path: str | Path) -> Tokenizer:
         If the file is damaged.
     """
     path = Path(path)
-    if path.is_file():
-        return tokenizers.load(path)
-    if (path / TOKENIZER).is_file():
-        return tokenizers.load(path / TOKENIZER)
-    return tokenizers.load_folder(path)
+    return tokenizers.load(path) if path.is_file() else tokenizers.load_folder(path)
 
 
 def make_tokenizer(

@@ -3,16 +3,26 @@
 They let the plain test command compare with PyTorch's numbers where PyTorch is not installed.
 """
 
+import json
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.numpy import save_file
 
+from npgpt.tokenizers import BPETokenizer
 from tests.golden.optimizers import OPTIMIZERS, WEIGHT_DECAY
 from tests.models.tiny import CONFIGS, batch_for, shaken_model
+from tests.parity.nanogpt import drawn
 from tests.parity.torch_gpt import twin_name, twin_of, twin_optimizer
 
 FOLDER = Path(__file__).parent
+ADDED_TOKENS = {
+    "<sep>": {},
+    "<left>": {"lstrip": True},
+    "<right>": {"rstrip": True, "normalized": False},
+    "<word>": {"single_word": True},
+}
 STEPS, LR, BETAS = 50, 1e-3, (0.9, 0.99)
 
 
@@ -63,7 +73,38 @@ def make_optimizers():
     save_file(arrays, FOLDER / "optimizers.safetensors")
 
 
+def make_nanogpt():
+    """Write the weights of a nanoGPT that is not ours, ids, and its logits."""
+    model, ids = drawn(), torch.arange(24).reshape(2, 12) * 7 % 31
+    arrays = {name: array.numpy().copy() for name, array in model.state_dict().items()}
+    logits = model(ids).detach().numpy()
+    save_file({**arrays, "ids": ids.numpy(), "logits": logits}, FOLDER / "nanogpt.safetensors")
+
+
+def make_added_tokens():
+    """Write a tokenizer.json with added tokens and a template, and the library's ids of texts."""
+    from tokenizers import AddedToken, Tokenizer, processors
+
+    theirs = Tokenizer.from_str(BPETokenizer.train("low lower lowest " * 9, 264).to_json())
+    theirs.add_special_tokens(["<s>"])
+    for name, flags in ADDED_TOKENS.items():
+        theirs.add_tokens([AddedToken(name, **flags)])
+    theirs.post_processor = processors.TemplateProcessing(
+        single="<s> $A", pair="<s> $A $B", special_tokens=[("<s>", theirs.token_to_id("<s>"))]
+    )
+    names = ["<sep>", "<left>", "<right>", "<word>", "low", " ", "x", "\n", "<|endoftext|>", "é"]
+    rng = np.random.default_rng(0)
+    texts = ["a<sep>b", *("".join(rng.choice(names, 6)) for _ in range(40))]
+    content = {
+        "tokenizer": json.loads(theirs.to_str()),
+        "ids": {text: theirs.encode(text).ids for text in texts},
+    }
+    (FOLDER / "added_tokens.json").write_text(json.dumps(content) + "\n", encoding="utf-8")
+
+
 if __name__ == "__main__":
     for configuration in CONFIGS:
         make(configuration)
+    make_nanogpt()
+    make_added_tokens()
     make_optimizers()
