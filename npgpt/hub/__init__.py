@@ -26,6 +26,7 @@ from npgpt.hub.folder import (
     save_tensors,
     write_json,
 )
+from npgpt.hub.generation_config import GenerationIds, read_generation_ids
 from npgpt.hub.weights import Layout, Weight, WeightSource
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "SHARD",
     "TOKENIZER_FILES",
     "Architecture",
+    "GenerationIds",
     "Layout",
     "Name",
     "Source",
@@ -50,6 +52,7 @@ __all__ = [
     "match_weights",
     "new_folder",
     "read_config",
+    "read_generation_ids",
     "read_json",
     "save_tensors",
     "write_json",
