@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import math
+import numbers
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -87,7 +89,7 @@ def check_options(config: Any) -> None:
     Raises
     ------
     ValueError
-        If one is not among the choices, or below the minimum.
+        If one is not among the choices, below the minimum, or no finite number.
     """
     for field in dataclasses.fields(config):
         value, declared = getattr(config, field.name), option_of(field)
@@ -99,6 +101,9 @@ def check_options(config: Any) -> None:
             )
         if declared.minimum is not None and not value >= declared.minimum:
             raise ValueError(f"{field.name} must be at least {declared.minimum}, got {value}.")
+        is_real = isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral)
+        if is_real and not math.isfinite(value):
+            raise ValueError(f"{field.name} must be a finite number, got {value}.")
 
 
 def help_of(config_class: type) -> dict[str, str]:

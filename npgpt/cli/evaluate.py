@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from npgpt.cli.app import console, tells_errors
+from npgpt.cli.app import tells_errors
 from npgpt.cli.shared.arguments import (
     AsJson,
     Checkpoint,
@@ -18,6 +19,7 @@ from npgpt.cli.shared.arguments import (
     Revision,
     open_argument,
 )
+from npgpt.cli.shared.console import console, shown_on
 from npgpt.cli.shared.options import numbers_of, with_options
 from npgpt.cli.shared.tables import make_table
 from npgpt.runs import DataConfig, OpenedModel, PretrainingRun
@@ -144,7 +146,7 @@ def evaluate_command(
         return
     for key, value in numbers.items():
         shown = format(value, FORMATS.get(type(value), ""))
-        console.print(f"{key.replace('_', ' '):<18} {shown}", markup=False, soft_wrap=True)
+        console.print(f"{key.replace('_', ' '):<18} {shown}", soft_wrap=True)
 
 
 def strided(ids, context_length: int, stride: int | None, batch_size: int):
@@ -210,4 +212,5 @@ def _print_prompt(task: str, shots: int, seed: int) -> None:
     from npgpt.evaluation.few_shot import draw_examples, few_shot_prompt
 
     questions = read_questions(task)
-    print(few_shot_prompt(questions[0], draw_examples(questions, 0, shots, seed)))
+    prompt = few_shot_prompt(questions[0], draw_examples(questions, 0, shots, seed))
+    print(shown_on(sys.stdout, prompt))

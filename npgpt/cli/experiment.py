@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from npgpt.cli.app import HELP, console, tells_errors
+from npgpt.cli.app import HELP, tells_errors
 from npgpt.cli.shared.arguments import AsJson, Plot
+from npgpt.cli.shared.console import console
 from npgpt.cli.shared.options import numbers_of, usage_errors, with_options
 from npgpt.cli.shared.tables import make_table
 from npgpt.models import GPTConfig

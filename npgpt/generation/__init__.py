@@ -14,6 +14,7 @@ from npgpt.generation.decoders import (
 )
 from npgpt.generation.loop import generate_tokens
 from npgpt.generation.sampling import (
+    Sampling,
     next_token_probabilities,
     penalize_repetition,
     sample_tokens,
@@ -23,6 +24,7 @@ from npgpt.generation.text import stream_text
 __all__ = [
     "ContextWarning",
     "EveryTime",
+    "Sampling",
     "StepByStep",
     "beam_search",
     "generate_tokens",

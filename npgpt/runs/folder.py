@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from npgpt.data.streams import TOKENIZER_FILE
-from npgpt.files import write_atomically
+from npgpt.files import quoted, write_atomically
 from npgpt.training.trainer import BEST, LAST
 from npgpt.version import __version__
 
@@ -28,7 +28,7 @@ def refuse_used(folder: Path) -> None:
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise FileExistsError(
             f"{folder} exists already; choose another folder with --out, or go on with "
-            f"--resume {folder}."
+            f"--resume {quoted(folder)}."
         )
 
 

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.panel import Panel
 from rich.progress import (
     BarColumn,
@@ -24,6 +23,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from npgpt.cli.shared.console import TextConsole
 from npgpt.data import DataLoader, TokenWindows
 from npgpt.fields import names_of
 from npgpt.generation import ContextWarning
@@ -44,14 +44,14 @@ SMOOTHING = 0.9  # of the tokens a second that the bar shows
 
 @contextlib.contextmanager
 def progress_bar(
-    console: Console, label: str, slow_start: str = ""
+    console: TextConsole, label: str, slow_start: str = ""
 ) -> Iterator[Callable[[int, int], None]]:
     """Show a bar while the block runs; it yields a function of (done, total).
 
     Nothing is shown when the output is not a terminal. The words ``slow_start`` are added if
     nothing has been done after a while.
     """
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as bar:
@@ -73,19 +73,19 @@ def progress_bar(
 
 
 @contextlib.contextmanager
-def counting_bar(console: Console, label: str, total: int) -> Iterator[Callable[[], None]]:
+def counting_bar(console: TextConsole, label: str, total: int) -> Iterator[Callable[[], None]]:
     """Show a bar while the block runs; it yields a function to call after each of ``total``."""
     with progress_bar(console, label) as progress:
         done = itertools.count(1)
         yield lambda: progress(next(done), total)
 
 
-def compile_kernels(console: Console, like: ModelConfig | None = None) -> None:
+def compile_kernels(console: TextConsole, like: ModelConfig | None = None) -> None:
     """Compile what a training step needs, or load it from the cache of an earlier run.
 
     Parameters
     ----------
-    console : Console
+    console : TextConsole
     like : ModelConfig, optional
         Whose choices the step is made of; GPT-2's by default.
     """
@@ -97,7 +97,7 @@ def compile_kernels(console: Console, like: ModelConfig | None = None) -> None:
         timer = threading.Timer(
             CACHED_LOAD,
             status.update,
-            ["Compiling kernels: this takes about 20 seconds, the first time only."],
+            [Text("Compiling kernels: this takes about 20 seconds, the first time only.")],
         )
         timer.daemon = True
         timer.start()
@@ -116,19 +116,19 @@ class TrainingProgress(Callback):
 
     Parameters
     ----------
-    console : Console
+    console : TextConsole
     sample : function, optional
         From the model to a text.
     """
 
-    def __init__(self, console: Console, sample: Callable[[Any], str] | None = None):
+    def __init__(self, console: TextConsole, sample: Callable[[Any], str] | None = None):
         self._console, self._sample = console, sample
         self._tokens_per_second = 0.0
         self._bar = Progress(
             TextColumn("step"),
             MofNCompleteColumn(),
             BarColumn(bar_width=20),
-            TextColumn("{task.fields[numbers]}"),
+            TextColumn("{task.fields[numbers]}", markup=False),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
@@ -167,9 +167,8 @@ class TrainingProgress(Callback):
             soft_wrap=True,
         )
         if self._sample and self._console.is_terminal and metrics.step:
-            self._console.print(
-                Panel(Text(self._sample(trainer.model)), title="sample", border_style="dim")
-            )
+            text = self._console.plain(self._sample(trainer.model))
+            self._console.print(Panel(text, title="sample", border_style="dim"))
 
     def on_end(self, trainer) -> None:
         """Take the bar away."""
