@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -101,6 +102,7 @@ def evaluate_command(
         raise typer.BadParameter("--shots, --show-prompt and --plot go with --task.")
     from npgpt.cli.shared.progress import compile_kernels, counting_bar
     from npgpt.data import HeldOutBatches, StridedWindows, encode_documents, load_corpus
+    from npgpt.tokenizers import WordTokenizer
     from npgpt.training import Evaluation, evaluate
 
     few_bits = dtype in ("bfloat16", "int8")
@@ -111,20 +113,29 @@ def evaluate_command(
     if text is not None:
         corpus = load_corpus(text, **reading)
         name = corpus.name
-        ids = encode_documents(corpus.documents, tokenizer)
+        ids, text_bytes = encode_documents(corpus.documents, tokenizer), corpus.num_bytes
         batches = strided(ids, context, stride, batch_size)
     elif not isinstance(run, PretrainingRun):
         raise typer.BadParameter(f"{model} is not a run with a held-out text: give a TEXT.")
     else:
         name = f"held-out part of {run.corpus.name}"
         ids, batches = run.windows[1].ids, run.held_out_batches()
+        text_bytes = run.corpus.held_out_bytes()
         if stride is not None:
             batches = strided(ids, context, stride, batch_size)
     compile_kernels(console, opened.model.config)
 
     def measured(label: str) -> Evaluation:
         with counting_bar(console, label, len(batches)) as on_batch:
-            return evaluate(opened.model, batches, tokenizer.bytes_per_token(), on_batch=on_batch)
+            lengths = tokenizer.bytes_per_token() if text_bytes is None else None
+            found = evaluate(opened.model, batches, lengths, on_batch=on_batch)
+        if text_bytes is not None:
+            # the text's own bytes, as far as its tokens were predicted: a tokenizer may lose some
+            share = found.tokens / (len(ids) - 1)
+            return dataclasses.replace(found, num_bytes=round(text_bytes * share))
+        if isinstance(tokenizer, WordTokenizer):  # token files do not say what was between words
+            return dataclasses.replace(found, num_bytes=None)
+        return found
 
     result = measured("Evaluating")
     extra = {}

@@ -19,7 +19,7 @@ from npgpt.generation.sampling import (
     penalize_repetition,
     sample_tokens,
 )
-from npgpt.generation.text import stream_text
+from npgpt.generation.text import continuation, ids_without_token, sampling_with, stream_text
 
 __all__ = [
     "ContextWarning",
@@ -27,11 +27,14 @@ __all__ = [
     "Sampling",
     "StepByStep",
     "beam_search",
+    "continuation",
     "generate_tokens",
+    "ids_without_token",
     "next_token_probabilities",
     "penalize_repetition",
     "prompts_of",
     "sample_tokens",
+    "sampling_with",
     "stream_text",
     "window_start",
 ]

@@ -35,8 +35,8 @@ def generate_tokens(
     max_new_tokens : int
     sampling : Sampling, optional
     **choices
-        Fields of `Sampling`, in the place of those of ``sampling``. When all rows have drawn a token
-        of ``stop_id``, the generation is finished.
+        Fields of `Sampling`, in the place of those of ``sampling``. When all rows have drawn a
+        token of ``stop_id``, the generation is finished.
 
     Yields
     ------

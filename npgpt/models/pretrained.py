@@ -8,10 +8,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from npgpt import hub
+from npgpt.generation import Sampling
 from npgpt.hub.folder import CONFIG, GENERATION_CONFIG
 from npgpt.layers.core.init import Init
 from npgpt.layers.quantized import KINDS, QuantizedHead
-from npgpt.models.model import MODELS, Model
+from npgpt.models.model import MODELS, LanguageModel, Model
 from npgpt.models.quantize import quantize
 from npgpt.models.summary import Summary
 from npgpt.tokenizers import Tokenizer
@@ -63,6 +64,13 @@ def load_pretrained(
     for name, parameter in model.named_parameters():
         weights[name].read(files, parameter.value)
     model.eval()
+    if isinstance(model, LanguageModel):
+        ids = hub.read_generation_ids(folder)
+        model.sampling = Sampling(
+            stop_id=ids.eos_token_ids or None,
+            suppressed=ids.suppressed_ids,
+            begin_suppressed=ids.begin_suppressed_ids,
+        )
     return model.quantize(dtype) if rounded else model
 
 
@@ -82,7 +90,11 @@ def save_pretrained(
     if tokenizer is not None:
         tokenizer.save(folder / "tokenizer.json")
     end = tokenizer.end_of_text_id if tokenizer else None
-    ends = {"bos_token_id": end, "eos_token_id": end}
+    own = getattr(model, "sampling", Sampling()).stop_ids  # of the folder that it came from
+    ends = {
+        "bos_token_id": end,
+        "eos_token_id": (own[0] if len(own) == 1 else list(own)) if own else end,
+    }
     hub.write_json(folder / GENERATION_CONFIG, ends)
     dtype = next(iter(arrays.values())).dtype.name
     hub.write_json(folder / CONFIG, {**architecture.content(fields), **ends, "dtype": dtype})

@@ -1,10 +1,10 @@
-"""What commands print: the one place where texts meet a screen or a pipe.
+r"""What commands print: the one place where texts meet a screen or a pipe.
 
 A text is a text: rich's markup, its codes for emoji and its highlighting are off, so that brackets
-in a file's name, a label or a model's text are shown as they are; what is bold is a `rich.text.Text`
-that `TextConsole.styled` makes. At a terminal, characters that would command it (escape sequences,
-marks of direction) are written as ``\\x1b``; piped output stays as it is. What an encoding lacks is
-written so too, and frames and bars as ASCII.
+in a file's name, a label or a model's text are shown as they are; what is bold is a
+`rich.text.Text` that `TextConsole.styled` makes. At a terminal, characters that would command it
+(escape sequences, marks of direction) are written as ``\x1b``; piped output stays as it is. What an
+encoding lacks is written so too, and frames and bars as ASCII.
 """
 
 from __future__ import annotations

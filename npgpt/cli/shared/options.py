@@ -31,7 +31,7 @@ def options_of(
         Help, panel, names and more are what its fields were declared with by `option`; a field
         without a panel stands under the class's ``PANEL``.
     names : container of str, optional
-        Of the fields that become options; by default all.
+        Of the fields that become options; by default all that were declared with `option`.
     defaults : mapping
         What the help shows as the defaults of some fields.
     arguments : container of str
@@ -49,7 +49,7 @@ def options_of(
             panel,
         )
         for field in dataclasses.fields(config_class)
-        if names is None or field.name in names
+        if "option" in field.metadata and (names is None or field.name in names)
     ]
 
 

@@ -26,7 +26,7 @@ from rich.text import Text
 from npgpt.cli.shared.console import TextConsole
 from npgpt.data import DataLoader, TokenWindows
 from npgpt.fields import names_of
-from npgpt.generation import ContextWarning
+from npgpt.generation import ContextWarning, continuation, sampling_with
 from npgpt.models import GPTConfig, LanguageModel, ModelConfig
 from npgpt.runs.config import family_of
 from npgpt.tokenizers import Tokenizer
@@ -186,13 +186,9 @@ def sample_text(
     prompt = start_of_text(tokenizer)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ContextWarning)  # a sample may well be longer
-        ids = model.generate(
-            prompt, max_new_tokens, temperature, seed=seed, stop_id=tokenizer.end_of_text_id
-        )
-    text = ids[len(prompt) :]
-    if tokenizer.end_of_text_id is not None:
-        text = text[text != tokenizer.end_of_text_id]
-    return tokenizer.decode(text)
+        sampling = sampling_with(tokenizer, model, temperature=temperature, seed=seed)
+        new = model.stream(prompt, max_new_tokens, sampling)
+        return continuation((int(token[0]) for token in new), tokenizer, sampling)
 
 
 def start_of_text(tokenizer: Tokenizer) -> np.ndarray:
