@@ -110,7 +110,9 @@ def tells_errors(command: Callable) -> Callable:
         except MemoryError as error:
             tell(f"Error: not enough memory ({error}).")
             raise typer.Exit(1) from None
-        except (ValueError, RuntimeError, OSError, ModuleNotFoundError, OverflowError) as error:
+        except OverflowError as error:
+            raise typer.BadParameter(f"a number is too large ({error}).") from None
+        except (ValueError, RuntimeError, OSError, ModuleNotFoundError) as error:
             tell(f"Error: {error}")
             raise typer.Exit(1) from None
 

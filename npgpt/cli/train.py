@@ -20,6 +20,7 @@ from npgpt.models import MODELS, ModelConfig
 from npgpt.runs import DataConfig, OptimisationConfig, PretrainingRun, RunConfig
 from npgpt.runs.config import FAMILY, SHAPE
 from npgpt.runs.folder import LOSS_PLOT
+from npgpt.tokenizers import Tokenizer
 from npgpt.training import Trainer
 
 # how an introduction says the shape, as far as a model has it
@@ -95,8 +96,17 @@ def train_command(
     console.print("The model writes:")
     text = sample_text(run.load_model(), run.tokenizer, seed + 1, max_new_tokens=200)
     print(shown_on(sys.stdout, text))
-    console.print(f"Loss curve: {run.folder / LOSS_PLOT}", soft_wrap=True)
-    console.print(f'Next: npgpt generate {quoted(run.folder)} "The"', soft_wrap=True)
+    if (run.folder / LOSS_PLOT).is_file():
+        console.print(f"Loss curve: {run.folder / LOSS_PLOT}", soft_wrap=True)
+    prompt = ' "The"' if _can_read(run.tokenizer, "The") else ""
+    console.print(f"Next: npgpt generate {quoted(run.folder)}{prompt}", soft_wrap=True)
+
+
+def _can_read(tokenizer: Tokenizer, text: str) -> bool:
+    try:
+        return len(tokenizer.encode(text)) > 0
+    except ValueError:  # a character that the vocabulary lacks
+        return False
 
 
 def _stem(corpus: str) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from npgpt.fields import FromOthers, help_of, option_of
 
@@ -113,7 +114,7 @@ def _parameter(
     if hint is bool and default is False:
         names = names or ("--" + field.name.replace("_", "-"),)  # and not --no-... beside it
     said: dict[str, Any] = {
-        "help": _help(help, declared.choices), "min": declared.minimum, "metavar": declared.metavar,
+        "help": escape(_help(help, declared.choices)), "min": declared.minimum, "metavar": declared.metavar,
         "show_default": shown,
     }  # fmt: skip
     info = (
