@@ -142,7 +142,7 @@ def penalize_repetition(
     logits, largest = logits.copy(), np.finfo(logits.dtype).max
     for row, tokens in zip(logits, seen, strict=True):
         ids = np.fromiter(tokens, np.int64, len(tokens))
-        with np.errstate(over="ignore"):  # by a penalty that is next to nothing, or enormous
+        with np.errstate(all="ignore"):  # a penalty may be next to nothing, or enormous
             changed = np.where(row[ids] > 0.0, row[ids] / penalty, row[ids] * penalty)
         row[ids] = np.where(row[ids] > -np.inf, np.clip(changed, -largest, largest), -np.inf)
     return logits

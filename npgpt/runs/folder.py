@@ -27,8 +27,8 @@ def refuse_used(folder: Path) -> None:
     """Raise FileExistsError if a new run cannot be made here."""
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise FileExistsError(
-            f"{folder} exists already; choose another folder with --out, or go on with "
-            f"--resume {quoted(folder)}."
+            f"{folder} exists already; choose another folder with --out, or --resume "
+            f"{quoted(folder)} to go on."
         )
 
 
