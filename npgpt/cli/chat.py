@@ -109,7 +109,7 @@ def _answer(
 
     tokenizer = opened.tokenizer
     drawn = sampling_with(tokenizer, opened.model, **sampling)
-    prompt_ids = tokenizer.encode(prompt)
+    prompt_ids = tokenizer.encode_prompt(prompt)
     with notes_for_warnings():
         tokens = opened.model.stream(prompt_ids, max_new_tokens, drawn)
         ids = (int(token[0]) for token in tokens)

@@ -110,6 +110,7 @@ def evaluate_command(
     run, tokenizer = opened.run, opened.tokenizer
     context = opened.model.config.context_length
     batches: StridedWindows | HeldOutBatches
+    text_bytes: int | None
     if text is not None:
         corpus = load_corpus(text, **reading)
         name = corpus.name

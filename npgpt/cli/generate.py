@@ -78,7 +78,7 @@ def generate_command(
     tokenizer = opened.tokenizer
     if prompt == "-":
         prompt = sys.stdin.read()
-    prompt_ids = tokenizer.encode(prompt) if prompt else start_of_text(tokenizer)
+    prompt_ids = tokenizer.encode_prompt(prompt) if prompt else start_of_text(tokenizer)
     sampling = sampling_with(tokenizer, opened.model, **DRAWN | settings)
     if ignore_eos:
         sampling = dataclasses.replace(sampling, stop_id=None)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from npgpt.cli.app import tells_errors
+from npgpt.cli.app import notes_for_warnings, tells_errors
 from npgpt.cli.shared.arguments import MODEL_HELP
 from npgpt.cli.shared.console import console
 from npgpt.cli.shared.tables import plain_table
@@ -119,8 +119,10 @@ def _describe_hugging_face(folder: Path) -> None:
     from npgpt.models.pretrained import read_config
     from npgpt.runs.tokenizer import open_tokenizer
 
-    config = read_config(folder)
-    files = hub.TensorFiles(folder).files
+    arrays = hub.TensorFiles(folder)
+    with notes_for_warnings():
+        config = read_config(folder, arrays)
+    files = arrays.files
     size = sum(file.path.stat().st_size for file in files)
     dtypes = sorted({tensor.dtype for file in files for tensor in file.tensors.values()})
     tokenizer = open_tokenizer(folder)

@@ -93,8 +93,8 @@ def tokenize_command(
         ),
         soft_wrap=True,
     )
-    if first is not None:
-        for token in first.tolist():
+    if out is None:
+        for token in [] if first is None else first.tolist():
             console.print(f"{token:>7}  {made.decode([token])!r}")
         return
     console.print(

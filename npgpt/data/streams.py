@@ -63,7 +63,7 @@ class StreamedCorpus:
             inside = max(0, min(len(text), self._cut - place))
             place += len(text)
             if text[:inside]:
-                yield False, (text[:inside], ends or place > self._cut)
+                yield False, (text[:inside], ends or place >= self._cut)
             if text[inside:]:
                 yield True, (text[inside:], ends)
 
@@ -95,15 +95,25 @@ def encode_pieces(pieces: Iterable[Piece], tokenizer) -> Iterator[np.ndarray]:
 
 
 class DocumentEncoder:
-    """Encodes pieces, and puts the end-of-text token before each document but the first."""
+    """Encodes pieces, and puts the end-of-text token before each document but the first.
 
-    def __init__(self, tokenizer):
+    A tokenizer that looks across white space gets each document whole.
+    """
+
+    def __init__(self, tokenizer: Any):
         self._tokenizer = tokenizer
         self._ended = False
+        self._waits = getattr(tokenizer, "looks_around", False)
+        self._kept: list[str] = []
 
     def __call__(self, piece: Piece) -> np.ndarray:
-        """Return the ids of one piece."""
+        """Return the ids of one piece, or of all since the last document's end."""
         text, ends = piece
+        if self._waits:
+            self._kept.append(text)
+            if not ends:
+                return np.empty(0, np.int64)
+            text, self._kept = "".join(self._kept), []
         ids, end = self._tokenizer.encode(text), self._tokenizer.end_of_text_id
         if self._ended and end is not None:
             ids = np.concatenate([[end], ids])

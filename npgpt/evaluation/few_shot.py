@@ -143,7 +143,7 @@ def evaluate_few_shot(
     asked = questions[:limit]
     for i, question in enumerate(asked):
         prompt = few_shot_prompt(question, draw_examples(questions, i, shots, seed))
-        ids = tokenizer.encode(prompt)
+        ids = tokenizer.encode_prompt(prompt)
         answer = _choose if question.choices else _write
         answered, was_cut = answer(model, tokenizer, ids, question)
         right += answered == question.answer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -71,8 +71,9 @@ class Sampling:
         """The tokens that end a sequence."""
         if self.stop_id is None:
             return ()
-        ids = [self.stop_id] if np.ndim(self.stop_id) == 0 else self.stop_id  # type: ignore[union-attr]
-        return tuple(map(int, ids))  # type: ignore[arg-type]
+        several = isinstance(self.stop_id, Iterable)
+        ids: Any = self.stop_id if several else [self.stop_id]
+        return tuple(map(int, ids))
 
     def changed(self, choices: Mapping[str, Any]) -> Sampling:
         """Return another one with other values of some fields.

@@ -5,7 +5,13 @@ A `WeightSource` is whatever holds arrays: the files of `containers`, and a `fol
 laid; nothing else knows a model. `download` fetches a folder from the hub.
 """
 
-from npgpt.hub.architectures import ARCHITECTURES, Architecture, export_arrays, match_weights
+from npgpt.hub.architectures import (
+    ARCHITECTURES,
+    Architecture,
+    export_arrays,
+    match_weights,
+    with_head_of_file,
+)
 from npgpt.hub.download import TOKENIZER_FILES, fetch
 from npgpt.hub.earlier import (
     ACTIVATIONS,
@@ -55,5 +61,6 @@ __all__ = [
     "read_generation_ids",
     "read_json",
     "save_tensors",
+    "with_head_of_file",
     "write_json",
 ]

@@ -15,7 +15,20 @@ from npgpt.hub.containers.safetensors import SafetensorsFile, write_safetensors
 
 CONFIG, OPENAI_CONFIG, GENERATION_CONFIG = "config.json", "hparams.json", "generation_config.json"
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
-PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "*.bin", "*.pt", "*.pth", "*.ckpt")
+PICKLES = (
+    "pytorch_model.bin", "pytorch_model.bin.index.json", "*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl"
+)  # fmt: skip
+# weights that others keep beside, or instead of, safetensors
+FOREIGN = {
+    "*.gguf": "a GGUF file of llama.cpp",
+    "*.onnx": "an ONNX graph",
+    "*.npz": "an archive of NumPy's",
+    "*.npy": "an array of NumPy's",
+    "*.h5": "a file of TensorFlow's",
+    "*.msgpack": "a file of Flax's",
+    "*.ckpt.index": "a checkpoint of TensorFlow's",
+    "*.ot": "a file of rust-bert's",
+}
 SHARD = 5 * 10**9  # bytes of a file, at most, unless one array is larger
 
 
@@ -168,17 +181,27 @@ def _weight_files(folder: Path) -> list[Path]:
         return [folder / SINGLE]
     if (folder / INDEX).is_file():
         return _shards(folder, read_json(folder / INDEX))
-    pickles = [path.name for pattern in PICKLES for path in folder.glob(pattern)]
-    if pickles:
+    if pickles := _matching(folder, PICKLES):
         raise ValueError(
             f"{folder} has its weights in {pickles[0]}, a pickle, which can run code when it is "
             "read; npgpt reads safetensors only. Convert it where you trust it, with transformers: "
             f"AutoModelForCausalLM.from_pretrained({str(folder)!r}).save_pretrained('converted')."
         )
-    others = sorted(folder.glob("*.safetensors"))
+    others = _matching(folder, ["*.safetensors"])
     if len(others) == 1:
-        return others
-    raise FileNotFoundError(f"There is no {SINGLE} in {folder}.")
+        return [folder / others[0]]
+    for pattern, kind in FOREIGN.items():
+        if found := _matching(folder, [pattern]):
+            raise ValueError(
+                f"{folder} has its weights in {found[0]}, {kind}, which npgpt does not read; it "
+                f"reads {SINGLE} only."
+            )
+    several = f", but {', '.join(others[:3])} without {INDEX}" if others else ""
+    raise FileNotFoundError(f"There is no {SINGLE} in {folder}{several}.")
+
+
+def _matching(folder: Path, patterns: Iterable[str]) -> list[str]:
+    return [path.name for pattern in patterns for path in sorted(folder.glob(pattern))]
 
 
 def _shards(folder: Path, index: dict[str, Any]) -> list[Path]:

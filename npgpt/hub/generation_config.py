@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,7 +60,7 @@ def read_generation_ids(folder: str | Path) -> GenerationIds:
     return GenerationIds(*(_first(contents, key) for key in KEYS))
 
 
-def _first(contents: list[tuple[Path, Mapping[str, Any]]], key: str) -> tuple[int, ...]:
+def _first(contents: list[tuple[Path, dict[str, Any]]], key: str) -> tuple[int, ...]:
     for path, content in contents:
         if (value := content.get(key)) is not None:
             ids = value if isinstance(value, list) else [value]

@@ -119,6 +119,10 @@ class LoRALinear(Linear):
         )
         return dx if dropped is x else dx + self.dropout.backward(ddropped)
 
+    def merged_weight(self) -> np.ndarray:
+        """Return ``weight`` with the addition in it, (d_out, d_in); the layer stays as it is."""
+        return self.weight.value if self.merged else self.weight.value + self._addition()
+
     def merge(self) -> None:
         """Add ``(alpha / rank) B A`` to ``weight``: the same map at a plain one's cost."""
         if not self.merged:

@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
 from npgpt import hub
+from npgpt.files import write_atomically
 from npgpt.generation import Sampling
 from npgpt.hub.folder import CONFIG, GENERATION_CONFIG
+from npgpt.layers import LoRALinear
 from npgpt.layers.core.init import Init
-from npgpt.layers.quantized import KINDS, QuantizedHead
+from npgpt.layers.core.taps import Listeners
+from npgpt.layers.quantized import KINDS, QuantizedHead, QuantizedLinear
 from npgpt.models.model import MODELS, LanguageModel, Model
 from npgpt.models.quantize import quantize
 from npgpt.models.summary import Summary
 from npgpt.tokenizers import Tokenizer
+from npgpt.tokenizers.for_transformers import files_for_transformers
 
 M = TypeVar("M", bound=Model)
 
 
-def read_config(folder: Path) -> Any:
+def read_config(folder: Path, files: hub.TensorFiles | None = None) -> Any:
     """Read the config of a model folder in another's format.
+
+    Parameters
+    ----------
+    folder : path
+    files : TensorFiles, optional
+        Its arrays, which may hold a head of their own though the config does not say so.
 
     Raises
     ------
@@ -30,11 +42,15 @@ def read_config(folder: Path) -> Any:
     ValueError
         If it is damaged, or not that of a model as npgpt has it.
     """
-    return _read_config(folder)[1]
+    return _read_config(folder, files, np.float32)[1]
 
 
 def load_pretrained(
-    model_class: type[M], name_or_folder: str | Path, dtype: Any, revision: str | None = None
+    model_class: type[M],
+    name_or_folder: str | Path,
+    dtype: Any,
+    revision: str | None = None,
+    activation: str | None = None,
 ) -> M:
     """Make a model with the config and weights of a folder, ready to be used.
 
@@ -42,7 +58,7 @@ def load_pretrained(
     ----------
     model_class : type
         `Model`, for whatever it is, or what it must be.
-    name_or_folder, dtype, revision
+    name_or_folder, dtype, revision, activation
         As for `GPT.from_pretrained`.
 
     Raises
@@ -51,14 +67,17 @@ def load_pretrained(
         As there; ValueError too if it is another kind of model.
     """
     folder = hub.fetch(name_or_folder, revision)
-    architecture, config = _read_config(folder)
+    files = hub.TensorFiles(folder)
+    rounded = isinstance(dtype, str) and dtype in KINDS
+    dtype_here = np.dtype(np.float32 if rounded else dtype)
+    architecture, config = _read_config(folder, files, dtype_here)
+    if activation is not None:
+        config = dataclasses.replace(config, activation=activation)
     family = MODELS[architecture.kind]
     if not issubclass(family, model_class) and not issubclass(model_class, family):
         raise ValueError(f"{folder} holds a {architecture.name}, not a {model_class.__name__}.")
-    files = hub.TensorFiles(folder)
     weights = hub.match_weights(architecture, config.to_dict(), files.shapes, str(folder))
-    rounded = isinstance(dtype, str) and dtype in KINDS
-    init = Init(dtype=np.float32 if rounded else dtype, fill=False)
+    init = Init(dtype=dtype_here, fill=False)
     made: Any = model_class if issubclass(model_class, family) else family
     model = made(config, init=init)
     for name, parameter in model.named_parameters():
@@ -78,18 +97,15 @@ def save_pretrained(
     model: Model, folder: str | Path, tokenizer: Tokenizer | None, shard_size: int, overwrite: bool
 ) -> None:
     """Write a folder that transformers loads; see `GPT.save_pretrained`."""
-    if any(isinstance(layer, QuantizedHead) for layer in model.layers()):
-        raise ValueError(
-            "save_pretrained: the model is for inference only, its weights were rounded to fewer "
-            "bits; save the one in float32."
-        )
     architecture, fields = _architecture_for(model), model.config.to_dict()
-    folder, arrays = hub.new_folder(folder, overwrite), model.state_dict()
-    theirs = hub.export_arrays(architecture.weights(fields), arrays)
-    hub.save_tensors(folder, theirs, shard_size)
-    if tokenizer is not None:
-        tokenizer.save(folder / "tokenizer.json")
+    weights = list(architecture.weights(fields))
+    arrays = _plain_arrays(model, weights)
     end = tokenizer.end_of_text_id if tokenizer else None
+    files = {} if tokenizer is None else files_for_transformers(tokenizer)
+    folder = hub.new_folder(folder, overwrite)
+    hub.save_tensors(folder, hub.export_arrays(weights, arrays), shard_size)
+    for name, content in files.items():
+        write_atomically(folder / name, content)
     own = getattr(model, "sampling", Sampling()).stop_ids  # of the folder that it came from
     ends = {
         "bos_token_id": end,
@@ -100,12 +116,53 @@ def save_pretrained(
     hub.write_json(folder / CONFIG, {**architecture.content(fields), **ends, "dtype": dtype})
 
 
-def _read_config(folder: Path) -> tuple[hub.Architecture, Any]:
+def _plain_arrays(model: Model, weights: Iterable[hub.Weight]) -> dict[str, np.ndarray]:
+    """Return the arrays of a model as they are written, low-rank additions merged in copies.
+
+    Raises
+    ------
+    ValueError
+        If the model computes something that the arrays of its config do not say.
+    """
+    if any(isinstance(layer, QuantizedHead | QuantizedLinear) for layer in model.layers()):
+        raise ValueError(
+            "save_pretrained: the model is for inference only, its weights were rounded to fewer "
+            "bits; save the one in float32."
+        )
+    if isinstance(model.listener, Listeners) and model.listener.edits:
+        raise ValueError(
+            "save_pretrained: the model's activations are edited, which no file says; leave the "
+            "`with model.edit(...)` block first."
+        )
+    arrays, merged = model.state_dict(), set()
+    for name, layer in model.named_layers():
+        if isinstance(layer, LoRALinear):
+            arrays[f"{name}.weight"] = layer.merged_weight()
+            merged |= {f"{name}.lora_A", f"{name}.lora_B"}
+    shapes = {weight.ours: weight.shape for weight in weights}
+    for name in sorted(arrays.keys() - merged):
+        if arrays[name].shape != shapes.get(name):
+            raise ValueError(
+                f"save_pretrained: the model's {name}, {arrays[name].shape}, has no place beside "
+                "the config that it has, so a part of it was replaced; keep its state_dict instead."
+            )
+    return {name: array for name, array in arrays.items() if name not in merged}
+
+
+def _read_config(
+    folder: Path, files: hub.TensorFiles | None, dtype: Any
+) -> tuple[hub.Architecture, Any]:
     architecture, fields, where = hub.read_config(folder)
+    Config = MODELS[architecture.kind].Config
     try:
-        return architecture, MODELS[architecture.kind].Config(**fields)
+        config = Config(**fields)
+        if files is not None:
+            fields = config.to_dict()
+            found = hub.with_head_of_file(architecture, fields, files, str(folder), dtype)
+            config = config if found is fields else Config(**found)
     except TypeError as error:
         raise ValueError(f"{where}: {error}.") from None
+    return architecture, config
 
 
 def _architecture_for(model: Model) -> hub.Architecture:
@@ -134,6 +191,7 @@ class Pretrained(Model):
         name_or_folder: str | Path,
         dtype: Any = np.float32,
         revision: str | None = None,
+        activation: str | None = None,
     ) -> M:
         """Load a model in Hugging Face's format, such as GPT-2, ready to be used.
 
@@ -147,6 +205,15 @@ class Pretrained(Model):
             ``"bfloat16"`` or ``"int8"`` is for inference only, see `quantize`.
         revision : str, optional
             A branch, tag or commit of the hub's repository.
+        activation : {"gelu", "gelu_exact", "relu"}, optional
+            In the place of what the config says, or of what it is taken to mean: nanoGPT's names
+            none, and was trained with ``"gelu"`` before June 2023, with ``"gelu_exact"`` since.
+
+        Warns
+        -----
+        UserWarning
+            If the file holds a head that differs from the token embedding, though the config does
+            not say so: it is used, and the model's embeddings are not tied.
 
         Raises
         ------
@@ -157,7 +224,7 @@ class Pretrained(Model):
         RuntimeError
             If it must be downloaded and huggingface_hub is not installed.
         """
-        return load_pretrained(cls, name_or_folder, dtype, revision)
+        return load_pretrained(cls, name_or_folder, dtype, revision, activation)
 
     def save_pretrained(
         self,
@@ -168,12 +235,14 @@ class Pretrained(Model):
     ) -> None:
         """Write the model as transformers' ``AutoModelForCausalLM.from_pretrained`` loads it.
 
+        Low-rank additions are merged in what is written; the model stays as it is.
+
         Parameters
         ----------
         folder : path
             Made if need be.
         tokenizer : Tokenizer, optional
-            Written beside the weights.
+            Written beside the weights, as ``AutoTokenizer`` reads it.
         shard_size : int
             Largest size of a file's arrays in bytes, unless one array is larger.
         overwrite : bool
@@ -184,7 +253,8 @@ class Pretrained(Model):
         FileExistsError
             If the folder holds something.
         ValueError
-            If no architecture of Hugging Face's has such a model.
+            If no architecture of Hugging Face's has such a model; if its weights were rounded to
+            fewer bits, its activations are edited, or its parts were replaced.
         """
         save_pretrained(self, folder, tokenizer, shard_size, overwrite)
 

@@ -84,10 +84,12 @@ def open_model(
         return OpenedModel(name, _drawing_tokens(model, run.tokenizer), run.tokenizer, folder, run)
     tokenizer = open_tokenizer(folder)
     model = load_pretrained(Model, folder, dtype)
-    if tokenizer.vocab_size > model.config.vocab_size:
+    rows = model.config.vocab_size
+    # special tokens without a row are never drawn, nor what a text is encoded to
+    if np.any(tokenizer.bytes_per_token()[rows:]):
         raise ValueError(
             f"{folder}: the tokenizer has {tokenizer.vocab_size} tokens, more than the model's "
-            f"{model.config.vocab_size}."
+            f"{rows}."
         )
     return OpenedModel(name, _drawing_tokens(model, tokenizer), tokenizer, folder)
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from npgpt import tokenizers
-from npgpt.data.streams import TOKENIZER_FILE
 from npgpt.tokenizers import BPETokenizer, CharTokenizer, GPT2Tokenizer, Tokenizer, WordTokenizer
 
 LEARNED = ("bpe", "char", "word")  # from the text
@@ -37,11 +36,7 @@ def open_tokenizer(path: str | Path) -> Tokenizer:
         If the file is damaged.
     """
     path = Path(path)
-    if path.is_file():
-        return tokenizers.load(path)
-    if (path / TOKENIZER_FILE).is_file():
-        return tokenizers.load(path / TOKENIZER_FILE)
-    return tokenizers.load_folder(path)
+    return tokenizers.load(path) if path.is_file() else tokenizers.load_folder(path)
 
 
 def make_tokenizer(

@@ -10,13 +10,15 @@ from npgpt.tokenizers.base import Tokenizer
 from npgpt.tokenizers.bpe import BPETokenizer
 from npgpt.tokenizers.char import CharTokenizer
 from npgpt.tokenizers.compression import compress, decompress
-from npgpt.tokenizers.files import load
-from npgpt.tokenizers.gpt2 import GPT2Tokenizer, bpe_from_files, load_folder
+from npgpt.tokenizers.files import load, load_folder
+from npgpt.tokenizers.gpt2 import GPT2Tokenizer, bpe_from_files
 from npgpt.tokenizers.merge_step import MergeStep
+from npgpt.tokenizers.special import AddedToken
 from npgpt.tokenizers.word import WordTokenizer
 from npgpt.tokenizers.word_bpe import WordBPETokenizer
 
 __all__ = [
+    "AddedToken",
     "BPETokenizer",
     "CharTokenizer",
     "GPT2Tokenizer",

@@ -12,6 +12,7 @@ import numpy as np
 
 from npgpt.files import write_atomically
 from npgpt.tokenizers.tokenizer_json import FORMAT
+from npgpt.tokenizers.unsupported import Unsupported
 
 END_OF_TEXT = "<|endoftext|>"
 UNKNOWN = "<|unk|>"
@@ -39,6 +40,9 @@ class Tokenizer(Protocol):
     def encode(self, text: str) -> np.ndarray:
         """Turn a text into ids, an int64 array."""
 
+    def encode_prompt(self, text: str) -> np.ndarray:
+        """Turn a text that a model is to continue into ids, with what its maker puts around it."""
+
     def decode(self, ids: Iterable[int]) -> str:
         """Turn ids into the text they stand for."""
 
@@ -63,6 +67,11 @@ class JSONTokenizer:
     VERSION: ClassVar[int] = 1
     _content: Callable[..., dict[str, Any]]
     _from_content: Callable[..., Any]
+    encode: Callable[..., np.ndarray]
+
+    def encode_prompt(self, text: str) -> np.ndarray:
+        """Turn a text that a model is to continue into ids: `encode`, nothing is put around it."""
+        return self.encode(text)
 
     def _to_json(self) -> str:
         return json.dumps({"format": self.FORMAT, "version": self.VERSION, **self._content()})
@@ -110,7 +119,7 @@ def read_tokenizer(path: str | Path, makers: Mapping[str, Callable[[dict], Any]]
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is damaged, or of another format.
+        If the file is damaged, of another format, or asks for what is not supported.
     """
     path = Path(path)
     if not path.is_file():
@@ -122,6 +131,8 @@ def read_tokenizer(path: str | Path, makers: Mapping[str, Callable[[dict], Any]]
         found = str(content.get("format", FORMAT))
         if found in makers:
             return makers[found](content)
+    except Unsupported as error:
+        raise ValueError(f"{path} is a tokenizer that npgpt does not support: {error}.") from None
     except KeyError as error:
         raise ValueError(f"{path} is not a whole tokenizer file: {error} is missing.") from None
     except (ValueError, TypeError, AttributeError, RecursionError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -12,10 +13,11 @@ import numpy as np
 
 from npgpt.files import write_atomically
 from npgpt.tokenizers.base import END_OF_TEXT, checked_ids, documents_of, read_tokenizer, to_utf8
-from npgpt.tokenizers.byte_alphabet import BYTE_TO_CHARACTER
+from npgpt.tokenizers.byte_alphabet import BYTE_TO_CHARACTER, to_characters
 from npgpt.tokenizers.merge_step import MergeStep
 from npgpt.tokenizers.reference import PRE_TOKEN
-from npgpt.tokenizers.special import Names, chosen, parts_of, refuse
+from npgpt.tokenizers.special import AddedToken, Names, chosen, parts_of, refuse
+from npgpt.tokenizers.template import WHOLE, checked_template, fill
 from npgpt.tokenizers.tokenizer_json import FORMAT, Ids, Pair, from_json, to_json
 
 if TYPE_CHECKING:
@@ -37,16 +39,20 @@ class BPETokenizer:
     merges : iterable of (int, int)
         Pairs of tokens, in the order in which they were learned. They are named by their places: 0
         to 255 for the bytes, then one a merge.
-    special_tokens : sequence of str
-        Names of tokens that stand for themselves.
+    special_tokens : sequence of str or AddedToken
+        Tokens that stand for themselves: names of special ones, or `AddedToken`, which may be found
+        in every text. One that is no special token may be a merge's too, and has its id.
     ids : sequence of int, optional
-        The ids of bytes, merges and special tokens, where they are not in that order.
+        The ids of bytes, merges and the tokens after them, where they are not in that order.
+    template : sequence of int or None
+        What `encode_prompt` makes of a text: these ids, and its own where None stands.
 
     Raises
     ------
     ValueError
         If a merge uses a token that is not there yet, or makes one that is there already; if a
-        special token is there twice; if ids are not ``0 .. vocab_size - 1``, each once.
+        special token is there twice; if ids are not ``0 .. vocab_size - 1``, each once; if an id of
+        the template is no token's.
 
     Examples
     --------
@@ -58,20 +64,27 @@ class BPETokenizer:
     def __init__(
         self,
         merges: Iterable[Pair],
-        special_tokens: Sequence[str] = (END_OF_TEXT,),
+        special_tokens: Sequence[str | AddedToken] = (END_OF_TEXT,),
         ids: Ids = None,
+        template: Sequence[int | None] = WHOLE,
     ):
         who = type(self).__name__
         self.merges = [(int(left), int(right)) for left, right in merges]
-        self.special_tokens = tuple(special_tokens)
+        self.added_tokens = tuple(
+            AddedToken(token, special=True) if isinstance(token, str) else token
+            for token in special_tokens
+        )
+        self.special_tokens = tuple(t.content for t in self.added_tokens if t.special)
         self.steps: list[MergeStep] | None = None
         tokens = [bytes([byte]) for byte in BYTE_TO_CHARACTER]
-        names = [name.encode() for name in self.special_tokens]
-        known = {*tokens, *names}
-        if not all(names) or len(known) < NUM_BYTES + len(names):
+        names = [token.content for token in self.added_tokens]
+        # those of a file may be like a token of the vocabulary
+        special = [token.encode() for token in special_tokens if isinstance(token, str)]
+        known = {*tokens, *special}
+        if not all(names) or len(known) < NUM_BYTES + len(special) or len({*names}) < len(names):
             raise ValueError(
                 f"{who}: special tokens must have names of more than one byte, each once, got "
-                f"{', '.join(map(repr, self.special_tokens))}."
+                f"{', '.join(map(repr, names))}."
             )
         for left, right in self.merges:
             if not (0 <= left < len(tokens) and 0 <= right < len(tokens)):
@@ -87,15 +100,20 @@ class BPETokenizer:
                 )
             known.add(token)
             tokens.append(token)
-        self._tokens = tokens  # without the special ones, in the order of their places
-        self._ids = _checked_order(ids, len(tokens) + len(names), who)
-        pieces = [*tokens, *names]
+        self._tokens = tokens  # without those that are added, in the order of their places
+        places = dict(zip(map(to_characters, tokens), range(len(tokens)), strict=True))
+        new = [name for name in names if name not in places]  # the others have a token's own id
+        places |= dict(zip(new, range(len(tokens), len(tokens) + len(new)), strict=True))
+        self._ids = _checked_order(ids, len(places), who)
+        pieces = [*tokens, *(name.encode() for name in new)]
         if self._ids is not None:
             pieces = [pieces[place] for place in np.argsort(self._ids)]
         self._pieces = pieces  # in the order of their ids
-        places = range(len(tokens), len(pieces))
-        external = places if self._ids is None else self._ids[places.start :].tolist()
-        self._special_ids = dict(zip(self.special_tokens, external, strict=True))
+        self._added_ids = {
+            name: places[name] if self._ids is None else int(self._ids[places[name]])
+            for name in names
+        }
+        self.template = checked_template(template, len(pieces), who)
         self._encoder: Encoder | None = None
         self._decoder: Decoder | None = None
 
@@ -173,20 +191,32 @@ class BPETokenizer:
     @property
     def end_of_text_id(self) -> int | None:
         """Id of ``<|endoftext|>``, or None if it is not a special token."""
-        return self._special_ids.get(END_OF_TEXT)
+        return self.special_ids.get(END_OF_TEXT)
 
     @property
     def special_ids(self) -> dict[str, int]:
         """The special tokens and their ids."""
-        return dict(self._special_ids)
+        return {name: self._added_ids[name] for name in self.special_tokens}
+
+    @property
+    def looks_around(self) -> bool:
+        """Whether a text must be encoded whole, because white space decides more than its own."""
+        return any(token.looks_around for token in self.added_tokens if not token.special)
 
     @property
     def fingerprint(self) -> str:
         """SHA-256, in hexadecimal, of all that decides the ids of a text."""
         digest = hashlib.sha256(b"byte-level BPE")
         digest.update(np.array(self.merges, "<i8").tobytes())
-        digest.update(json.dumps(self._special_ids).encode())
+        digest.update(json.dumps(self.special_ids).encode())
         digest.update(b"" if self._ids is None else self._ids.astype("<i8").tobytes())
+        traits = [dataclasses.astuple(token) for token in self.added_tokens]
+        plain = [(name, True, False, False, False) for name in self.special_tokens]
+        # whether a token is normalized decides nothing where all are, or none
+        if [t[:-1] for t in traits] != plain or len({t[-1] for t in traits}) > 1:
+            digest.update(json.dumps([traits, self._added_ids]).encode())
+        if self.template != WHOLE:
+            digest.update(json.dumps(self.template).encode())
         return digest.hexdigest()
 
     def token_bytes(self, token_id: int) -> bytes:
@@ -203,7 +233,7 @@ class BPETokenizer:
     def bytes_per_token(self) -> np.ndarray:
         """Return the length of each token in bytes; special tokens have 0."""
         lengths = np.array([*map(len, self._pieces)], np.int64)
-        lengths[[*self._special_ids.values()]] = 0
+        lengths[[*self.special_ids.values()]] = 0
         return lengths
 
     # --- encoding -----------------------------------------------------------------------------
@@ -221,7 +251,8 @@ class BPETokenizer:
         ----------
         text : str
         allowed_special : collection of str, or "all"
-            Special tokens that are recognised in the text. By default none is: a text from a
+            Special tokens that are recognised in the text; added ones that are not special always
+            are. By default none is: a text from a
             stranger that holds ``<|endoftext|>`` gets the ids of those thirteen characters.
         disallowed_special : collection of str, or "all"
             Special tokens that must not be in the text; "all" means those that are not allowed.
@@ -246,15 +277,24 @@ class BPETokenizer:
         if disallowed_special == "all":
             disallowed -= allowed
         refuse(text, disallowed, who)
-        if not allowed:
+        found = [t for t in self.added_tokens if not t.special or t.content in allowed]
+        if not found:
             return self.encode_bytes(to_utf8(text, who, errors))
         to_utf8(text, who, errors)  # so that an error names the place in the whole text
         ids = []
-        for part, special in parts_of(text, allowed):
+        for part, name in parts_of(text, found):
             ids.append(self.encode_bytes(to_utf8(part, who, errors)))
-            if special is not None:
-                ids.append(np.array([self._special_ids[special]], np.int64))
+            if name is not None:
+                ids.append(np.array([self._added_ids[name]], np.int64))
         return np.concatenate(ids)
+
+    def encode_prompt(self, text: str) -> np.ndarray:
+        """Turn a text that a model is to continue into ids, in its place of the template.
+
+        As `encode`, and as transformers does with ``add_special_tokens=True``: such as with a token
+        for the beginning of a text before it.
+        """
+        return fill(self.template, self.encode(text))
 
     def encode_bytes(self, content: bytes) -> np.ndarray:
         """Turn bytes into ids; `decode_bytes` gives the same bytes back, whatever they are.
@@ -334,8 +374,14 @@ class BPETokenizer:
 
     def save(self, path: str | Path) -> None:
         """Write a ``tokenizer.json`` that Hugging Face's tokenizers library reads as well."""
-        content = to_json(self._tokens, self.merges, self._special_ids, self._ids)
-        write_atomically(path, (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode())
+        write_atomically(path, self.to_json().encode())
+
+    def to_json(self) -> str:
+        """Return the content of the file that `save` writes."""
+        content = to_json(
+            self._tokens, self.merges, self._added_ids, self._ids, self.added_tokens, self.template
+        )
+        return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
 
     @classmethod
     def load(cls, path: str | Path) -> BPETokenizer:
@@ -352,7 +398,7 @@ class BPETokenizer:
             If it is not a byte-level BPE with GPT-2's pre-tokens, or its tokens are not the bytes,
             the merges and the added tokens.
         """
-        return cls(*from_json(content))
+        return from_json(content).make(cls)
 
 
 def _byte_ids() -> list[int]:

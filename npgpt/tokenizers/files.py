@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from npgpt.tokenizers.base import read_tokenizer
 from npgpt.tokenizers.bpe import BPETokenizer
 from npgpt.tokenizers.char import CharTokenizer
-from npgpt.tokenizers.gpt2 import as_gpt2
+from npgpt.tokenizers.for_transformers import from_transformers
+from npgpt.tokenizers.gpt2 import TOKENIZER_JSON, as_gpt2, bpe_of_folder
 from npgpt.tokenizers.tokenizer_json import FORMAT
 from npgpt.tokenizers.word import WordTokenizer
 from npgpt.tokenizers.word_bpe import WordBPETokenizer
@@ -32,4 +34,39 @@ def load(path: str | Path) -> AnyTokenizer:
     """
     own = (CharTokenizer, WordTokenizer, WordBPETokenizer)
     makers = {kind.FORMAT: kind.from_dict for kind in own}
-    return read_tokenizer(path, {**makers, FORMAT: lambda c: as_gpt2(BPETokenizer.from_dict(c))})
+    return read_tokenizer(path, {**makers, FORMAT: _from_hugging_face})
+
+
+def load_folder(folder: str | Path) -> AnyTokenizer:
+    """Read the tokenizer in a folder of a pretrained model, or of a run.
+
+    Parameters
+    ----------
+    folder : path
+        With ``tokenizer.json``, or ``vocab.json`` and ``merges.txt``, or ``encoder.json`` and
+        ``vocab.bpe``. Beside a vocabulary of subwords ``added_tokens.json``,
+        ``special_tokens_map.json`` and ``tokenizer_config.json`` are read too, as transformers
+        does.
+
+    Returns
+    -------
+    Tokenizer
+        A `GPT2Tokenizer` if it is GPT-2's vocabulary.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the files are not there.
+    ValueError
+        If one is damaged, or asks for what npgpt does not support.
+    """
+    path = Path(folder) / TOKENIZER_JSON
+    if path.is_file() and not isinstance(tokenizer := load(path), BPETokenizer):
+        return tokenizer
+    return as_gpt2(bpe_of_folder(folder))
+
+
+def _from_hugging_face(content: dict[str, Any]) -> AnyTokenizer:
+    """Make a tokenizer from a ``tokenizer.json``: a byte-level BPE, or one of ours in that form."""
+    ours = from_transformers(content)
+    return as_gpt2(BPETokenizer.from_dict(content)) if ours is None else ours

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from npgpt import hub
-from npgpt.tokenizers.base import END_OF_TEXT
+from npgpt.tokenizers.base import END_OF_TEXT, read_tokenizer
 from npgpt.tokenizers.bpe import BPETokenizer
-from npgpt.tokenizers.tokenizer_json import from_vocabulary
+from npgpt.tokenizers.companions import template_of, tokens_beside, with_companions
+from npgpt.tokenizers.special import AddedToken
+from npgpt.tokenizers.template import WHOLE
+from npgpt.tokenizers.tokenizer_json import FORMAT, Ids, Pair, Parts, from_json, from_vocabulary
+from npgpt.tokenizers.unsupported import Unsupported
 
 # the same two files have these names on the hub and in the first release
 FILE_PAIRS = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
@@ -17,8 +22,6 @@ TOKENIZER_JSON = "tokenizer.json"
 VOCAB_SIZE = 50257
 # of the tokenizer that OpenAI released in 2019, computed from its two files
 FINGERPRINT = "a73f08d16e1c1da593d1bf47b9653f8ce61214aa5f6a1728f13a86fe335c8c6f"
-
-T = TypeVar("T", bound=BPETokenizer)
 
 
 class GPT2Tokenizer(BPETokenizer):
@@ -31,7 +34,7 @@ class GPT2Tokenizer(BPETokenizer):
     Parameters
     ----------
     merges : iterable of (int, int)
-    special_tokens, ids
+    special_tokens, ids, template
         As in `BPETokenizer`; only GPT-2's are accepted.
 
     Raises
@@ -40,8 +43,14 @@ class GPT2Tokenizer(BPETokenizer):
         If the merges, special tokens or ids are not GPT-2's.
     """
 
-    def __init__(self, merges, special_tokens=(END_OF_TEXT,), ids=None):
-        super().__init__(merges, special_tokens, ids)
+    def __init__(
+        self,
+        merges: Iterable[Pair],
+        special_tokens: Sequence[str | AddedToken] = (END_OF_TEXT,),
+        ids: Ids = None,
+        template: Sequence[int | None] = WHOLE,
+    ):
+        super().__init__(merges, special_tokens, ids, template)
         if self.fingerprint != FINGERPRINT:
             raise ValueError(
                 f"GPT2Tokenizer: these {self.vocab_size:,} tokens are not GPT-2's {VOCAB_SIZE:,}; "
@@ -76,31 +85,9 @@ class GPT2Tokenizer(BPETokenizer):
         OSError, RuntimeError
             If the download fails, or huggingface_hub is not installed.
         """
-        return _from_folder(cls, hub.fetch(name_or_folder, revision, hub.TOKENIZER_FILES))
-
-
-def load_folder(folder: str | Path) -> BPETokenizer:
-    """Read a byte-level BPE tokenizer from a folder of a pretrained model.
-
-    Parameters
-    ----------
-    folder : path
-        With ``vocab.json`` and ``merges.txt``, or ``encoder.json`` and ``vocab.bpe``, or
-        ``tokenizer.json``.
-
-    Returns
-    -------
-    BPETokenizer
-        A `GPT2Tokenizer` if it is GPT-2's vocabulary.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the files are not there.
-    ValueError
-        If one is damaged.
-    """
-    return as_gpt2(_from_folder(BPETokenizer, folder))
+        folder = hub.fetch(name_or_folder, revision, hub.TOKENIZER_FILES)
+        bpe = bpe_of_folder(folder)
+        return cls(bpe.merges, bpe.added_tokens, bpe._ids, bpe.template)
 
 
 def as_gpt2(tokenizer: BPETokenizer) -> BPETokenizer:
@@ -128,18 +115,38 @@ def bpe_from_files(vocab: str | Path, merges: str | Path) -> BPETokenizer:
     ValueError
         If a file is damaged, or they do not belong together.
     """
-    return _from_files(BPETokenizer, Path(vocab), Path(merges))
+    vocab, merges = Path(vocab), Path(merges)
+    parts = _from_files(vocab, merges)
+    with _names(f"{vocab} and {merges.name}"):
+        return parts.make(BPETokenizer)
 
 
-def _from_folder(cls: type[T], folder: str | Path) -> T:
+def bpe_of_folder(folder: str | Path) -> BPETokenizer:
+    """Read a byte-level BPE tokenizer from a folder of a pretrained model.
+
+    Parameters
+    ----------
+    folder : path
+        With ``tokenizer.json``, or ``vocab.json`` and ``merges.txt``, or ``encoder.json`` and
+        ``vocab.bpe``; and what there may be beside them, see `with_companions`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the files are not there.
+    ValueError
+        If one is damaged, or asks for what npgpt does not support.
+    """
     folder = Path(folder)
+    if (folder / TOKENIZER_JSON).is_file():
+        parts = read_tokenizer(folder / TOKENIZER_JSON, {FORMAT: from_json})
+        return _complete(parts, folder)
     for names in FILE_PAIRS:
         vocab, merges = (folder / name for name in names)
         if vocab.is_file() and merges.is_file():
-            return _from_files(cls, vocab, merges)
-    if (folder / TOKENIZER_JSON).is_file():
-        bpe = BPETokenizer.load(folder / TOKENIZER_JSON)
-        return bpe if type(bpe) is cls else cls(bpe.merges, bpe.special_tokens, bpe._ids)
+            with _names(folder):
+                beside = tokens_beside(folder)
+            return _complete(_from_files(vocab, merges, beside), folder, slow=True)
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder {folder}.")
     pairs = ", or ".join(" and ".join(names) for names in FILE_PAIRS)
@@ -148,7 +155,30 @@ def _from_folder(cls: type[T], folder: str | Path) -> T:
     )
 
 
-def _from_files(cls: type[T], vocab: Path, merges: Path) -> T:
+def _complete(parts: Parts, folder: Path, slow: bool = False) -> BPETokenizer:
+    """Add what the files beside a vocabulary say; `slow` if it has no ``tokenizer.json``."""
+    with _names(folder):
+        parts = with_companions(parts, folder)
+        if slow:
+            parts = parts._replace(template=template_of(folder, parts.vocabulary))
+        return parts.make(BPETokenizer)
+
+
+@contextlib.contextmanager
+def _names(place: str | Path) -> Iterator[None]:
+    """Make errors of the block name a folder, or files."""
+    try:
+        yield
+    except Unsupported as error:
+        raise ValueError(f"{place} has a tokenizer that npgpt does not support: {error}.") from None
+    except KeyError as error:
+        raise ValueError(f"{place}: beside its vocabulary {error} is missing.") from None
+    except (ValueError, TypeError, AttributeError) as error:
+        reason = str(error).removesuffix(".")
+        raise ValueError(f"{place}: the parts of its tokenizer do not fit: {reason}.") from None
+
+
+def _from_files(vocab: Path, merges: Path, beside: dict[str, AddedToken] | None = None) -> Parts:
     try:
         ids = json.loads(vocab.read_text(encoding="utf-8"))
         if not isinstance(ids, dict) or not all(type(i) is int for i in ids.values()):
@@ -162,9 +192,10 @@ def _from_files(cls: type[T], vocab: Path, merges: Path) -> T:
     lines = text.split("\n")
     if lines[0].startswith("#version"):
         del lines[0]
-    special = [END_OF_TEXT] if END_OF_TEXT in ids else []
+    pairs = [line.rstrip("\r") for line in lines if line]
+    added = {END_OF_TEXT: AddedToken(END_OF_TEXT, special=True)} | (beside or {})
     try:
-        return cls(*from_vocabulary(ids, (line.rstrip("\r") for line in lines if line), special))
+        return from_vocabulary(ids, pairs, [added[name] for name in added if name in ids])
     except ValueError as error:
         reason = str(error).removesuffix(".")
         raise ValueError(f"{vocab} and {merges.name} do not fit: {reason}.") from None

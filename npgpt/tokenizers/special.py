@@ -1,11 +1,46 @@
-"""Special tokens in a text: recognised where they are allowed, refused where they are not."""
+"""Added tokens in a text: recognised where they are allowed, refused where they are not."""
 
 from __future__ import annotations
 
-import re
+import dataclasses
 from collections.abc import Collection, Iterator, Sequence
 
+import regex
+
 Names = Collection[str] | str
+# Unicode's words and white space, as the tokenizers library has them; Python's own differ
+WORD = regex.compile(r"[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]")
+SPACE_AFTER, SPACE_BEFORE = regex.compile(r"\p{White_Space}*"), regex.compile(r"\p{White_Space}*\Z")
+
+
+@dataclasses.dataclass(frozen=True)
+class AddedToken:
+    """A token that is found in a text before anything else, and is never a part of another.
+
+    Attributes
+    ----------
+    content : str
+    special : bool
+        Whether it is recognised only where the caller allows it, as the end of a text must be.
+    single_word : bool
+        Whether it is none inside a word.
+    lstrip, rstrip : bool
+        Whether it takes the white space before it, or after it, with it.
+    normalized : bool
+        Whether it is looked for in what those that are not have left over.
+    """
+
+    content: str
+    special: bool = False
+    single_word: bool = False
+    lstrip: bool = False
+    rstrip: bool = False
+    normalized: bool = False
+
+    @property
+    def looks_around(self) -> bool:
+        """Whether the white space around it, or in it, decides what it stands for."""
+        return self.lstrip or self.rstrip or any(map(str.isspace, self.content))
 
 
 def chosen(names: Names, known: Sequence[str], argument: str, who: str) -> set[str]:
@@ -47,15 +82,37 @@ def refuse(text: str, names: Collection[str], who: str) -> None:
         )
 
 
-def parts_of(text: str, names: Collection[str]) -> Iterator[tuple[str, str | None]]:
-    """Cut a text at special tokens; yield each ordinary part and the special token after it."""
-    start = 0
-    for match in _pattern(names).finditer(text) if names else ():
-        yield text[start : match.start()], match.group()
-        start = match.end()
+def parts_of(text: str, tokens: Collection[AddedToken]) -> Iterator[tuple[str, str | None]]:
+    """Cut a text at added tokens; yield each ordinary part and the name of the token after it.
+
+    Of tokens that begin at the same place the longest counts; those that are not ``normalized``
+    come first, as in the tokenizers library.
+    """
+    first, second = (
+        {token.content: token for token in tokens if token.normalized == normalized}
+        for normalized in (False, True)
+    )
+    for part, name in _cut(text, first):
+        for ordinary, inner in _cut(part, second):
+            yield ordinary, name if inner is None else inner
+
+
+def _cut(text: str, tokens: dict[str, AddedToken]) -> Iterator[tuple[str, str | None]]:
+    start = 0  # of the part that is not yielded yet
+    for match in _pattern(tokens).finditer(text) if tokens else ():
+        token, (begin, end) = tokens[match.group()], match.span()
+        inside = WORD.match(text, end) or (begin and WORD.match(text, begin - 1))
+        if token.single_word and inside:
+            continue
+        if token.lstrip:
+            begin = SPACE_BEFORE.search(text, start, max(begin, start)).start()
+        if token.rstrip:
+            end = SPACE_AFTER.match(text, end).end()
+        yield text[start:begin], token.content
+        start = end
     yield text[start:], None
 
 
-def _pattern(names: Collection[str]) -> re.Pattern[str]:
+def _pattern(names: Collection[str]) -> regex.Pattern[str]:
     longest_first = sorted(names, key=len, reverse=True)  # of two that begin the same
-    return re.compile("|".join(map(re.escape, longest_first)))
+    return regex.compile("|".join(map(regex.escape, longest_first)))

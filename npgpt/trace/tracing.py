@@ -160,7 +160,7 @@ def _ids(model: GPT, tokenizer: Tokenizer, text: str) -> np.ndarray:
         )
     if not text:
         raise ValueError("trace: the text is empty; give one of at least two tokens.")
-    ids = np.asarray(tokenizer.encode(text))
+    ids = np.asarray(tokenizer.encode_prompt(text))
     if len(ids) < 2:
         raise ValueError(
             f"trace: the text {text!r} is a single token, so there is nothing to predict; give a "

@@ -49,9 +49,15 @@ def test_the_choices_of_sampling_stand_once():
         names = inspect.signature(function).parameters
         assert "sampling" in names
         assert not names.keys() & set(names_of(Sampling))
-    shown = {name for name in names_of(Sampling) if name not in ("stop_id", "suppressed", "begin_suppressed")}
+    shown = {
+        name
+        for name in names_of(Sampling)
+        if name not in ("stop_id", "suppressed", "begin_suppressed")
+    }
     for command in ("generate", "chat"):
-        text = " ".join(CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "300"}).output.split())
+        text = " ".join(
+            CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "300"}).output.split()
+        )
         for name in shown:
             assert f"--{name.replace('_', '-')} " in text
             assert help_of(Sampling)[name].split(":")[0] in text
@@ -86,7 +92,9 @@ def test_a_number_that_is_none_is_refused(name, value):
 def test_any_choice_within_its_range_draws_a_token(temperature, top_k, top_p, penalty, seed):
     logits = np.array([[3.0, -2.0, 0.5, -np.inf]], np.float32)
     choices = dict(temperature=temperature, top_k=top_k, top_p=top_p, repetition_penalty=penalty)
-    drawn = np.ravel([*generate_tokens(lambda ids: logits[[0] * len(ids)], [0, 3], 4, **choices, seed=seed)])
+    drawn = np.ravel(
+        [*generate_tokens(lambda ids: logits[[0] * len(ids)], [0, 3], 4, **choices, seed=seed)]
+    )
     assert set(drawn.tolist()) <= {0, 1, 2}
 
 
@@ -121,11 +129,17 @@ def test_what_is_suppressed_is_never_drawn(banned, temperature, top_k, top_p, se
     choices = dict(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, suppressed=banned)
     tokens = np.ravel([*generate_tokens(lambda ids: logits, [[0], [1]], 5, **choices)])
     assert not banned & set(tokens.tolist())
-    found = beam_search(EveryTime(lambda ids: logits[[0] * len(ids)]), np.array([0]), 3, 2, suppressed=banned)
+    found = beam_search(
+        EveryTime(lambda ids: logits[[0] * len(ids)]), np.array([0]), 3, 2, suppressed=banned
+    )
     assert not banned & set(found[1:].tolist())
     np.testing.assert_array_equal(logits, before)
     # top-k counts tokens that can be drawn
-    kept = [*generate_tokens(lambda ids: logits, [[0], [1]], 40, temperature=50.0, top_k=1, suppressed=banned)]
+    kept = [
+        *generate_tokens(
+            lambda ids: logits, [[0], [1]], 40, temperature=50.0, top_k=1, suppressed=banned
+        )
+    ]
     rest = np.where(np.isin(np.arange(11), [*banned]), -np.inf, logits)
     assert np.unique(np.array(kept)[:, 0]).tolist() == [rest[0].argmax()]
 
@@ -150,7 +164,12 @@ def test_a_row_without_a_token_is_never_drawn_at_any_door(padded):
     assert ids_without_token(BPE, 300) == [*range(BPE.vocab_size, 300)]
     plain = GPT.from_pretrained(padded)
     assert plain.generate(BPE.encode("The cat"), 5, seed=1).max() >= BPE.vocab_size  # it would
-    for choices in ({"temperature": 0.0}, {"seed": 1}, {"top_k": 3, "seed": 1}, {"top_p": 0.1, "seed": 2}):
+    for choices in (
+        {"temperature": 0.0},
+        {"seed": 1},
+        {"top_k": 3, "seed": 1},
+        {"top_p": 0.1, "seed": 2},
+    ):
         ids = opened.model.generate([BPE.encode("The cat"), BPE.encode("The")], 9, **choices)
         assert max(map(np.max, ids)) < BPE.vocab_size
     assert opened.model.beam_search(BPE.encode("The"), 5, 3).max() < BPE.vocab_size
@@ -185,7 +204,9 @@ def write_ends(folder, config, generation):
         (folder / name).write_text(json.dumps(content), encoding="utf-8")
 
 
-@pytest.mark.parametrize(("config", "generation"), [(65, None), (None, [65]), (3, [65, 7]), ([65, 7], None)])
+@pytest.mark.parametrize(
+    ("config", "generation"), [(65, None), (None, [65]), (3, [65, 7]), ([65, 7], None)]
+)
 def test_generation_ends_where_the_folder_says(tmp_path, config, generation):
     preferring([65]).save_pretrained(tmp_path, BPE, overwrite=True)
     write_ends(tmp_path, config, generation)
@@ -204,7 +225,10 @@ def test_generation_ends_where_the_folder_says(tmp_path, config, generation):
     assert run(*asked, "--ignore-eos").stdout == f"The{BPE.decode([65] * 4)}\n"
     assert run("chat", str(tmp_path), "--temperature=0", input="The\n").stdout == "\n"
     opened.model.save_pretrained(tmp_path / "again", BPE)
-    assert npgpt.hub.read_generation_ids(tmp_path / "again").eos_token_ids == opened.model.sampling.stop_ids
+    assert (
+        npgpt.hub.read_generation_ids(tmp_path / "again").eos_token_ids
+        == opened.model.sampling.stop_ids
+    )
 
 
 def test_rows_that_end_at_different_tokens_are_filled_with_their_own():
@@ -227,7 +251,9 @@ def told(tokenizer, prompt, new):
 
 @given(
     st.sampled_from([*TOKENIZERS]),
-    st.lists(st.sampled_from([*WORDS, "zebra", '"', "(", "it's"]), min_size=1, max_size=5).map(" ".join),
+    st.lists(st.sampled_from([*WORDS, "zebra", '"', "(", "it's"]), min_size=1, max_size=5).map(
+        " ".join
+    ),
     st.lists(st.sampled_from(WORDS), min_size=1, max_size=5).map(" ".join),
 )
 def test_what_is_new_is_what_the_whole_has_more_than_the_prompt(kind, prompt, answer):
@@ -246,11 +272,17 @@ def test_words_stay_apart_at_every_door(tmp_path, monkeypatch):
     model = preferring([log], tokenizer.vocab_size)
     model.save_pretrained(tmp_path, overwrite=True)
     tokenizer.save(tmp_path / "tokenizer.json")
-    said = CliRunner().invoke(app, ["generate", str(tmp_path), "The cat", "--temperature=0", "--max-new-tokens=2"])
+    said = CliRunner().invoke(
+        app, ["generate", str(tmp_path), "The cat", "--temperature=0", "--max-new-tokens=2"]
+    )
     assert said.stdout == "The cat log log\n"
-    empty = CliRunner().invoke(app, ["generate", str(tmp_path), "--temperature=0", "--max-new-tokens=2"])
+    empty = CliRunner().invoke(
+        app, ["generate", str(tmp_path), "--temperature=0", "--max-new-tokens=2"]
+    )
     assert empty.stdout == "log log\n"
-    chat = CliRunner().invoke(app, ["chat", str(tmp_path), "--temperature=0", "--max-new-tokens=2"], input="cat\n")
+    chat = CliRunner().invoke(
+        app, ["chat", str(tmp_path), "--temperature=0", "--max-new-tokens=2"], input="cat\n"
+    )
     assert chat.stdout == "log log\n"
     assert respond(model, tokenizer, "The cat", 2) == "log log"
 
@@ -272,11 +304,15 @@ def bytes_text(ids):
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_bits_per_byte_divide_by_the_bytes_of_the_file(tmp_path, kind, end):
     tokenizer = TOKENIZERS[kind]
-    GPT(GPTConfig(tokenizer.vocab_size, 16, n_layers=1, n_heads=2, d_model=16)).save_pretrained(tmp_path / "m")
+    GPT(GPTConfig(tokenizer.vocab_size, 16, n_layers=1, n_heads=2, d_model=16)).save_pretrained(
+        tmp_path / "m"
+    )
     tokenizer.save(tmp_path / "m" / "tokenizer.json")
     text = (f"The  cat saw a  zébra, and the mat.{end}" * 9).encode()
     (tmp_path / "text.txt").write_bytes(text)
-    result = CliRunner().invoke(app, ["eval", str(tmp_path / "m"), str(tmp_path / "text.txt"), "--json"])
+    result = CliRunner().invoke(
+        app, ["eval", str(tmp_path / "m"), str(tmp_path / "text.txt"), "--json"]
+    )
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
     assert found["tokens"] == len(tokenizer.encode(text.decode())) - 1

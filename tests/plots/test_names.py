@@ -1,5 +1,6 @@
 """Names in pictures are drawn letter by letter."""
 
+import dataclasses
 import warnings
 
 import numpy as np
@@ -9,11 +10,12 @@ from hypothesis import strategies as st
 
 from npgpt.evaluation import FewShotResult
 from npgpt.finetuning.classification import ClassificationReport
+from npgpt.gradients import gradient_flow
 from npgpt.plots.finetuning import plot_confusion, plot_rewards
 from npgpt.plots.flow import plot_flow, plot_flow_history
 from npgpt.plots.style import new_figure, save, take_literally
 from npgpt.plots.training import plot_few_shot, plot_loss
-from tests.gradients.test_flow import measured
+from tests.gradients.test_flow import make_batch, make_model
 
 STEPS = [{"kind": "step", "step": i, "loss": 1 / i, "lr": 0.1} for i in range(1, 5)]
 EVALUATIONS = [
@@ -25,6 +27,11 @@ names = st.lists(
     st.sampled_from(["$", "_", "^", "\\", "{", "}", "\\frac", "[/x]", "é", "漢", "🐱", "\n", "\x1b", "\ud800", "a b"]),
     min_size=1, max_size=5,
 ).map("".join)  # fmt: skip
+
+
+def measured():
+    flow = gradient_flow(make_model(n_layers=1), *make_batch())
+    return dataclasses.replace(flow, step=1)
 
 
 def plot_report(path, title):

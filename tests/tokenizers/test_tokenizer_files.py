@@ -1,6 +1,7 @@
 """Saving and loading tokenizers, and files that are not whole."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -208,31 +209,120 @@ def test_a_character_file_that_save_would_not_write_is_refused(tmp_path, change)
 @pytest.mark.parametrize(
     "change",
     [
-        lambda content: content.update(normalizer={"type": "NFC"}),
-        lambda content: content.update(pre_tokenizer=None),
-        lambda content: content.update(pre_tokenizer={"type": "Whitespace"}),
-        lambda content: content["pre_tokenizer"].update(add_prefix_space=True),
-        lambda content: content["pre_tokenizer"].update(use_regex=False),
-        lambda content: content["model"].update(type="WordPiece"),
-        lambda content: content["model"].update(ignore_merges=True),
-        lambda content: content["model"].update(dropout=0.1),
-        lambda content: content["model"]["merges"].pop(),
         lambda content: content["model"]["merges"].reverse(),
         lambda content: content["model"]["merges"].insert(0, ["a", "nothing"]),
         lambda content: content["model"]["vocab"].update(a=65),
-        lambda content: content["model"]["vocab"].update(low=99),
-        lambda content: content["added_tokens"][0].update(lstrip=True),
-        lambda content: content["added_tokens"].clear(),
         lambda content: content["model"]["vocab"].pop("a"),
         lambda content: content["model"]["vocab"].update(l=float("inf")),
         lambda content: content["added_tokens"].append({"id": 999, "content": "<|pad|>"}),
         lambda content: content["added_tokens"][0].update(id=0),
+        lambda content: content["added_tokens"][0].update(lstrip="yes"),
+        lambda content: content["added_tokens"][0].pop("id"),
         lambda content: content.pop("model"),
+        lambda content: content["model"].pop("vocab"),
+        lambda content: content["model"].pop("merges"),
+        lambda content: content.update(post_processor={"type": "TemplateProcessing"}),
     ],
 )
-def test_a_file_that_would_be_encoded_differently_is_refused(tmp_path, change):
+def test_a_file_whose_parts_do_not_fit_is_refused(tmp_path, change):
     path = tmp_path / "tokenizer.json"
     content = saved(BPE, path)
     change(content)
     path.write_text(json.dumps(content), encoding="utf-8")
     assert_refused(path)
+
+
+BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
+TEMPLATE = {
+    "type": "TemplateProcessing",
+    "single": [
+        {"SpecialToken": {"id": "<|endoftext|>", "type_id": 0}},
+        {"Sequence": {"id": "A", "type_id": 0}},
+    ],
+    "pair": [],
+    "special_tokens": {
+        "<|endoftext|>": {"id": "<|endoftext|>", "ids": [269], "tokens": ["<|endoftext|>"]}
+    },
+}
+UNSUPPORTED = [
+    ({"normalizer": {"type": "NFC"}}, "its normalizer is 'NFC'"),
+    (
+        {"normalizer": {"type": "Sequence", "normalizers": [{"type": "NFD"}, {"type": "Lowercase"}]}},
+        "its normalizer is 'Sequence' of NFD, Lowercase",
+    ),
+    ({"pre_tokenizer": None}, "it has no pre_tokenizer"),
+    ({"pre_tokenizer": {"type": "Whitespace"}}, "its pre_tokenizer is 'Whitespace'"),
+    ({"pre_tokenizer": {"type": "Metaspace"}}, "its pre_tokenizer is 'Metaspace'"),
+    (
+        {"pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "Digits"}, BYTE_LEVEL]}},
+        "its pre_tokenizer is 'Sequence' of Digits, ByteLevel",
+    ),
+    (
+        {"pre_tokenizer": {**BYTE_LEVEL, "add_prefix_space": True}},
+        "its pre_tokenizer sets add_prefix_space to True, not False",
+    ),
+    ({"pre_tokenizer": {"type": "ByteLevel"}}, "sets add_prefix_space to True"),
+    ({"pre_tokenizer": {**BYTE_LEVEL, "use_regex": False}}, "sets use_regex to False, not True"),
+    ({"decoder": {"type": "WordPiece"}}, "its decoder is 'WordPiece'"),
+    ({"post_processor": {"type": "BertProcessing"}}, "its post_processor is 'BertProcessing'"),
+    (
+        {"post_processor": {"type": "Sequence", "processors": [TEMPLATE, {"type": "RobertaProcessing"}]}},
+        "its post_processor is 'RobertaProcessing'",
+    ),
+    *(
+        ({"model": {"type": kind, "vocab": {}}}, f"its model is '{kind}', not 'BPE'")
+        for kind in ("WordPiece", "Unigram", "WordLevel")
+    ),
+    ({"model": {"ignore_merges": True}}, "its model sets ignore_merges to True"),
+    ({"model": {"dropout": 0.1}}, "its model sets dropout to 0.1"),
+    ({"model": {"end_of_word_suffix": "</w>"}}, "its model sets end_of_word_suffix to '</w>'"),
+    ({"model": {"continuing_subword_prefix": "##"}}, "sets continuing_subword_prefix"),
+    ({"added_tokens": []}, "its token '<|endoftext|>' is neither a byte nor a merge"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "message"), UNSUPPORTED)
+def test_a_whole_file_that_is_not_supported_is_called_so_and_the_part_is_named(
+    tmp_path, change, message
+):
+    path = tmp_path / "tokenizer.json"
+    content = saved(BPE, path)
+    change = {
+        **change,
+        **({"model": content["model"] | change["model"]} if "model" in change else {}),
+    }
+    path.write_text(json.dumps(content | change), encoding="utf-8")
+    with pytest.raises(ValueError, match=re.escape(message)) as error:
+        tokenizers.load(path)
+    assert str(error.value).startswith(f"{path} is a tokenizer that npgpt does not support: ")
+    assert "not a whole" not in str(error.value)
+
+
+OPTIONAL = [
+    "version", "truncation", "padding", "normalizer", "post_processor", "decoder", "added_tokens",
+    *(f"model {key}" for key in ("type", "dropout", "unk_token", "continuing_subword_prefix",
+                                 "end_of_word_suffix", "fuse_unk", "byte_fallback")),
+    *(f"added_tokens 0 {key}" for key in ("single_word", "lstrip", "rstrip", "normalized", "special")),
+]  # fmt: skip
+
+
+@given(st.sets(st.sampled_from(OPTIONAL)), st.booleans())
+def test_what_may_be_left_out_of_a_file_has_its_default(scratch, keys, null):
+    tokenizer = BPETokenizer(BPE.merges, [] if "added_tokens" in keys else BPE.special_tokens)
+    content = saved(tokenizer, scratch)
+    for key in keys:
+        *way, last = [int(word) if word.isdigit() else word for word in key.split()]
+        part = content
+        for word in way:
+            part = part[word] if way[0] != "added_tokens" or content.get("added_tokens") else {}
+            if not part:
+                break
+        if part and null and last not in ("type", "version") and "added_tokens" not in way:
+            part[last] = None
+        elif part:
+            part.pop(last, None)
+    scratch.write_text(json.dumps(content), encoding="utf-8")
+    loaded = tokenizers.load(scratch)
+    text = "low <|endoftext|> naïve"
+    assert loaded.encode(text).tolist()[:2] == tokenizer.encode(text).tolist()[:2]
+    assert loaded.vocab_size == tokenizer.vocab_size

@@ -114,8 +114,8 @@ def _parameter(
     if hint is bool and default is False:
         names = names or ("--" + field.name.replace("_", "-"),)  # and not --no-... beside it
     said: dict[str, Any] = {
-        "help": escape(_help(help, declared.choices)), "min": declared.minimum, "metavar": declared.metavar,
-        "show_default": shown,
+        "help": escape(_help(help, declared.choices)), "min": declared.minimum,
+        "metavar": declared.metavar, "show_default": shown,
     }  # fmt: skip
     info = (
         typer.Argument(**said)

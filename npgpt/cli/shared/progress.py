@@ -192,7 +192,9 @@ def sample_text(
 
 
 def start_of_text(tokenizer: Tokenizer) -> np.ndarray:
-    """Return the ids an empty prompt stands for: a document's start, or a new line."""
+    """Return the ids an empty prompt stands for: a text's start, a document's, or a new line."""
+    if len(around := tokenizer.encode_prompt("")):
+        return around
     if tokenizer.end_of_text_id is not None:
         return np.array([tokenizer.end_of_text_id])
     try:

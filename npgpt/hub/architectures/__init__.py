@@ -9,10 +9,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from npgpt.hub.architectures.architecture import Architecture, export_arrays, match_weights
+from npgpt.hub.architectures.architecture import (
+    Architecture,
+    export_arrays,
+    match_weights,
+    with_head_of_file,
+)
 from npgpt.hub.architectures.gpt2 import GPT2
 
-__all__ = ["ARCHITECTURES", "Architecture", "architecture_of", "export_arrays", "match_weights"]
+__all__ = [
+    "ARCHITECTURES",
+    "Architecture",
+    "architecture_of",
+    "export_arrays",
+    "match_weights",
+    "with_head_of_file",
+]
 
 ARCHITECTURES: list[Architecture] = [GPT2()]
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
-from npgpt.hub.weights import Shapes, Weight
+from npgpt.hub.weights import Shapes, Weight, WeightSource
 
 Fields = Mapping[str, Any]
+TABLE, HEAD = "token_embedding.weight", "head.weight"  # ours, one matrix where they are tied
 
 
 class Architecture(Protocol):
@@ -108,6 +110,45 @@ def match_weights(
     return matched
 
 
+def with_head_of_file(
+    architecture: Architecture, fields: Fields, source: WeightSource, where: str, dtype: Any
+) -> Fields:
+    """Untie the head if a file holds one that is not the token embedding, and warn.
+
+    Parameters
+    ----------
+    architecture, fields, where
+        As for `match_weights`.
+    source : WeightSource
+    dtype : dtype
+        That the arrays will have here: they are equal if they are in it.
+    """
+    if not fields.get("tie_embeddings"):
+        return fields
+    untied = {**fields, "tie_embeddings": False}
+    names = {w.ours: w.theirs for w in architecture.weights_in(untied, source.shapes, where)}
+    table, head = names[TABLE], names.get(HEAD, ())
+    if not all(name in source.shapes for name in (*table, *head)) or not head:
+        return fields
+    if _are_equal(source, table[0], head[0], dtype):
+        return fields
+    warnings.warn(
+        f"{where}: {head[0]} differs from {table[0]}, though the config does not say "
+        '"tie_word_embeddings": false; the head of the file is used, untied.',
+        stacklevel=3,
+    )
+    return untied
+
+
+def _are_equal(source: WeightSource, one: str, other: str, dtype: Any) -> bool:
+    if source.shapes[one] != source.shapes[other]:
+        return False
+    arrays = [np.empty(source.shapes[name], dtype) for name in (one, other)]
+    for name, array in zip((one, other), arrays, strict=True):
+        source.read_into(name, array)
+    return np.array_equal(arrays[0], arrays[1], equal_nan=True)
+
+
 def export_arrays(
     weights: Iterable[Weight], arrays: Mapping[str, np.ndarray]
 ) -> Iterator[tuple[str, np.ndarray]]:
@@ -132,6 +173,22 @@ def export_arrays(
             yield from weight.parts(np.zeros(weight.shape, dtype))
         else:
             yield from weight.parts(arrays[weight.ours])
+
+
+def by_plain_name(plain: Callable[[str], str], shapes: Shapes, where: str) -> dict[str, str]:
+    """Return the names of a file's arrays by their plain names.
+
+    Raises
+    ------
+    ValueError
+        If two have the same.
+    """
+    found: dict[str, str] = {}
+    for name in shapes:
+        other = found.setdefault(plain(name), name)
+        if other != name:
+            raise ValueError(f"{where} has both {other} and {name}; one model has one of them.")
+    return found
 
 
 def positive_integer(content: Fields, names: Sequence[str], where: str) -> int:

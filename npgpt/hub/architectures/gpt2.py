@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from npgpt.hub.architectures.architecture import Fields, positive_integer, real
+from npgpt.hub.architectures.architecture import Fields, by_plain_name, positive_integer, real
 from npgpt.hub.weights import Layout, Shape, Shapes, Weight
 
 
@@ -61,15 +61,21 @@ NAMES = (
     Name("head.weight", "lm_head.weight", "lm_head", ("vocab_size", "d_model")),
 )
 HEAD = NAMES[-1]
+TIED = (NAMES[0].hugging_face, HEAD.hugging_face)
 
-# What names begin with depends on who saved the file: transformers with a head on the model,
-# torch.compile, and the variable scope of OpenAI's checkpoints.
-PREFIX = re.compile(r"(_orig_mod\.)?(transformer\.)?(model/)?")
+# What names begin with depends on who saved the file: transformers with a head on the model, a
+# trainer that held it as `model`, the variable scope of OpenAI's checkpoints.
+PREFIX = re.compile(r"((base_model|model|transformer)\.)*(model/)?")
+# What wraps a model, or a part of it: DataParallel and DistributedDataParallel, torch.compile,
+# fully sharded data parallelism, checkpointed activations.
+WRAPPERS = r"((module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.)*"
+WRAPPED = re.compile(r"(?<![^.])" + WRAPPERS)
+NANOGPT_LENGTH = "block_size"  # no other config has this name
 
 # ours, and the names of transformers' GPT2Config, nanoGPT's GPTConfig, OpenAI's hparams.json
 FIELDS = (
     ("vocab_size", ("vocab_size", "n_vocab")),
-    ("context_length", ("n_positions", "block_size", "n_ctx")),
+    ("context_length", ("n_positions", NANOGPT_LENGTH, "n_ctx")),
     ("n_layers", ("n_layer",)),
     ("n_heads", ("n_head",)),
     ("d_model", ("n_embd",)),
@@ -102,12 +108,19 @@ class GPT2:
     """
 
     name, model_type, kind = "GPT-2", "gpt2", "gpt"
-    # the causal mask, which early versions of transformers saved, and the head though it is tied
-    passed_over = re.compile(PREFIX.pattern + r"(h\.\d+\.attn\.(masked_)?bias|lm_head(\.weight)?)")
+    # the causal mask, which nanoGPT and early versions of transformers save, and a tied head
+    passed_over = re.compile(
+        rf"(.*[./])?(h\.\d+\.{WRAPPERS}attn\.{WRAPPERS}(masked_)?bias|lm_head(\.weight)?)"
+    )
 
     def fields(self, content: Fields, where: str) -> dict[str, Any]:
-        """Translate the content of a config to fields of a `npgpt.GPTConfig`."""
-        activation = content.get("activation_function", "gelu_new")
+        """Translate the content of a config to fields of a `npgpt.GPTConfig`.
+
+        nanoGPT's names no activation: since June 2023 its model has ``nn.GELU()``, the exact one.
+        What an older one was trained with, the tanh form, nothing in its files says.
+        """
+        nanogpt = NANOGPT_LENGTH in content and "n_positions" not in content
+        activation = content.get("activation_function", "gelu" if nanogpt else "gelu_new")
         if not isinstance(activation, str) or activation not in ACTIVATIONS:
             raise ValueError(
                 f"{where}: activation_function {activation!r} is not known; npgpt's GPT-2 has "
@@ -159,11 +172,18 @@ class GPT2:
         """List the arrays by the names of Hugging Face (and nanoGPT) or OpenAI, as they are laid.
 
         nanoGPT, which has Hugging Face's names, keeps matrices as we do; its ``c_attn`` is higher
-        than wide.
+        than wide. Of two arrays that are tied a file may hold only the head.
         """
-        found = {PREFIX.sub("", name, 1): name for name in shapes}
+        found = by_plain_name(plain_name, shapes, where)
+        if fields["tie_embeddings"] and TIED[0] not in found and TIED[1] in found:
+            found[TIED[0]] = found[TIED[1]]
         numbers = (re.match(r"h\.?(\d+)[./]", name) for name in found)
         blocks = max((int(number[1]) + 1 for number in numbers if number), default=0)
+        if not blocks:
+            raise ValueError(
+                f"{where} has no array that is named like one of a GPT-2's block (h.0.ln_1.weight, "
+                f"model/h0/ln_1/g), but {', '.join(sorted(shapes)[:3]) or 'none at all'}."
+            )
         if blocks != fields["n_layers"]:
             raise ValueError(
                 f"{where} has weights of {blocks} blocks, but its config asks for "
@@ -181,6 +201,17 @@ class GPT2:
                 convolution = len(shapes.get(name, ())) == 3
                 layout = Layout.CONVOLUTION if convolution else Layout.TRANSPOSED
             yield Weight(ours, (name,), (shape,), layout)
+
+
+def plain_name(name: str) -> str:
+    """Take off what whoever saved a file has put before, and into, an array's name.
+
+    Examples
+    --------
+    >>> plain_name("module.transformer.h.0._orig_mod.ln_1.weight")
+    'h.0.ln_1.weight'
+    """
+    return PREFIX.sub("", WRAPPED.sub("", name), 1)
 
 
 def _lines(fields: Fields, openai: bool) -> Iterator[tuple[Name, str, str, Shape]]:

@@ -42,6 +42,11 @@ class Listeners:
     def __init__(self) -> None:
         self.members: list[Listener] = []
 
+    @property
+    def edits(self) -> bool:
+        """Whether any of them replaces activations."""
+        return any(isinstance(m, Edit) and m.changes_forward for m in self.members)
+
     def wants(self, name: str) -> bool:
         """Tell whether any of them is interested."""
         return any(member.wants(name) for member in self.members)
@@ -109,6 +114,11 @@ class Edit(Listening):
         super().__init__(model)
         self.names = matching_names(model, name, "edit")
         self._forward, self._backward = forward, backward
+
+    @property
+    def changes_forward(self) -> bool:
+        """Whether activations are replaced, and not gradients alone."""
+        return self._forward is not None
 
     def wants(self, name: str) -> bool:
         """Tell whether the array of this name is edited."""
