@@ -60,11 +60,9 @@ def take_literally(figure: Figure) -> None:
         if isinstance(text, Text) and text not in numbers:
             text.set_parse_math(False)
             text.set_usetex(False)
-            text.set_text("".join(map(_drawable, text.get_text())))
+            text.set_text(drawable(text.get_text()))
 
 
-def _drawable(character: str) -> str:
-    """Return a character, or in its place what a font can draw."""
-    if character.isprintable() or character == "\n":
-        return character
-    return "\N{REPLACEMENT CHARACTER}"
+def drawable(text: str) -> str:
+    """Return a text with U+FFFD for each character that no font draws."""
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)

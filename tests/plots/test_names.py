@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from npgpt.evaluation import FewShotResult
@@ -51,14 +51,14 @@ PLOTS = {
 
 @pytest.mark.parametrize("kind", PLOTS)
 @given(title=names)
-@settings(max_examples=4)
+@example(title="cost_$_and_$")
+@settings(max_examples=2)
 def test_a_picture_is_made_under_any_name(kind, title, tmp_path_factory):
     path = tmp_path_factory.mktemp("plots") / "plot.png"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for name in (title, "cost_$_and_$"):
-            PLOTS[kind](path, name)
-            assert path.read_bytes().startswith(b"\x89PNG")
+        PLOTS[kind](path, title)
+    assert path.read_bytes().startswith(b"\x89PNG")
 
 
 def test_no_text_but_the_powers_of_a_logarithmic_axis_is_mathematics(tmp_path):
