@@ -69,7 +69,7 @@ def generate_tokens(
         tokens = np.where(finished, tokens, drawn)  # a finished row repeats its last token
         if stop_ids:
             finished |= np.isin(tokens, stop_ids)
-        yield tokens
+        yield tokens.copy()  # the caller's, who may write to it
         if finished.all() or i == max_new_tokens - 1:
             return
         for tokens_seen, token in zip(seen, tokens, strict=True):

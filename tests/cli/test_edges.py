@@ -12,8 +12,34 @@ from typer.testing import CliRunner
 from npgpt.cli import app
 from tests.hub.folders import saved
 
-NUMBERS = ["0", "-1", "1", "nan", "inf", "-inf", "1e300", "1e-300", "5e-324", str(2**63), str(10**26)]
-NAMES = ["", ".", "..", "/", "x" * 300, "a\0b", " ", "\n", "[/x]", "$_$", "\ud800", "\x1b[31m", "é漢"]
+NUMBERS = [
+    "0",
+    "-1",
+    "1",
+    "nan",
+    "inf",
+    "-inf",
+    "1e300",
+    "1e-300",
+    "5e-324",
+    str(2**63),
+    str(10**26),
+]
+NAMES = [
+    "",
+    ".",
+    "..",
+    "/",
+    "x" * 300,
+    "a\0b",
+    " ",
+    "\n",
+    "[/x]",
+    "$_$",
+    "\ud800",
+    "\x1b[31m",
+    "é漢",
+]
 # what each command is asked beside the option that is tried; what it would do is not done
 BASES = {
     ("train",): ["text.txt"],
@@ -51,7 +77,9 @@ def options(path):
     command = COMMANDS
     for name in path:
         command = command.commands[name]
-    return [p for p in command.params if p.opts[0].startswith("--") and not getattr(p, "is_flag", False)]
+    return [
+        p for p in command.params if p.opts[0].startswith("--") and not getattr(p, "is_flag", False)
+    ]
 
 
 def kind_of(parameter):
@@ -115,13 +143,19 @@ def test_a_name_is_taken_or_refused_in_a_sentence(at_the_door, path, option):
     st.integers(0, 3),
 )
 @settings(max_examples=15)
-def test_every_choice_within_its_range_generates(folder, temperature, top_k, top_p, penalty, seed, tokens):
+def test_every_choice_within_its_range_generates(
+    folder, temperature, top_k, top_p, penalty, seed, tokens
+):
     given_ = [f"--temperature={temperature}", f"--repetition-penalty={penalty}", f"--seed={seed}"]
-    given_ += [f"--top-k={top_k}"] * (top_k is not None) + [f"--top-p={top_p}"] * (top_p is not None)
+    given_ += [f"--top-k={top_k}"] * (top_k is not None) + [f"--top-p={top_p}"] * (
+        top_p is not None
+    )
     before = os.getcwd()
     os.chdir(folder)
     try:
-        result = CliRunner().invoke(app, ["generate", "hf", "the", *given_, f"--max-new-tokens={tokens}"])
+        result = CliRunner().invoke(
+            app, ["generate", "hf", "the", *given_, f"--max-new-tokens={tokens}"]
+        )
     finally:
         os.chdir(before)
     assert result.exit_code == 0, result.output
