@@ -125,7 +125,7 @@ def check(path, option, value, one_may=True):
 @pytest.mark.parametrize(("path", "option"), [case[:2] for case in CASES if case[2] == "number"])
 def test_a_number_is_taken_or_refused_as_a_usage_error(at_the_door, path, option):
     for value in NUMBERS:
-        check(path, option, value, one_may=False)
+        check(path, option, value, one_may=option == "--step")  # of a run, which this is not
 
 
 @pytest.mark.parametrize(("path", "option"), [case[:2] for case in CASES if case[2] == "name"])
@@ -167,7 +167,7 @@ def test_every_choice_within_its_range_generates(
     [
         (["--top-p=0"], "top_p must be above 0 and at most 1"),
         (["--temperature=inf"], "temperature must be a finite number"),
-        (["--temperature=nan"], "temperature must be at least 0"),
+        (["--temperature=nan"], "--temperature"),
         (["--stop="], "--stop must have at least one character"),
         (["--num-beams=0"], "--num-beams"),
         (["--seed=-1"], "--seed"),
