@@ -128,15 +128,17 @@ def evaluate_command(
 
     def measured(label: str) -> Evaluation:
         with counting_bar(console, label, len(batches)) as on_batch:
-            lengths = tokenizer.bytes_per_token() if text_bytes is None else None
+            lengths = tokenizer.bytes_per_token()
             found = evaluate(opened.model, batches, lengths, on_batch=on_batch)
-        if text_bytes is not None:
-            # the text's own bytes, as far as its tokens were predicted: a tokenizer may lose some
-            share = found.tokens / (len(ids) - 1)
-            return dataclasses.replace(found, num_bytes=round(text_bytes * share))
-        if isinstance(tokenizer, WordTokenizer):  # token files do not say what was between words
+        unknown = getattr(tokenizer, "unknown_id", None)
+        lossy = isinstance(tokenizer, WordTokenizer) or (unknown is not None and unknown in ids)
+        if not lossy:
+            return found
+        if text_bytes is None:  # token files do not say what was lost
             return dataclasses.replace(found, num_bytes=None)
-        return found
+        # the text's own bytes, as far as its tokens were predicted
+        share = found.tokens / (len(ids) - 1)
+        return dataclasses.replace(found, num_bytes=round(text_bytes * share))
 
     result = measured("Evaluating")
     extra = {}
