@@ -5,11 +5,15 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import inspect
+import numbers
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 Config = TypeVar("Config")
+
+LARGEST = 2**63 - 1  # as an int64 counts
+LARGEST_REAL = 3.4e38  # infinity to a float32 begins a little above
 
 # the section of a numpydoc docstring, and an entry of it: names, and the indented text below
 PARAMETERS = re.compile(r"^Parameters\n-+\n((?:[^\n]+\n?)*)", re.M)
@@ -88,7 +92,7 @@ def check_options(config: Any) -> None:
     Raises
     ------
     ValueError
-        If one is not among the choices, or below the minimum.
+        If one is not among the choices, below the minimum, beyond what NumPy counts, or not finite.
     """
     for field in dataclasses.fields(config):
         value, declared = getattr(config, field.name), option_of(field)
@@ -100,6 +104,11 @@ def check_options(config: Any) -> None:
             )
         if declared.minimum is not None and not value >= declared.minimum:
             raise ValueError(f"{field.name} must be at least {declared.minimum}, got {value}.")
+        if isinstance(value, int) and abs(value) > LARGEST:
+            raise ValueError(f"{field.name} must be at most {LARGEST}, got {value}.")
+        is_real = isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral)
+        if is_real and not abs(value) <= LARGEST_REAL:
+            raise ValueError(f"{field.name} must be a finite number, got {value}.")
 
 
 def help_of(config_class: type) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shlex
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -100,3 +101,27 @@ def _flush_to_disk(path: Path, mode: int) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def quoted(path: str | Path) -> str:
+    r"""Write a path so that a shell reads it as one word, for commands that a person pastes.
+
+    Examples
+    --------
+    >>> print(quoted("my book"), quoted("runs/a-1"), quoted("-x"), quoted("a\x1b'"))
+    'my book' runs/a-1 ./-x $'a\x1b\''
+    """
+    text = str(path)
+    if text.startswith("-"):
+        text = f"./{text}"  # and not an option
+    if all(c.isprintable() or c in "\n\t" for c in text):
+        return shlex.quote(text)
+    # in quotes a shell knows no escape sequences, and a terminal must not get the character itself
+    written = (c if c.isprintable() and c not in "\\'" else _for_shell(c) for c in text)
+    return f"$'{''.join(written)}'"
+
+
+def _for_shell(character: str) -> str:
+    if character in "\\'":
+        return f"\\{character}"
+    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))

@@ -7,23 +7,45 @@ import functools
 import os
 import sys
 import warnings
-from collections.abc import Iterator
-from typing import Annotated
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
+from npgpt.cli.shared.console import escaped, prepare_streams, tell
 from npgpt.cli.shared.old_spellings import OldSpellings
 from npgpt.version import __version__
 
 INTERRUPTED = 130  # what a shell reports for a program that SIGINT ended
 
 HELP = {"help_option_names": ["-h", "--help"]}  # of each group of commands
+UsageError: Any = typer.BadParameter.__base__
+
+
+class Commands(OldSpellings):
+    """The npgpt command: any encoding will do, and an interruption has its status anywhere."""
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run a command line."""
+        prepare_streams()
+        return super().main(*args, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            tell("\nInterrupted.")
+            raise typer.Exit(INTERRUPTED) from None
+        except UsageError as error:
+            error.message = escaped(error.message)
+            raise
+
 
 # all commands, for a test with typer.testing or a command line of your own
 app = typer.Typer(
     name="npgpt",
-    cls=OldSpellings,
+    cls=Commands,
     help="Train, study and run GPT in NumPy, with every gradient written by hand.",
     epilog="Start with: npgpt train",
     no_args_is_help=True,
@@ -32,18 +54,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings=HELP,
 )
-
-
-class PipedConsole(Console):
-    """A console that leaves a closed pipe to `tells_errors`, as `print` does."""
-
-    def on_broken_pipe(self) -> None:
-        """Raise on, instead of ending with status 1; rich calls this while it handles the error."""
-        raise BrokenPipeError
-
-
-console = PipedConsole(highlight=False)
-error_console = Console(stderr=True, highlight=False)
 
 
 def _show_version(wanted: bool) -> None:
@@ -67,7 +77,7 @@ def notes_for_warnings() -> Iterator[None]:
     """Print warnings that the block gives as one line each, on standard error."""
 
     def show(message, category, filename, lineno, file=None, line=None) -> None:
-        print(f"Note: {message}", file=sys.stderr)
+        tell(f"Note: {message}")
 
     with warnings.catch_warnings():
         warnings.simplefilter("default", UserWarning)
@@ -75,18 +85,20 @@ def notes_for_warnings() -> Iterator[None]:
         yield
 
 
-def tells_errors(command):
+def tells_errors(command: Callable) -> Callable:
     """Make a command print its errors as one sentence and exit with status 1.
 
     With ``NPGPT_TRACEBACK=1`` in the environment the traceback is shown instead.
     """
 
     @functools.wraps(command)
-    def wrapped(*args, **kwargs):
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
         if os.environ.get("NPGPT_TRACEBACK"):
             return command(*args, **kwargs)
         try:
-            return command(*args, **kwargs)
+            result = command(*args, **kwargs)
+            sys.stdout.flush()  # a pipe that nobody reads is met here, not when Python ends
+            return result
         except (typer.Exit, typer.Abort):  # these are RuntimeErrors, and no errors of ours
             raise
         except BrokenPipeError:
@@ -94,13 +106,15 @@ def tells_errors(command):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from None
         except KeyboardInterrupt:
-            print("\nInterrupted.", file=sys.stderr)
+            tell("\nInterrupted.")
             raise typer.Exit(INTERRUPTED) from None
         except MemoryError as error:
-            print(f"Error: not enough memory ({error}).", file=sys.stderr)
+            tell(f"Error: not enough memory ({error}).")
             raise typer.Exit(1) from None
+        except OverflowError as error:
+            raise typer.BadParameter(f"a number is too large ({error}).") from None
         except (ValueError, RuntimeError, OSError, ModuleNotFoundError) as error:
-            print(f"Error: {error}", file=sys.stderr)
+            tell(f"Error: {error}")
             raise typer.Exit(1) from None
 
     return wrapped

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -12,8 +11,9 @@ import typer
 
 from npgpt.cli.app import notes_for_warnings, tells_errors
 from npgpt.cli.shared.arguments import Checkpoint, Dtype, Model, Revision, open_argument
+from npgpt.cli.shared.console import write_pieces
 from npgpt.cli.shared.options import usage_errors, with_options
-from npgpt.cli.shared.sampling import Sampling
+from npgpt.generation import Sampling
 
 if TYPE_CHECKING:
     from npgpt.runs import OpenedModel
@@ -75,11 +75,10 @@ def chat_command(
             elif line:
                 past, turn = write_prompt(past and f"{past}\n", line), turn + 1
                 seed = None if sampling.seed is None else sampling.seed + turn - 1
-                drawn = dataclasses.asdict(sampling) | {"seed": seed}
-                for piece in _answer(opened, past, max_new_tokens, STOPS[template], drawn):
+                drawn = {**DRAWN, **settings, "seed": seed}
+                answer = _answer(opened, past, max_new_tokens, STOPS[template], drawn)
+                for piece in write_pieces(answer):
                     past += piece
-                    sys.stdout.write(piece)
-                    sys.stdout.flush()
                 print(flush=True)
         except KeyboardInterrupt:
             if not at_terminal:
@@ -106,16 +105,15 @@ def _read_line(at_terminal: bool) -> str | None:
 def _answer(
     opened: OpenedModel, prompt: str, max_new_tokens: int, stop: list[str], sampling: dict
 ) -> Iterator[str]:
-    from npgpt.generation import stream_text
+    from npgpt.generation import sampling_with, stream_text
 
     tokenizer = opened.tokenizer
-    stop_id = tokenizer.end_of_text_id
+    drawn = sampling_with(tokenizer, opened.model, **sampling)
+    prompt_ids = tokenizer.encode_prompt(prompt)
     with notes_for_warnings():
-        tokens = opened.model.stream(
-            tokenizer.encode_prompt(prompt), max_new_tokens, stop_id=stop_id, **sampling
-        )
+        tokens = opened.model.stream(prompt_ids, max_new_tokens, drawn)
         ids = (int(token[0]) for token in tokens)
-        yield from stream_text(ids, tokenizer.decode, stop, stop_id)
+        yield from stream_text(ids, tokenizer.decode, stop, drawn.stop_id, prompt_ids, prompt)
 
 
 def _prompt_writer(template: str) -> Callable[[str, str], str]:

@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
-from npgpt.cli.app import console, tells_errors
+from npgpt.cli.app import tells_errors
 from npgpt.cli.shared.arguments import AsJson, Checkpoint, check_checkpoint
+from npgpt.cli.shared.console import console
 
 
 @tells_errors
@@ -49,4 +50,4 @@ def classify_command(
     width = max(map(len, run.labels))
     for label, chance in chances.items():
         bar = "█" * round(30 * chance)
-        console.print(f"{label:<{width}}  {chance:.3f}  {bar}", markup=False, soft_wrap=True)
+        console.print(f"{label:<{width}}  {chance:.3f}  {bar}", soft_wrap=True)

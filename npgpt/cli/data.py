@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from npgpt.cli.app import HELP, console, tells_errors
+from npgpt.cli.app import HELP, tells_errors
+from npgpt.cli.shared.console import console
 from npgpt.cli.shared.options import usage_errors, with_options
 from npgpt.cli.tokenize import READING
 from npgpt.runs import DataConfig
@@ -60,8 +61,6 @@ def show_command(
 
       npgpt data show tokens --batches 2 --shuffle --seed 1
     """
-    from rich.text import Text
-
     from npgpt.cli.shared.progress import COMPILING_TOKENIZER, progress_bar
     from npgpt.data import DataLoader, TokenWindows
 
@@ -78,11 +77,12 @@ def show_command(
         f"{windows.stride}, {len(loader):,} batches of {batch_size}"
     )
     for number, (inputs, targets) in enumerate(islice(loader.forever(), batches)):
-        console.print(f"\n[bold]batch {number}[/bold]")
+        console.print()
+        console.print(console.styled(f"batch {number}"))
         for title, rows in (("inputs", inputs), ("targets", targets)):
             console.print(f"{title} {rows.shape}")
             for row in rows:
-                console.print("  " + " ".join(f"{token:>6}" for token in row), markup=False)
+                console.print("  " + " ".join(f"{token:>6}" for token in row))
         for row, (context, target) in enumerate(zip(inputs, targets, strict=True)):
             console.print(f"window {row}")
             for end in range(1, min(context_length, MOST_LINES) + 1):
@@ -90,6 +90,6 @@ def show_command(
                     tokenizer.decode(context[:end]),
                     tokenizer.decode(target[end - 1 : end]),
                 )
-                console.print(Text(f"  {text!r} ---> {answer!r}"), soft_wrap=True)
+                console.print(f"  {text!r} ---> {answer!r}", soft_wrap=True)
             if context_length > MOST_LINES:
                 console.print(f"  and {context_length - MOST_LINES} more")

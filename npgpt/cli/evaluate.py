@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from npgpt.cli.app import console, tells_errors
+from npgpt.cli.app import tells_errors
 from npgpt.cli.shared.arguments import (
     AsJson,
     Checkpoint,
@@ -18,6 +20,7 @@ from npgpt.cli.shared.arguments import (
     Revision,
     open_argument,
 )
+from npgpt.cli.shared.console import console, shown_on
 from npgpt.cli.shared.options import numbers_of, with_options
 from npgpt.cli.shared.tables import make_table
 from npgpt.runs import DataConfig, OpenedModel, PretrainingRun
@@ -99,6 +102,7 @@ def evaluate_command(
         raise typer.BadParameter("--shots, --show-prompt and --plot go with --task.")
     from npgpt.cli.shared.progress import compile_kernels, counting_bar
     from npgpt.data import HeldOutBatches, StridedWindows, encode_documents, load_corpus
+    from npgpt.tokenizers import WordTokenizer
     from npgpt.training import Evaluation, evaluate
 
     few_bits = dtype in ("bfloat16", "int8")
@@ -106,23 +110,35 @@ def evaluate_command(
     run, tokenizer = opened.run, opened.tokenizer
     context = opened.model.config.context_length
     batches: StridedWindows | HeldOutBatches
+    text_bytes: int | None
     if text is not None:
         corpus = load_corpus(text, **reading)
         name = corpus.name
-        ids = encode_documents(corpus.documents, tokenizer)
+        ids, text_bytes = encode_documents(corpus.documents, tokenizer), corpus.num_bytes
         batches = strided(ids, context, stride, batch_size)
     elif not isinstance(run, PretrainingRun):
         raise typer.BadParameter(f"{model} is not a run with a held-out text: give a TEXT.")
     else:
         name = f"held-out part of {run.corpus.name}"
         ids, batches = run.windows[1].ids, run.held_out_batches()
+        text_bytes = run.corpus.held_out_bytes()
         if stride is not None:
             batches = strided(ids, context, stride, batch_size)
     compile_kernels(console, opened.model.config)
 
     def measured(label: str) -> Evaluation:
         with counting_bar(console, label, len(batches)) as on_batch:
-            return evaluate(opened.model, batches, tokenizer.bytes_per_token(), on_batch=on_batch)
+            lengths = tokenizer.bytes_per_token()
+            found = evaluate(opened.model, batches, lengths, on_batch=on_batch)
+        unknown = getattr(tokenizer, "unknown_id", None)
+        lossy = isinstance(tokenizer, WordTokenizer) or (unknown is not None and unknown in ids)
+        if not lossy:
+            return found
+        if text_bytes is None:  # token files do not say what was lost
+            return dataclasses.replace(found, num_bytes=None)
+        # the text's own bytes, as far as its tokens were predicted
+        share = found.tokens / (len(ids) - 1)
+        return dataclasses.replace(found, num_bytes=round(text_bytes * share))
 
     result = measured("Evaluating")
     extra = {}
@@ -144,7 +160,7 @@ def evaluate_command(
         return
     for key, value in numbers.items():
         shown = format(value, FORMATS.get(type(value), ""))
-        console.print(f"{key.replace('_', ' '):<18} {shown}", markup=False, soft_wrap=True)
+        console.print(f"{key.replace('_', ' '):<18} {shown}", soft_wrap=True)
 
 
 def strided(ids, context_length: int, stride: int | None, batch_size: int):
@@ -210,4 +226,5 @@ def _print_prompt(task: str, shots: int, seed: int) -> None:
     from npgpt.evaluation.few_shot import draw_examples, few_shot_prompt
 
     questions = read_questions(task)
-    print(few_shot_prompt(questions[0], draw_examples(questions, 0, shots, seed)))
+    prompt = few_shot_prompt(questions[0], draw_examples(questions, 0, shots, seed))
+    print(shown_on(sys.stdout, prompt))

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from npgpt.cli.app import HELP, console, tells_errors
+from npgpt.cli.app import HELP, tells_errors
 from npgpt.cli.shared.arguments import AsJson, Plot
+from npgpt.cli.shared.console import console
 from npgpt.cli.shared.options import numbers_of, usage_errors, with_options
 from npgpt.cli.shared.tables import make_table
 from npgpt.models import GPTConfig
@@ -59,7 +60,7 @@ def vanishing_gradients_command(
     from npgpt.plots.experiments import plot_vanishing_gradients
 
     numbers = numbers_of(depths, "--depths must be numbers with commas")
-    with progress_bar(console, "Measuring") as progress:
+    with usage_errors(), progress_bar(console, "Measuring") as progress:
         results = vanishing_gradients(numbers, gain, d_model, seed=seed, on_model=progress)
     if plot is not None:
         plot_vanishing_gradients(results, plot)
@@ -111,6 +112,8 @@ def positions_command(
     with usage_errors():
         configs = [RunConfig(**POSITIONS | settings, corpus=text, position=k) for k in chosen]
     context_length = configs[0].context_length
+    if context_length < 2:
+        raise typer.BadParameter(f"--context-length must be at least 2, got {context_length}.")
     if longer <= context_length:
         raise typer.BadParameter(f"--longer must be above the context length, {context_length}.")
     for config in configs:

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
-from npgpt.cli.app import HELP, console, tells_errors
+from npgpt.cli.app import HELP, tells_errors
 from npgpt.cli.shared.arguments import Model
+from npgpt.cli.shared.console import console
 from npgpt.cli.shared.options import refuse_settings, usage_errors, with_options
 from npgpt.cli.shared.training import next_free_folder, train
 from npgpt.data.splits import WORDS
+from npgpt.files import quoted
 from npgpt.finetuning import FineTuningConfig
 from npgpt.finetuning.config import DEFAULTS, settings_of
 from npgpt.runs import FineTuningRun
@@ -58,7 +61,7 @@ def finetune_classify(
     from npgpt.cli.shared.finetune_report import report_classes
 
     report_classes(run)
-    console.print(f'Next: npgpt classify {run.folder} "some text"', soft_wrap=True)
+    console.print(f'Next: npgpt classify {quoted(run.folder)} "some text"', soft_wrap=True)
 
 
 @finetune.command("instruct")
@@ -88,7 +91,7 @@ def finetune_instruct(
     from npgpt.cli.shared.finetune_report import report_responses
 
     report_responses(run, samples)
-    console.print(f"Next: npgpt chat {run.folder}", soft_wrap=True)
+    console.print(f"Next: npgpt chat {quoted(run.folder)}", soft_wrap=True)
 
 
 @finetune.command("dpo")
@@ -111,7 +114,7 @@ def finetune_dpo(base: Model, out: Out = None, resume: Resume = False, **setting
     from npgpt.cli.shared.finetune_report import report_preferences
 
     report_preferences(run)
-    console.print(f'Next: npgpt generate {run.folder} "..."', soft_wrap=True)
+    console.print(f'Next: npgpt generate {quoted(run.folder)} "..."', soft_wrap=True)
 
 
 def _fine_tune(
@@ -127,7 +130,7 @@ def _fine_tune(
             config = FineTuningConfig(task, base, **settings)
         with console.status("Reading the base model and the data"):
             run = FineTuningRun.create(out or next_free_folder(task), config)
-    go_on = f"npgpt finetune {task} {run.folder} --resume"
+    go_on = f"npgpt finetune {task} {quoted(run.folder)} --resume"
     train(run, resume, lambda trainer: _introduction(run, trainer), go_on)
     if run.config.method == "lora":
         run.save_adapter()
@@ -135,13 +138,13 @@ def _fine_tune(
     return run
 
 
-def _introduction(run: FineTuningRun, trainer: Trainer) -> list[str]:
+def _introduction(run: FineTuningRun, trainer: Trainer) -> list[str | Text]:
     parts = run.task.records.items()
     counts = ", ".join(f"{len(records):,} {WORDS[part]}" for part, records in parts)
     model = trainer.model
     trained, whole = model.num_parameters(trained_only=True), model.num_parameters()
     return [
-        f"[bold]{run.config.data}[/bold]: {counts}",
+        console.styled(run.config.data, rest=f": {counts}"),
         f"{run.config.method}: {trained:,} of {whole:,} parameters are trained "
         f"({100 * trained / whole:.1f} %)",
     ]

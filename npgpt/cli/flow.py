@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from npgpt.cli.app import console, tells_errors
+from npgpt.cli.app import tells_errors
 from npgpt.cli.shared.arguments import AsJson, Checkpoint, Model, Plot, Revision, open_argument
+from npgpt.cli.shared.console import console
 from npgpt.cli.shared.options import with_options
 from npgpt.gradients import Flow
 from npgpt.runs import DataConfig, OpenedModel, PretrainingRun
@@ -70,7 +71,7 @@ def flow_command(
     if as_json:
         print(json.dumps(flow.to_dict()))
         return
-    console.print(str(flow), markup=False, soft_wrap=True)
+    console.print(str(flow), soft_wrap=True)
     if plot is not None:
         console.print(f"Plot: {plot}", soft_wrap=True)
 

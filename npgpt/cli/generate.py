@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import sys
 from typing import Annotated, Any
 
@@ -17,12 +18,15 @@ from npgpt.cli.shared.arguments import (
     check_checkpoint,
     open_argument,
 )
+from npgpt.cli.shared.console import write_pieces
 from npgpt.cli.shared.options import usage_errors, with_options
-from npgpt.cli.shared.sampling import Sampling
+from npgpt.generation import Sampling
+
+DRAWN = {"temperature": 0.8}  # another default than the library has
 
 
 @tells_errors
-@with_options(Sampling)
+@with_options(Sampling, defaults=DRAWN)
 def generate_command(
     model: Model,
     prompt: Annotated[
@@ -33,6 +37,9 @@ def generate_command(
         list[str] | None,
         typer.Option(help="End before this string; may be repeated.", show_default=False),
     ] = None,
+    ignore_eos: Annotated[
+        bool, typer.Option("--ignore-eos", help="Go on after the end of a document.")
+    ] = False,
     num_beams: Annotated[
         int, typer.Option(min=1, help="Above 1: search for the likeliest text instead of sampling.")
     ] = 1,
@@ -43,7 +50,8 @@ def generate_command(
 ) -> None:
     """Continue a prompt with a model; the text appears as it is made.
 
-    Stops at the end of a document, at a --stop string, or after --max-new-tokens.
+    Stops at the end of a document (see --ignore-eos), at a --stop string, or after
+    --max-new-tokens.
 
     [bold]Examples[/bold]
 
@@ -54,11 +62,13 @@ def generate_command(
       npgpt generate runs/python-docs-1 "The" --temperature 0 --max-new-tokens 50
     """
     from npgpt.cli.shared.progress import start_of_text
-    from npgpt.generation import stream_text
+    from npgpt.generation import sampling_with, stream_text
 
     check_checkpoint(checkpoint)
     with usage_errors():
-        sampling = Sampling(**settings)
+        sampling = Sampling(**DRAWN | settings)
+        if "" in (stop or ()):
+            raise ValueError("--stop must have at least one character")
     if num_beams > 1 and settings.keys() - {"temperature"}:
         raise typer.BadParameter(
             "--num-beams searches and does not draw: leave out --top-k, --top-p, --seed and "
@@ -69,17 +79,20 @@ def generate_command(
     if prompt == "-":
         prompt = sys.stdin.read()
     prompt_ids = tokenizer.encode_prompt(prompt) if prompt else start_of_text(tokenizer)
-    stop_id = tokenizer.end_of_text_id
-    sys.stdout.write(prompt)
+    sampling = sampling_with(tokenizer, opened.model, **DRAWN | settings)
+    if ignore_eos:
+        sampling = dataclasses.replace(sampling, stop_id=None)
+    read = prompt_ids if prompt else ()
     with notes_for_warnings():
-        if num_beams > 1:
-            found = opened.model.beam_search(prompt_ids, max_new_tokens, num_beams, stop_id=stop_id)
-            tokens = iter(found[len(prompt_ids) :])
+        if num_beams > 1 and max_new_tokens:
+            found = opened.model.beam_search(
+                prompt_ids, max_new_tokens, num_beams, sampling=sampling
+            )
+            tokens = iter(found[len(prompt_ids) :].tolist())
         else:
-            drawn = dataclasses.asdict(sampling)
-            sampled = opened.model.stream(prompt_ids, max_new_tokens, stop_id=stop_id, **drawn)
+            sampled = opened.model.stream(prompt_ids, max_new_tokens, sampling)
             tokens = (int(token[0]) for token in sampled)
-        for piece in stream_text(tokens, tokenizer.decode, stop or (), stop_id):
-            sys.stdout.write(piece)
-            sys.stdout.flush()
-    sys.stdout.write("\n")
+        new = stream_text(tokens, tokenizer.decode, stop or (), sampling.stop_id, read, prompt)
+        for _ in write_pieces(itertools.chain([prompt], new)):
+            pass
+    print()

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 from rich.live import Live
 
-from npgpt.cli.app import console, tells_errors
+from npgpt.cli.app import tells_errors
+from npgpt.cli.shared.console import console
 from npgpt.cli.shared.tables import make_table
 
 
@@ -61,7 +62,8 @@ def gradcheck_command(
                     for _, report in check_suite(method, [name], seed)
                 ]
                 failed += [report for report in reports if not report.passed]
-                verdict = "passed" if all(r.passed for r in reports) else "[bold red]FAILED[/]"
+                all_passed = all(report.passed for report in reports)
+                verdict = "passed" if all_passed else console.styled("FAILED", "bold red")
                 errors = [f"{report.max_error:.1e}" for report in reports]
                 table.add_row(name, str(len(reports[0].arrays)), *errors, verdict)
         finally:
@@ -70,6 +72,6 @@ def gradcheck_command(
             else:
                 console.print(table)
     for report in failed:
-        console.print(str(report), markup=False, soft_wrap=True)
+        console.print(str(report), soft_wrap=True)
     if failed:
         raise typer.Exit(1)

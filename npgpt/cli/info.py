@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from npgpt.cli.app import console, notes_for_warnings, tells_errors
+from npgpt.cli.app import notes_for_warnings, tells_errors
 from npgpt.cli.shared.arguments import MODEL_HELP
+from npgpt.cli.shared.console import console
 from npgpt.cli.shared.tables import plain_table
 from npgpt.models import ModelConfig
 from npgpt.models.config import GPT2_SIZES, GPTConfig
@@ -85,11 +86,13 @@ def _describe_installation() -> None:
 
 
 def _describe_run(run: Run) -> None:
-    console.print(f"[bold]Run {run.folder}[/bold]", soft_wrap=True)
+    console.print(console.styled(f"Run {run.folder}"), soft_wrap=True)
     _print_facts(run.config.to_dict() | _facts_of(run))
     steps = [line["step"] for line in run.metrics if line["kind"] == "step"]
     of_all = f" of {run.config.steps}" if isinstance(run, PretrainingRun) else ""
-    console.print(f"\n[bold]Progress[/bold]: {max(steps, default=0)}{of_all} steps")
+    done = f": {max(steps, default=0)}{of_all} steps"
+    console.print()
+    console.print(console.styled("Progress", rest=done))
     evaluations = [line for line in run.metrics if line["kind"] == "evaluation"]
     if evaluations:
         best = min(evaluations, key=lambda line: line["loss"])
@@ -122,7 +125,7 @@ def _describe_hugging_face(folder: Path) -> None:
     size = sum(file.path.stat().st_size for file in files)
     dtypes = sorted({tensor.dtype for file in files for tensor in file.tensors.values()})
     tokenizer = open_tokenizer(folder)
-    console.print(f"[bold]Model {folder}[/bold]", soft_wrap=True)
+    console.print(console.styled(f"Model {folder}"), soft_wrap=True)
     facts = {
         "weights": f"{size / 1e6:,.1f} MB in {len(files)} files",
         "dtype of the files": ", ".join(dtypes),

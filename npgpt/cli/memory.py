@@ -11,7 +11,8 @@ import numpy as np
 import typer
 
 from npgpt import hub
-from npgpt.cli.app import console, tells_errors
+from npgpt.cli.app import tells_errors
+from npgpt.cli.shared.console import console
 from npgpt.cli.shared.options import usage_errors, with_options
 from npgpt.cli.shared.tables import plain_table
 from npgpt.fields import check_options, names_of, option

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from npgpt.cli.app import console, tells_errors
+from npgpt.cli.app import tells_errors
+from npgpt.cli.shared.console import console
 from npgpt.cli.shared.options import usage_errors, with_options
-from npgpt.files import refuse_used
+from npgpt.files import quoted, refuse_used
 from npgpt.runs import DataConfig
 
 SHOWN_TOKENS = 12
@@ -84,24 +85,26 @@ def tokenize_command(
                 done += len(piece[0])
                 progress(done, source.num_characters)
     console.print(
-        f"[bold]{source.name}[/bold]: {source.num_characters:,} characters, {total:,} tokens "
-        f"({source.num_characters / total:.2f} characters a token), vocabulary of "
-        f"{made.vocab_size:,} ({type(made).__name__})",
+        console.styled(
+            source.name,
+            rest=f": {source.num_characters:,} characters, {total:,} tokens "
+            f"({source.num_characters / total:.2f} characters a token), vocabulary of "
+            f"{made.vocab_size:,} ({type(made).__name__})",
+        ),
         soft_wrap=True,
     )
-    if first is not None:
-        for token in first.tolist():
-            console.print(f"{token:>7}  {made.decode([token])!r}", markup=False)
+    if out is None:
+        for token in [] if first is None else first.tolist():
+            console.print(f"{token:>7}  {made.decode([token])!r}")
         return
     console.print(
         f"{train:,} tokens to train on, {validation:,} held out, in {out}", soft_wrap=True
     )
-    console.print(f"Next: npgpt train {out}", soft_wrap=True)
+    console.print(f"Next: npgpt train {quoted(out)}", soft_wrap=True)
 
 
 def _show_steps(config: DataConfig, steps: int) -> None:
     from rich.table import Table
-    from rich.text import Text
 
     from npgpt.data import stream_corpus
     from npgpt.tokenizers import WordBPETokenizer
@@ -115,7 +118,7 @@ def _show_steps(config: DataConfig, steps: int) -> None:
     for column in ("pair", "new token"):
         table.add_column(column)
     for number, step in enumerate(trained.steps or [], 1):
-        pair = Text(f"{step.left!s} + {step.right!s}"[:NARROW])
+        pair = f"{step.left!s} + {step.right!s}"[:NARROW]
         row = (str(number), f"{step.count:,}", f"{step.tokens_left:,}")
-        table.add_row(*row, pair, Text(f"{step.token!s}"[:NARROW]))
+        table.add_row(*row, pair, f"{step.token!s}"[:NARROW])
     console.print(table)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from npgpt.cli.app import console, error_console, tells_errors
+from npgpt.cli.app import tells_errors
 from npgpt.cli.shared.arguments import (
     MODEL_HELP,
     Checkpoint,
@@ -16,6 +16,7 @@ from npgpt.cli.shared.arguments import (
     check_checkpoint,
     open_argument,
 )
+from npgpt.cli.shared.console import console, error_console
 from npgpt.cli.shared.options import numbers_of
 
 if TYPE_CHECKING:
@@ -138,7 +139,6 @@ def _write_page(
     console.print(
         f"{out}: {len(traced.predictions)} tokens, mean loss {traced.loss:.3f} nats, "
         f"heat maps of {len(traced.layers)} of {traced.config.n_layers} layers, {size:.1f} MB",
-        markup=False,
         soft_wrap=True,
     )
 

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
-from npgpt.cli.app import console, tells_errors
+from npgpt.cli.app import tells_errors
+from npgpt.cli.shared.console import console, shown_on
 from npgpt.cli.shared.options import refuse_settings, usage_errors, with_options
 from npgpt.cli.shared.training import next_free_folder, train
 from npgpt.fields import names_of
+from npgpt.files import quoted
 from npgpt.models import MODELS, ModelConfig
 from npgpt.runs import DataConfig, OptimisationConfig, PretrainingRun, RunConfig
 from npgpt.runs.config import FAMILY, SHAPE
 from npgpt.runs.folder import LOSS_PLOT
+from npgpt.tokenizers import Tokenizer
 from npgpt.training import Trainer
 
 # how an introduction says the shape, as far as a model has it
@@ -85,21 +90,30 @@ def train_command(
         run,
         resume is not None,
         lambda trainer: _introduction(run, trainer),
-        f"npgpt train --resume {run.folder}",
+        f"npgpt train --resume {quoted(run.folder)}",
         sample=lambda model: sample_text(model, run.tokenizer, seed),
     )
     console.print("The model writes:")
     text = sample_text(run.load_model(), run.tokenizer, seed + 1, max_new_tokens=200)
-    console.print(text, markup=False, soft_wrap=True)
-    console.print(f"Loss curve: {run.folder / LOSS_PLOT}", soft_wrap=True)
-    console.print(f'Next: npgpt generate {run.folder} "The"', soft_wrap=True)
+    print(shown_on(sys.stdout, text))
+    if (run.folder / LOSS_PLOT).is_file():
+        console.print(f"Loss curve: {run.folder / LOSS_PLOT}", soft_wrap=True)
+    prompt = ' "The"' if _can_read(run.tokenizer, "The") else ""
+    console.print(f"Next: npgpt generate {quoted(run.folder)}{prompt}", soft_wrap=True)
+
+
+def _can_read(tokenizer: Tokenizer, text: str) -> bool:
+    try:
+        return len(tokenizer.encode(text)) > 0
+    except ValueError:  # a character that the vocabulary lacks
+        return False
 
 
 def _stem(corpus: str) -> str:
     return "stdin" if corpus == "-" else Path(corpus.replace("*", "")).stem or "text"
 
 
-def _introduction(run: PretrainingRun, trainer: Trainer) -> list[str]:
+def _introduction(run: PretrainingRun, trainer: Trainer) -> list[str | Text]:
     corpus, tokenizer, config = run.corpus, run.tokenizer, run.model_config
     shape = [
         words.format(getattr(config, name))
@@ -107,8 +121,11 @@ def _introduction(run: PretrainingRun, trainer: Trainer) -> list[str]:
         if name in names_of(type(config))
     ]
     return [
-        f"[bold]{corpus.name}[/bold]: {corpus.size}, {len(run.windows[0].ids):,} tokens to train "
-        f"on, vocabulary of {tokenizer.vocab_size:,} ({type(tokenizer).__name__})",
+        console.styled(
+            corpus.name,
+            rest=f": {corpus.size}, {len(run.windows[0].ids):,} tokens to train on, vocabulary of "
+            f"{tokenizer.vocab_size:,} ({type(tokenizer).__name__})",
+        ),
         f"{type(trainer.model).__name__} of {trainer.model.num_parameters():,} parameters: "
         + ", ".join(shape)
         + _choices(config),

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from npgpt.data.questions import Question
+from npgpt.generation import continuation, sampling_with
 from npgpt.models import LanguageModel
 from npgpt.tokenizers import Tokenizer
 
@@ -165,10 +166,8 @@ def _write(model, tokenizer, prompt_ids, question) -> tuple[str, bool]:
     wanted = len(tokenizer.encode(f" {question.answer}\n"))
     room = model.context_length - min(wanted + 4, LONGEST_ANSWER)
     kept = prompt_ids[-max(1, room) :]
-    new = model.generate(
-        kept, min(wanted + 4, LONGEST_ANSWER), temperature=0.0, stop_id=tokenizer.end_of_text_id
-    )[len(kept) :]
-    if tokenizer.end_of_text_id is not None:
-        new = new[new != tokenizer.end_of_text_id]
-    lines = tokenizer.decode(new).strip().split("\n")
+    sampling = sampling_with(tokenizer, model, temperature=0.0)
+    new = model.stream(kept, min(wanted + 4, LONGEST_ANSWER), sampling)
+    tokens = (int(token[0]) for token in new)
+    lines = continuation(tokens, tokenizer, sampling, kept).strip().split("\n")
     return lines[0].strip(), len(kept) < len(prompt_ids)

@@ -13,6 +13,7 @@ from npgpt.data.sequences import Responses
 from npgpt.finetuning.config import FineTuningConfig
 from npgpt.finetuning.splitting import open_records, split_records
 from npgpt.finetuning.templates import prompt_of
+from npgpt.generation import continuation, sampling_with
 from npgpt.models import LanguageModel
 from npgpt.tokenizers import Tokenizer
 
@@ -96,14 +97,10 @@ def respond(
     """Let a model respond to a prompt, up to its end of text; greedily unless told otherwise."""
     ids = tokenizer.encode(prompt)
     room = model.context_length - len(ids)
-    new = model.generate(
-        ids,
-        min(max_new_tokens, max(room, 1)),
-        temperature,
-        seed=0,
-        stop_id=tokenizer.end_of_text_id,
-    )[len(ids) :]
-    return tokenizer.decode(new[new != tokenizer.end_of_text_id]).strip()
+    sampling = sampling_with(tokenizer, model, temperature=temperature, seed=0)
+    new = model.stream(ids, min(max_new_tokens, max(room, 1)), sampling)
+    tokens = (int(token[0]) for token in new)
+    return continuation(tokens, tokenizer, sampling, ids, prompt).strip()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,22 +14,27 @@ from npgpt.generation.decoders import (
 )
 from npgpt.generation.loop import generate_tokens
 from npgpt.generation.sampling import (
+    Sampling,
     next_token_probabilities,
     penalize_repetition,
     sample_tokens,
 )
-from npgpt.generation.text import stream_text
+from npgpt.generation.text import continuation, ids_without_token, sampling_with, stream_text
 
 __all__ = [
     "ContextWarning",
     "EveryTime",
+    "Sampling",
     "StepByStep",
     "beam_search",
+    "continuation",
     "generate_tokens",
+    "ids_without_token",
     "next_token_probabilities",
     "penalize_repetition",
     "prompts_of",
     "sample_tokens",
+    "sampling_with",
     "stream_text",
     "window_start",
 ]

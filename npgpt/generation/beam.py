@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from npgpt import ops
 from npgpt.generation.decoders import StepByStep
-from npgpt.generation.sampling import check_logits
+from npgpt.generation.sampling import Sampling, check_logits
 
 
 def beam_search(
@@ -15,7 +17,8 @@ def beam_search(
     max_new_tokens: int,
     num_beams: int,
     length_penalty: float = 1.0,
-    stop_id: int | None = None,
+    sampling: Sampling | None = None,
+    **choices: Any,
 ) -> np.ndarray:
     """Find a continuation of high probability.
 
@@ -29,7 +32,10 @@ def beam_search(
     prompt : ndarray of int, shape (time,)
     max_new_tokens, num_beams : int
     length_penalty : float
-    stop_id : int, optional
+    sampling : Sampling, optional
+        Its ``stop_id`` and ``suppressed``; nothing is drawn.
+    **choices
+        Fields of `Sampling` in the place of those of ``sampling``.
 
     Returns
     -------
@@ -45,12 +51,15 @@ def beam_search(
             "beam_search: num_beams and max_new_tokens must be at least 1, got "
             f"{num_beams} and {max_new_tokens}."
         )
+    sampling = (sampling or Sampling()).changed(choices)
+    stop_ids = sampling.stop_ids
     beams = [prompt.tolist()] * num_beams
     scores = np.full(num_beams, -np.inf)
     scores[0] = 0.0  # all begin with the same prompt: one of them is enough
     finished: list[tuple[float, list[int]]] = []
     logits = decoder.start([prompt] * num_beams)
     for length in range(1, max_new_tokens + 1):
+        logits = sampling.allowed(logits, is_first=length == 1)
         check_logits(logits)
         logits = logits.astype(np.float64)
         log_p = logits - ops.log_sum_exp(logits)  # (num_beams, vocab_size)
@@ -62,7 +71,7 @@ def beam_search(
         for rank, (parent, token) in enumerate(zip(parents, tokens, strict=True)):
             total = totals[parent, token]
             sequence = [*beams[parent], int(token)]
-            if token == stop_id or length == max_new_tokens:
+            if token in stop_ids or length == max_new_tokens:
                 if rank < num_beams and np.isfinite(total):
                     finished.append((total / length**length_penalty, sequence))
             elif len(going_on) < num_beams:

@@ -11,6 +11,7 @@ from npgpt.generation.beam import beam_search
 from npgpt.generation.cached import Cached, Steps
 from npgpt.generation.decoders import EveryTime, prompts_of, window_start
 from npgpt.generation.loop import generate_tokens
+from npgpt.generation.sampling import Sampling
 
 Prompts = Any  # token ids of one sequence, of a batch, or a list of sequences
 
@@ -19,7 +20,14 @@ class Generates(Steps):
     """The part of a language model that generates.
 
     A family defines `next_logits`, and `new_states`, `start` and `step` for what `Cached` does.
+
+    Attributes
+    ----------
+    sampling : Sampling
+        What `generate` and its like begin with: of a model from a folder, where its texts end.
     """
+
+    sampling = Sampling()
 
     def next_logits(self, token_ids: np.ndarray) -> np.ndarray:
         """Compute the logits after the last position only, (batch, time) -> (batch, vocab_size).
@@ -49,14 +57,11 @@ class Generates(Steps):
         self,
         token_ids: Prompts,
         max_new_tokens: int,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        seed: int | None = None,
-        stop_id: int | None = None,
-        repetition_penalty: float = 1.0,
-        attention_mask=None,
+        sampling: Sampling | None = None,
+        *,
+        attention_mask: Any = None,
         use_cache: bool = True,
+        **choices: Any,
     ) -> Iterator[np.ndarray]:
         """Yield new tokens as they are made; arguments as in `generate`.
 
@@ -70,26 +75,19 @@ class Generates(Steps):
                 self.decoder(max_new_tokens, use_cache),
                 prompts,
                 max_new_tokens,
-                temperature,
-                top_k,
-                top_p,
-                seed,
-                stop_id,
-                repetition_penalty,
+                sampling or self.sampling,
+                **choices,
             )
 
     def generate(
         self,
         token_ids: Prompts,
         max_new_tokens: int,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        seed: int | None = None,
-        stop_id: int | None = None,
-        repetition_penalty: float = 1.0,
-        attention_mask=None,
+        sampling: Sampling | None = None,
+        *,
+        attention_mask: Any = None,
         use_cache: bool = True,
+        **choices: Any,
     ) -> Any:
         """Continue each sequence by sampling one token at a time.
 
@@ -100,33 +98,30 @@ class Generates(Steps):
         token_ids : ndarray of int, shape (time,) or (batch, time), or list of sequences
             The prompt, or several; a list may hold prompts of different lengths.
         max_new_tokens : int
-        temperature : float
-            Divides the logits; 0 takes the likeliest token every time (greedy).
-        top_k : int, optional
-            Keep the ``top_k`` likeliest tokens only.
-        top_p : float, optional
-            Keep the smallest set of likeliest tokens whose probability reaches ``top_p`` (nucleus
-            sampling, Holtzman et al. 2020, arXiv 1904.09751).
-        seed : int, optional
-            The same seed gives the same text.
-        stop_id : int, optional
-            A sequence that draws this token is finished; it is filled with the token while others
-            of the batch go on.
-        repetition_penalty : float
-            Above 1, tokens that the sequence holds already become less likely: their positive
-            logits are divided by it, negative ones multiplied (Keskar et al. 2019, arXiv
-            1909.05858, section 4.1).
+        sampling : Sampling, optional
+            By default the model's own, ``model.sampling``.
         attention_mask : ndarray, shape (batch, time), optional
             0 where ``token_ids`` are padding, at the left or the right end of each row, as
             tokenizers make it; padding has no influence at all.
         use_cache : bool
             False computes everything again for each token.
+        **choices
+            Fields of `npgpt.generation.Sampling` in the place of those of ``sampling``:
+            ``temperature``, ``top_k``, ``top_p``, ``repetition_penalty``, ``seed``, ``stop_id`` and
+            more.
 
         Returns
         -------
         ndarray of int64, or list of ndarray
             ``token_ids`` with up to ``max_new_tokens`` more on the last axis; a list for a list of
             sequences of different lengths.
+
+        Raises
+        ------
+        ValueError
+            If a prompt is empty, or an argument out of range.
+        TypeError
+            If `Sampling` has no field of a name.
 
         Warns
         -----
@@ -136,10 +131,14 @@ class Generates(Steps):
         """
         new = list(
             self.stream(
-                token_ids, max_new_tokens, temperature, top_k, top_p, seed, stop_id,
-                repetition_penalty, attention_mask, use_cache,
+                token_ids,
+                max_new_tokens,
+                sampling,
+                attention_mask=attention_mask,
+                use_cache=use_cache,
+                **choices,
             )
-        )  # fmt: skip
+        )
         return with_new_tokens(token_ids, new)
 
     def beam_search(
@@ -148,8 +147,10 @@ class Generates(Steps):
         max_new_tokens: int,
         num_beams: int = 4,
         length_penalty: float = 1.0,
-        stop_id: int | None = None,
+        sampling: Sampling | None = None,
+        *,
         use_cache: bool = True,
+        **choices: Any,
     ) -> np.ndarray:
         """Find a continuation of high probability, keeping several at a time.
 
@@ -162,10 +163,12 @@ class Generates(Steps):
             Continuations that are kept; 1 is greedy.
         length_penalty : float
             Finished continuations are compared by ``log p / length ** length_penalty``.
-        stop_id : int, optional
-            The token that ends a continuation.
+        sampling : Sampling, optional
+            Its ``stop_id`` and ``suppressed``; nothing is drawn. By default the model's own.
         use_cache : bool
             False computes everything again for each token.
+        **choices
+            Fields of `npgpt.generation.Sampling`, such as ``stop_id``.
 
         Returns
         -------
@@ -184,7 +187,8 @@ class Generates(Steps):
                 max_new_tokens,
                 num_beams,
                 length_penalty,
-                stop_id,
+                sampling or self.sampling,
+                **choices,
             )
 
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from npgpt.generation.decoders import EveryTime, StepByStep, prompts_of
 from npgpt.generation.sampling import (
+    Sampling,
     check_logits,
-    check_sampling,
     penalize_repetition,
     sample_tokens,
 )
@@ -18,14 +18,10 @@ from npgpt.generation.sampling import (
 
 def generate_tokens(
     decoder: StepByStep | Callable[[np.ndarray], np.ndarray],
-    token_ids,
+    token_ids: Any,
     max_new_tokens: int,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    seed: int | None = None,
-    stop_id: int | None = None,
-    repetition_penalty: float = 1.0,
+    sampling: Sampling | None = None,
+    **choices: Any,
 ) -> Iterator[np.ndarray]:
     """Yield new tokens, each drawn given the prompt and all tokens before it.
 
@@ -37,14 +33,10 @@ def generate_tokens(
     token_ids : ndarray of int, shape (time,) or (batch, time), or list of sequences
         The prompts, each at least one token long.
     max_new_tokens : int
-    temperature, top_k, top_p
-        As in `npgpt.generation.next_token_probabilities`.
-    seed : int, optional
-    stop_id : int, optional
-        A row that draws this token is finished and repeats it; when all rows are, so is the
-        generation.
-    repetition_penalty : float
-        As in `npgpt.generation.penalize_repetition`.
+    sampling : Sampling, optional
+    **choices
+        Fields of `Sampling`, in the place of those of ``sampling``. When all rows have drawn a
+        token of ``stop_id``, the generation is finished.
 
     Yields
     ------
@@ -58,22 +50,25 @@ def generate_tokens(
     prompts = prompts_of(token_ids)
     if max_new_tokens < 0:
         raise ValueError(f"generate: max_new_tokens must be at least 0, got {max_new_tokens}.")
-    check_sampling(temperature, top_k, top_p, repetition_penalty)
+    sampling = (sampling or Sampling()).changed(choices)
     if max_new_tokens == 0:
         return
     steps: Any = decoder if hasattr(decoder, "start") else EveryTime(decoder)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(sampling.seed)
+    stop_ids = sampling.stop_ids
     finished = np.zeros(len(prompts), dtype=bool)
     seen = [set(prompt.tolist()) for prompt in prompts]
+    tokens = np.zeros(len(prompts), np.int64)
     logits = steps.start(prompts)
     for i in range(max_new_tokens):
+        logits = sampling.allowed(logits, is_first=i == 0)
         check_logits(logits)
-        if repetition_penalty != 1.0:
-            logits = penalize_repetition(logits, seen, repetition_penalty)
-        tokens = sample_tokens(logits, rng, temperature, top_k, top_p)
-        if stop_id is not None:
-            tokens = np.where(finished, stop_id, tokens)
-            finished |= tokens == stop_id
+        if sampling.repetition_penalty != 1.0:
+            logits = penalize_repetition(logits, seen, sampling.repetition_penalty)
+        drawn = sample_tokens(logits, rng, sampling.temperature, sampling.top_k, sampling.top_p)
+        tokens = np.where(finished, tokens, drawn)  # a finished row repeats its last token
+        if stop_ids:
+            finished |= np.isin(tokens, stop_ids)
         yield tokens.copy()  # the caller's, who may write to it
         if finished.all() or i == max_new_tokens - 1:
             return

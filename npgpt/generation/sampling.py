@@ -2,25 +2,111 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import dataclasses
+import functools
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from npgpt import ops
+from npgpt.fields import check_options, names_of, option
 
 
-def check_sampling(
-    temperature: float, top_k: int | None, top_p: float | None, repetition_penalty: float = 1.0
-) -> None:
-    """Raise ValueError if a sampling argument is out of range."""
-    if not temperature >= 0.0:
-        raise ValueError(f"temperature must be at least 0, got {temperature}.")
-    if top_k is not None and top_k < 1:
-        raise ValueError(f"top_k must be at least 1, got {top_k}.")
-    if top_p is not None and not 0.0 < top_p <= 1.0:
-        raise ValueError(f"top_p must be above 0 and at most 1, got {top_p}.")
-    if not repetition_penalty > 0.0:
-        raise ValueError(f"repetition_penalty must be above 0, got {repetition_penalty}.")
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn, and where a text ends.
+
+    Parameters
+    ----------
+    temperature : float
+        Divides the logits: below 1 is safer, above 1 bolder; 0 takes the likeliest token every time
+        (greedy).
+    top_k : int, optional
+        Draw from this many likeliest tokens.
+    top_p : float, optional
+        Draw from the smallest set of likeliest tokens whose probability reaches this share (nucleus
+        sampling, Holtzman et al. 2020, arXiv 1904.09751).
+    repetition_penalty : float
+        Above 1, tokens that are there already become less likely (Keskar et al. 2019, arXiv
+        1909.05858, section 4.1).
+    seed : int, optional
+        Same seed, same text.
+    stop_id : int or collection of int, optional
+        A sequence that draws this token, or one of these, is finished; it is filled with the token
+        while others of a batch go on.
+    suppressed : collection of int
+        Ids that are never drawn, such as those that stand for no token.
+    begin_suppressed : collection of int
+        Ids that are not drawn as the first new token.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of range.
+
+    Examples
+    --------
+    >>> Sampling(top_k=5, stop_id=[2, 7]).stop_ids
+    (2, 7)
+    """
+
+    temperature: float = option(default=1.0, minimum=0)
+    top_k: int | None = option(default=None, minimum=1)
+    top_p: float | None = option(default=None)
+    repetition_penalty: float = option(default=1.0)
+    seed: int | None = option(default=None, minimum=0)
+    stop_id: int | Collection[int] | None = None
+    suppressed: Collection[int] = ()
+    begin_suppressed: Collection[int] = ()
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        if self.top_p is not None and not 0.0 < self.top_p <= 1.0:
+            raise ValueError(f"top_p must be above 0 and at most 1, got {self.top_p}.")
+        if not self.repetition_penalty > 0.0:
+            raise ValueError(f"repetition_penalty must be above 0, got {self.repetition_penalty}.")
+
+    @property
+    def stop_ids(self) -> tuple[int, ...]:
+        """The tokens that end a sequence."""
+        if self.stop_id is None:
+            return ()
+        several = isinstance(self.stop_id, Iterable)
+        ids: Any = self.stop_id if several else [self.stop_id]
+        return tuple(map(int, ids))
+
+    def changed(self, choices: Mapping[str, Any]) -> Sampling:
+        """Return another one with other values of some fields.
+
+        Raises
+        ------
+        TypeError
+            If there is no field of a name.
+        """
+        unknown = [name for name in choices if name not in names_of(Sampling)]
+        if unknown:
+            raise TypeError(
+                f"generate: there is no choice {', '.join(map(repr, unknown))}; there are "
+                f"{', '.join(names_of(Sampling))}."
+            )
+        return dataclasses.replace(self, **choices) if choices else self
+
+    def allowed(self, logits: np.ndarray, is_first: bool) -> np.ndarray:
+        """Return logits, (batch, vocab_size), with minus infinity for what may not be drawn."""
+        for banned in (self._never, self._not_first) if is_first else (self._never,):
+            if banned.size:
+                logits = logits.copy()
+                logits[:, banned[banned < logits.shape[1]]] = -np.inf
+        return logits
+
+    @functools.cached_property
+    def _never(self) -> np.ndarray:
+        return np.array([*self.suppressed], np.int64)
+
+    @functools.cached_property
+    def _not_first(self) -> np.ndarray:
+        return np.array([*self.begin_suppressed], np.int64)
 
 
 def check_logits(logits: np.ndarray) -> None:
@@ -55,10 +141,12 @@ def penalize_repetition(
     -------
     ndarray, same shape
     """
-    logits = logits.copy()
+    logits, largest = logits.copy(), np.finfo(logits.dtype).max
     for row, tokens in zip(logits, seen, strict=True):
         ids = np.fromiter(tokens, np.int64, len(tokens))
-        row[ids] = np.where(row[ids] > 0.0, row[ids] / penalty, row[ids] * penalty)
+        with np.errstate(all="ignore"):  # a penalty may be next to nothing, or enormous
+            changed = np.where(row[ids] > 0.0, row[ids] / penalty, row[ids] * penalty)
+        row[ids] = np.where(row[ids] > -np.inf, np.clip(changed, -largest, largest), -np.inf)
     return logits
 
 
@@ -92,14 +180,15 @@ def next_token_probabilities(
     ValueError
         If an argument is out of range.
     """
-    check_sampling(temperature, top_k, top_p)
+    Sampling(temperature, top_k, top_p)  # raises if one is out of range
     logits = logits.astype(np.float64)
     if temperature == 0.0:
         greedy = np.zeros_like(logits)
         np.put_along_axis(greedy, logits.argmax(axis=-1, keepdims=True), 1.0, axis=-1)
         return greedy
-    # the largest logit becomes 0 before the division, so that no temperature overflows
-    scores = (logits - logits.max(axis=-1, keepdims=True)) / temperature
+    # the largest logit becomes 0 before the division, so that it overflows at no temperature
+    with np.errstate(over="ignore"):  # what is out of reach becomes minus infinity
+        scores = (logits - logits.max(axis=-1, keepdims=True)) / temperature
     if top_k is not None and top_k < scores.shape[-1]:
         smallest_kept = np.partition(scores, -top_k, axis=-1)[:, -top_k, None]
         scores = np.where(scores >= smallest_kept, scores, -np.inf)

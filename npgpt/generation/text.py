@@ -1,8 +1,15 @@
-"""Text from a stream of tokens, as it becomes whole."""
+"""Text from a stream of tokens, as it becomes whole; and what a tokenizer says about sampling."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import dataclasses
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from npgpt.generation.sampling import Sampling
+from npgpt.tokenizers import Tokenizer
 
 UNFINISHED = "\ufffd"  # what bytes that are no whole character decode to
 
@@ -11,12 +18,15 @@ def stream_text(
     tokens: Iterable[int],
     decode: Callable[[list[int]], str],
     stop: Sequence[str] = (),
-    stop_id: int | None = None,
+    stop_id: int | Collection[int] | None = None,
+    prompt_ids: Sequence[int] | np.ndarray = (),
+    prompt: str = "",
 ) -> Iterator[str]:
     """Yield pieces of text; joined, they are the text that the tokens stand for.
 
-    A character whose bytes are not all there yet is held back, and so is what may be the beginning
-    of a stop string.
+    Prompt and tokens are decoded together, because a tokenizer may put a space between two tokens,
+    and what is new is yielded. A character whose bytes are not all there yet is held back, and so
+    is what may be the beginning of a stop string.
 
     Parameters
     ----------
@@ -25,31 +35,90 @@ def stream_text(
         From token ids to text, such as a tokenizer's ``decode``.
     stop : sequence of str
         The text ends before the first of them, and no further token is asked for.
-    stop_id : int, optional
-        The text ends before this token.
+    stop_id : int or collection of int, optional
+        The text ends before this token, or one of these.
+    prompt_ids : sequence of int
+        What the tokens continue.
+    prompt : str
+        Its text: where that ends with white space of its own, a tokenizer's space is left out.
 
     Yields
     ------
     str
         Never empty.
+
+    Raises
+    ------
+    ValueError
+        If a stop string is empty.
     """
-    ids: list[int] = []
-    text, shown = "", 0
+    if "" in stop:
+        raise ValueError("stop: a stop string must have at least one character.")
+    stop_ids = Sampling(stop_id=stop_id).stop_ids
+    ids = [int(token) for token in prompt_ids]
+    before = decode(ids) if ids else ""
+    spaced = prompt[-1:].isspace() and not before[-1:].isspace()
+    text, begin, shown = before, len(before), len(before)
     for token in tokens:
-        if token == stop_id:
+        if token in stop_ids:
             break
         ids.append(int(token))
         text = decode(ids)
-        places = [place for place in (text.find(string) for string in stop) if place >= 0]
+        if spaced and shown == begin and text[begin : begin + 1] == " ":
+            begin, shown = begin + 1, begin + 1
+        places = [place for place in (text.find(string, begin) for string in stop) if place >= 0]
         if places:
             text = text[: min(places)]
             break
-        whole = len(text) - _held_back(text, stop)
+        whole = len(text) - _held_back(text[begin:], stop)
         if whole > shown:
             yield text[shown:whole]
             shown = whole
     if len(text) > shown:
         yield text[shown:]
+
+
+def continuation(
+    tokens: Iterable[int],
+    tokenizer: Tokenizer,
+    sampling: Sampling,
+    prompt_ids: Sequence[int] | np.ndarray = (),
+    prompt: str = "",
+) -> str:
+    """Return the text of new tokens, up to one that ends it; as `stream_text` makes it."""
+    ends = sampling.stop_id
+    return "".join(stream_text(tokens, tokenizer.decode, (), ends, prompt_ids, prompt))
+
+
+def sampling_with(tokenizer: Tokenizer, model: Any, **choices: Any) -> Sampling:
+    """Return how a model's tokens are drawn when they become text by this tokenizer.
+
+    A text ends where the model's own sampling says and at the tokenizer's end of text; an id that
+    stands for no token, as a padded vocabulary has, is never drawn.
+
+    Parameters
+    ----------
+    tokenizer : Tokenizer
+    model : LanguageModel
+    **choices
+        Fields of `Sampling`.
+    """
+    own, end = model.sampling, tokenizer.end_of_text_id
+    ends = own.stop_ids if end is None else (*own.stop_ids, end)
+    without = ids_without_token(tokenizer, model.config.vocab_size)
+    sampling = dataclasses.replace(
+        own, stop_id=tuple(dict.fromkeys(ends)), suppressed={*own.suppressed, *without}
+    )
+    return sampling.changed(choices)
+
+
+def ids_without_token(tokenizer: Tokenizer, rows: int) -> list[int]:
+    """List the rows of a model's vocabulary that stand for no token: holes, and padding behind it.
+
+    A tokenizer whose ids have holes names them in ``unused_ids``.
+    """
+    holes = getattr(tokenizer, "unused_ids", ())
+    return [*holes, *range(tokenizer.vocab_size, rows)]
 
 
 def _held_back(text: str, stop: Sequence[str]) -> int:

@@ -11,12 +11,13 @@ import numpy as np
 
 from npgpt import hub
 from npgpt.files import CONFIG, write_atomically
+from npgpt.generation import Sampling
 from npgpt.hub.folder import GENERATION_CONFIG
 from npgpt.layers import LoRALinear
 from npgpt.layers.core.init import Init
 from npgpt.layers.core.taps import Listeners
 from npgpt.layers.quantized import KINDS, QuantizedHead, QuantizedLinear
-from npgpt.models.model import MODELS, Model
+from npgpt.models.model import MODELS, LanguageModel, Model
 from npgpt.models.quantize import quantize
 from npgpt.models.summary import Summary
 from npgpt.tokenizers import Tokenizer
@@ -82,6 +83,13 @@ def load_pretrained(
     for name, parameter in model.named_parameters():
         weights[name].read(files, parameter.value)
     model.eval()
+    if isinstance(model, LanguageModel):
+        ids = hub.read_generation_ids(folder)
+        model.sampling = Sampling(
+            stop_id=ids.eos_token_ids or None,
+            suppressed=ids.suppressed_ids,
+            begin_suppressed=ids.begin_suppressed_ids,
+        )
     return model.quantize(dtype) if rounded else model
 
 
@@ -98,7 +106,11 @@ def save_pretrained(
     hub.save_tensors(folder, hub.export_arrays(weights, arrays), shard_size)
     for name, content in files.items():
         write_atomically(folder / name, content)
-    ends = {"bos_token_id": end, "eos_token_id": end}
+    own = getattr(model, "sampling", Sampling()).stop_ids  # of the folder that it came from
+    ends = {
+        "bos_token_id": end,
+        "eos_token_id": (own[0] if len(own) == 1 else list(own)) if own else end,
+    }
     hub.write_json(folder / GENERATION_CONFIG, ends)
     dtype = next(iter(arrays.values())).dtype.name
     hub.write_json(folder / CONFIG, {**architecture.content(fields), **ends, "dtype": dtype})

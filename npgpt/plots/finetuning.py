@@ -6,7 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from npgpt.finetuning.classification import ClassificationReport
-from npgpt.plots.style import BLUE, GREEN, GREY, RED, draw_grid, draw_title, new_figure, save
+from npgpt.plots.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    RED,
+    draw_grid,
+    draw_title,
+    drawable,
+    new_figure,
+    save,
+)
 
 
 def plot_confusion(report: ClassificationReport, path: Path, title: str) -> None:
@@ -31,8 +41,9 @@ def plot_confusion(report: ClassificationReport, path: Path, title: str) -> None
                     colour = "white" if shares[i, j] > 0.5 else "black"
                     count = str(report.confusion[i, j])
                     axes.text(j, i, count, ha="center", va="center", color=colour)
-    axes.set_xticks(range(size), report.labels, rotation=45, ha="right")
-    axes.set_yticks(range(size), report.labels)
+    labels = [drawable(label) for label in report.labels]
+    axes.set_xticks(range(size), labels, rotation=45, ha="right")
+    axes.set_yticks(range(size), labels)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     draw_title(axes, f"{title}: accuracy {report.accuracy:.3f}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,11 +37,40 @@ def draw_grid(*axes: Any, **which: Any) -> None:
 
 
 def save(figure: Figure, path: str | Path) -> None:
-    """Write a figure as a PNG, which is there whole or not at all."""
-    with atomic_path(path) as temporary:
+    """Write a figure as a PNG, which is there whole or not at all.
+
+    Every text is drawn letter by letter: names may hold dollars, which are no mathematics.
+    """
+    take_literally(figure)
+    with atomic_path(path) as temporary, warnings.catch_warnings():
+        # a letter that the font lacks becomes a box, a panel without room is not laid out anew
+        warnings.filterwarnings("ignore", category=UserWarning, module="matplotlib|npgpt.plots")
         figure.savefig(temporary, format="png")
 
 
 def moving_mean(values: Sequence[float] | np.ndarray, span: int) -> np.ndarray:
     """Compute the mean of each ``span`` values in a row, (n,) -> (n - span + 1,)."""
     return np.convolve(np.asarray(values, float), np.ones(span) / span, mode="valid")
+
+
+def take_literally(figure: Figure) -> None:
+    """Let no text of a figure be read as mathematics, but the powers at logarithmic axes."""
+    from matplotlib.text import Text
+
+    numbers = {
+        label
+        for axes in figure.axes
+        for axis in (axes.xaxis, axes.yaxis)
+        if axis.get_scale() == "log"
+        for label in axis.get_ticklabels(which="both")
+    }
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and text not in numbers:
+            text.set_parse_math(False)
+            text.set_usetex(False)
+            text.set_text(drawable(text.get_text()))
+
+
+def drawable(text: str) -> str:
+    """Return a text with U+FFFD for each character that no font draws."""
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from npgpt.files import CONFIG, refuse_used, write_atomically
+from npgpt.files import CONFIG, quoted, refuse_used, write_atomically
 from npgpt.training.trainer import BEST, LAST
 from npgpt.version import __version__
 
@@ -23,7 +23,8 @@ KIND = "kind"
 
 def refuse_used_by_run(folder: Path) -> None:
     """Raise FileExistsError if a new run cannot be made here."""
-    refuse_used(folder, f"choose another folder with --out, or go on with --resume {folder}")
+    advice = f"choose another folder with --out, or go on with --resume {quoted(folder)}"
+    refuse_used(folder, advice)
 
 
 def write_settings(folder: Path, settings: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from npgpt import hub
 from npgpt.files import CONFIG
+from npgpt.generation import ids_without_token
 from npgpt.layers.quantized import KINDS as FEWER_BITS
 from npgpt.models import Model
 from npgpt.models.pretrained import load_pretrained
@@ -80,7 +81,7 @@ def open_model(
     if (run := find_run(folder)) is not None:
         model: Any = run.load_language_model(checkpoint)
         _convert(model, dtype)
-        return OpenedModel(name, model, run.tokenizer, folder, run)
+        return OpenedModel(name, _drawing_tokens(model, run.tokenizer), run.tokenizer, folder, run)
     tokenizer = open_tokenizer(folder)
     model = load_pretrained(Model, folder, dtype)
     rows = model.config.vocab_size
@@ -90,7 +91,7 @@ def open_model(
             f"{folder}: the tokenizer has {tokenizer.vocab_size} tokens, more than the model's "
             f"{rows}."
         )
-    return OpenedModel(name, model, tokenizer, folder)
+    return OpenedModel(name, _drawing_tokens(model, tokenizer), tokenizer, folder)
 
 
 def find_run(folder: Path) -> Run | None:
@@ -110,6 +111,14 @@ def find_run(folder: Path) -> Run | None:
             "and a folder in Hugging Face's format have."
         )
     return Run.open(folder) if kind_of(hub.read_json(path)) else None
+
+
+def _drawing_tokens(model: Any, tokenizer: Tokenizer) -> Any:
+    """Let a model never draw an id that stands for no token; returns it."""
+    if without := ids_without_token(tokenizer, model.config.vocab_size):
+        suppressed = {*model.sampling.suppressed, *without}
+        model.sampling = dataclasses.replace(model.sampling, suppressed=suppressed)
+    return model
 
 
 def _convert(model: Any, dtype: Any) -> None:

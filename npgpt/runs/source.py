@@ -53,6 +53,9 @@ class Source(Protocol):
     def ids(self, tokenizer: Tokenizer) -> tuple[np.ndarray, np.ndarray]:
         """Return the ids of the training part and of the held-out part."""
 
+    def held_out_bytes(self) -> int | None:
+        """Count the bytes of the held-out text in UTF-8; None if there is no text but ids."""
+
     def keep(self, folder: Path) -> str:
         """Return where the data can be read again; put it into the run's folder if nowhere else."""
 
@@ -94,6 +97,10 @@ class Texts(Corpus):
         train, held_out = (encode_documents(part, tokenizer) for part in self._parts)
         return train, held_out
 
+    def held_out_bytes(self) -> int:
+        """Count the bytes of the held-out text in UTF-8."""
+        return Corpus(self.name, self._parts[1]).num_bytes
+
     def keep(self, folder: Path) -> str:
         """Write what came from standard input to the folder."""
         if is_built_in(self.place):
@@ -123,6 +130,9 @@ class TokenFiles(TokenFolder):
         """Open the ids, which must be the tokenizer's."""
         files = TokenFolder.open(self.folder, tokenizer)
         return files.train.ids, files.validation.ids
+
+    def held_out_bytes(self) -> None:
+        """Return None: there is no text."""
 
     def keep(self, folder: Path) -> str:
         """Copy nothing: token files are read where they are."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from npgpt.cli.app import console
+from npgpt.cli.shared.console import console
 from npgpt.cli.shared.progress import counting_bar
 from npgpt.cli.shared.tables import make_table, plain_table
+from npgpt.cli.shared.training import drawn
 from npgpt.data import HeldOutBatches
 from npgpt.data.splits import TEST
 from npgpt.files import write_atomically
@@ -38,8 +39,8 @@ def report_classes(run: FineTuningRun) -> None:
     console.print(matrix)
     console.print(f"Accuracy: {report.accuracy:.3f} on {report.confusion.sum()} texts")
     path = run.folder / CONFUSION_PLOT
-    plot_confusion(report, path, f"npgpt: {run.folder.name}")
-    console.print(f"Confusion matrix: {path}", soft_wrap=True)
+    if drawn(path, plot_confusion, report, path, f"npgpt: {run.folder.name}"):
+        console.print(f"Confusion matrix: {path}", soft_wrap=True)
 
 
 def report_preferences(run: FineTuningRun) -> None:
@@ -55,8 +56,8 @@ def report_preferences(run: FineTuningRun) -> None:
         table.add_row(name, loss, ranked, rewarded, f"{scores.margin:.3f}")
     console.print(table)
     path = run.folder / REWARDS_PLOT
-    plot_rewards(run.metrics, path, f"npgpt: {run.folder.name}")
-    console.print(f"Rewards: {path}", soft_wrap=True)
+    if drawn(path, plot_rewards, run.metrics, path, f"npgpt: {run.folder.name}"):
+        console.print(f"Rewards: {path}", soft_wrap=True)
 
 
 def report_responses(run: FineTuningRun, samples: int) -> None:
@@ -86,12 +87,13 @@ def report_responses(run: FineTuningRun, samples: int) -> None:
         }
         for i, record in enumerate(chosen)
     ]
+    if lines:  # kept before they are shown: whatever happens there, they are not lost
+        content = "".join(json.dumps(line) + "\n" for line in lines)
+        write_atomically(run.folder / RESPONSES, content.encode())
     for line in lines[:SHOWN]:
         side_by_side = plain_table(overflow="fold")
         for name, text in line.items():
             side_by_side.add_row(name, text.strip()[-300:], end_section=True)
         console.print(side_by_side)
     if lines:
-        content = "".join(json.dumps(line) + "\n" for line in lines)
-        write_atomically(run.folder / RESPONSES, content.encode())
         console.print(f"All responses: {run.folder / RESPONSES}", soft_wrap=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from typer.core import TyperGroup
+
+from npgpt.cli.shared.console import tell
 
 
 class OldSpellings(TyperGroup):
@@ -14,7 +15,7 @@ class OldSpellings(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command that the arguments name, and give it those of today."""
         if args[0] == "info" and any(a.partition("=")[0] == "--memory" for a in args):
-            print("Note: npgpt info --memory is npgpt memory now.", file=sys.stderr)
+            tell("Note: npgpt info --memory is npgpt memory now.")
             rest = [part for a in args[1:] for part in _split(a, "--memory")]
             args = ["memory", *(part for part in rest if part != "--memory")]
         elif args[0] == "eval":

@@ -13,6 +13,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from npgpt.fields import FromOthers, help_of, option_of
 
@@ -31,7 +32,7 @@ def options_of(
         Help, panel, names and more are what its fields were declared with by `option`; a field
         without a panel stands under the class's ``PANEL``.
     names : container of str, optional
-        Of the fields that become options; by default all.
+        Of the fields that become options; by default all that were declared with `option`.
     defaults : mapping
         What the help shows as the defaults of some fields.
     arguments : container of str
@@ -49,7 +50,7 @@ def options_of(
             panel,
         )
         for field in dataclasses.fields(config_class)
-        if names is None or field.name in names
+        if "option" in field.metadata and (names is None or field.name in names)
     ]
 
 
@@ -113,8 +114,8 @@ def _parameter(
     if hint is bool and default is False:
         names = names or ("--" + field.name.replace("_", "-"),)  # and not --no-... beside it
     said: dict[str, Any] = {
-        "help": _help(help, declared.choices), "min": declared.minimum, "metavar": declared.metavar,
-        "show_default": shown,
+        "help": escape(_help(help, declared.choices)), "min": declared.minimum,
+        "metavar": declared.metavar, "show_default": shown,
     }  # fmt: skip
     info = (
         typer.Argument(**said)

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.panel import Panel
 from rich.progress import (
     BarColumn,
@@ -22,11 +21,11 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.text import Text
 
+from npgpt.cli.shared.console import TextConsole
 from npgpt.data import DataLoader, TokenWindows
 from npgpt.fields import names_of
-from npgpt.generation import ContextWarning
+from npgpt.generation import ContextWarning, continuation, sampling_with
 from npgpt.models import GPTConfig, LanguageModel, ModelConfig
 from npgpt.runs.config import family_of
 from npgpt.tokenizers import Tokenizer
@@ -56,14 +55,14 @@ def unless_soon(say: Callable[[], object]) -> Iterator[Callable[[], None]]:
 
 @contextlib.contextmanager
 def progress_bar(
-    console: Console, label: str, slow_start: str = ""
+    console: TextConsole, label: str, slow_start: str = ""
 ) -> Iterator[Callable[[int, int], None]]:
     """Show a bar while the block runs; it yields a function of (done, total).
 
     Nothing is shown when the output is not a terminal. The words ``slow_start`` are added if
     nothing has been done after a while.
     """
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as bar:
@@ -79,19 +78,19 @@ def progress_bar(
 
 
 @contextlib.contextmanager
-def counting_bar(console: Console, label: str, total: int) -> Iterator[Callable[[], None]]:
+def counting_bar(console: TextConsole, label: str, total: int) -> Iterator[Callable[[], None]]:
     """Show a bar while the block runs; it yields a function to call after each of ``total``."""
     with progress_bar(console, label) as progress:
         done = itertools.count(1)
         yield lambda: progress(next(done), total)
 
 
-def compile_kernels(console: Console, like: ModelConfig | None = None) -> None:
+def compile_kernels(console: TextConsole, like: ModelConfig | None = None) -> None:
     """Compile what a training step needs, or load it from the cache of an earlier run.
 
     Parameters
     ----------
-    console : Console
+    console : TextConsole
     like : ModelConfig, optional
         Whose choices the step is made of; GPT-2's by default.
     """
@@ -113,19 +112,19 @@ class TrainingProgress(Callback):
 
     Parameters
     ----------
-    console : Console
+    console : TextConsole
     sample : function, optional
         From the model to a text.
     """
 
-    def __init__(self, console: Console, sample: Callable[[Any], str] | None = None):
+    def __init__(self, console: TextConsole, sample: Callable[[Any], str] | None = None):
         self._console, self._sample = console, sample
         self._tokens_per_second = 0.0
         self._bar = Progress(
             TextColumn("step"),
             MofNCompleteColumn(),
             BarColumn(bar_width=20),
-            TextColumn("{task.fields[numbers]}"),
+            TextColumn("{task.fields[numbers]}", markup=False),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
@@ -164,9 +163,8 @@ class TrainingProgress(Callback):
             soft_wrap=True,
         )
         if self._sample and self._console.is_terminal and metrics.step:
-            self._console.print(
-                Panel(Text(self._sample(trainer.model)), title="sample", border_style="dim")
-            )
+            text = self._console.plain(self._sample(trainer.model))
+            self._console.print(Panel(text, title="sample", border_style="dim"))
 
     def on_end(self, trainer) -> None:
         """Take the bar away."""
@@ -184,13 +182,9 @@ def sample_text(
     prompt = start_of_text(tokenizer)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ContextWarning)  # a sample may well be longer
-        ids = model.generate(
-            prompt, max_new_tokens, temperature, seed=seed, stop_id=tokenizer.end_of_text_id
-        )
-    text = ids[len(prompt) :]
-    if tokenizer.end_of_text_id is not None:
-        text = text[text != tokenizer.end_of_text_id]
-    return tokenizer.decode(text)
+        sampling = sampling_with(tokenizer, model, temperature=temperature, seed=seed)
+        new = model.stream(prompt, max_new_tokens, sampling)
+        return continuation((int(token[0]) for token in new), tokenizer, sampling)
 
 
 def start_of_text(tokenizer: Tokenizer) -> np.ndarray:

@@ -11,7 +11,7 @@ def make_table(title: str, *columns: str, left: int = 1) -> Table:
     """Make a table with a title, of columns of which the first ``left`` are texts."""
     table = Table(title=title, title_justify="left")
     for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i < left else "right")
+        table.add_column(column, justify="left" if i < left else "right", overflow="fold")
     return table
 
 

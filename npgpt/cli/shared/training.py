@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from rich.text import Text
 
-from npgpt.cli.app import INTERRUPTED, console
+from npgpt.cli.app import INTERRUPTED
+from npgpt.cli.shared.console import console, tell
 from npgpt.runs import Run
 from npgpt.runs.folder import FLOW_PLOT, LOSS_PLOT
 from npgpt.training import Trainer
@@ -26,7 +28,7 @@ def next_free_folder(name: str) -> Path:
 def train(
     run: Run,
     resuming: bool,
-    introduction: Callable[[Trainer], Sequence[str]],
+    introduction: Callable[[Trainer], Sequence[str | Text]],
     go_on: str,
     sample: Callable[[Any], str] | None = None,
 ) -> None:
@@ -80,6 +82,21 @@ def _draw(run: Run) -> None:
 
     metrics, flows, title = run.metrics, run.flows, f"npgpt: {run.folder.name}"
     if metrics:
-        plot_loss(metrics, run.folder / LOSS_PLOT, title, run.item)
+        path = run.folder / LOSS_PLOT
+        drawn(path, plot_loss, metrics, path, title, run.item)
     if flows:
-        plot_flow_history(flows, run.folder / FLOW_PLOT, title)
+        path = run.folder / FLOW_PLOT
+        drawn(path, plot_flow_history, flows, path, title)
+
+
+def drawn(path: Path, plot: Callable[..., None], *arguments: Any) -> bool:
+    """Draw a picture of a run, and say whether it is there.
+
+    What is learned is on the disk by then: a picture that cannot be drawn costs a note only.
+    """
+    try:
+        plot(*arguments)
+    except Exception as error:
+        tell(f"Note: {path} could not be drawn ({error}).")
+        return False
+    return True
