@@ -46,7 +46,11 @@ def public_names():
     """Map each module that has an ``__all__`` to it."""
     modules = [module.name for module in pkgutil.walk_packages(npgpt.__path__, "npgpt.")]
     imported = {name: importlib.import_module(name) for name in modules if "__main__" not in name}
-    found = {name: getattr(module, "__all__", None) for name, module in imported.items()}
+    found = {
+        name: getattr(module, "__all__", None)
+        for name, module in imported.items()
+        if not re.match(r"npgpt\.ops\.(reference|compiled)\.", name)  # one file's part of a backend
+    }
     return {"npgpt": npgpt.__all__} | {name: public for name, public in found.items() if public}
 
 
