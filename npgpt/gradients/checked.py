@@ -164,7 +164,7 @@ class CheckedFunction(Checked):
             watched = Unchanged({"dy": dy, **{f"input {i}": x for i, x in enumerate(inputs)}})
             results.append(self._of_inputs(self._backward(dy if dy.ndim else r, *inputs)))
             self._blame_changes("backward", watched)
-        self._compare_calls(*results, before={})
+        self._compare_calls(results[0], results[1], before={})
         return results[0]
 
     def _forward_watched(self) -> Any:
@@ -269,6 +269,7 @@ class CheckedLayer(Checked):
         kept = Unchanged(arrays_kept(self._layer))
         parameters = {name: self.arrays[name].copy() for name in self._parameters}
         steps = dropout_steps(self._layer)
+        set_dropout_steps(self._layer, [step + 1 for step in steps])  # as forward leaves them
         of_inputs = self._of_inputs(self._layer.backward(dy if dy.ndim else r))
         set_dropout_steps(self._layer, steps)
         if forward:

@@ -37,6 +37,31 @@ class TokenBatch(NamedTuple):
     targets: np.ndarray
 
 
+def checked_ids(token_ids: Any, who: str) -> np.ndarray:
+    """Return token ids as an array of shape (batch, time).
+
+    Raises
+    ------
+    ValueError
+        If they have another number of axes, or an axis is empty.
+    """
+    try:
+        ids = np.asarray(token_ids)
+    except ValueError:
+        raise ValueError(
+            f"{who}: token ids must have shape (batch, time), got rows of different lengths; pad "
+            "them to one."
+        ) from None
+    if ids.ndim != 2 or 0 in ids.shape:
+        hint = "; ids[None] makes a batch of one sequence" if ids.ndim == 1 and ids.size else ""
+        if ids.dtype.kind in "US":
+            hint = "; encode the text with the tokenizer first"
+        raise ValueError(
+            f"{who}: token ids must have shape (batch, time), neither 0, got {ids.shape}{hint}."
+        )
+    return ids
+
+
 class Model(Layer):
     """A model with a loss over batches.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from npgpt import ops
-from npgpt.layers import Parameter, flat_of
+from npgpt.layers import Layer, Parameter, flat_of
 
 
 class Adam:
@@ -50,8 +50,13 @@ class Adam:
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ):
-        self.parameters = [p for p in parameters if p.requires_grad]
         who = type(self).__name__
+        if isinstance(parameters, Layer):
+            raise TypeError(
+                f"{who}: expected parameters, got {type(parameters).__name__}; pass "
+                "model.parameters()."
+            )
+        self.parameters = [p for p in parameters if p.requires_grad]
         if not self.parameters:
             raise ValueError(f"{who}: there are no parameters to optimise.")
         if not lr >= 0.0:

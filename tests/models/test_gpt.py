@@ -4,13 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from npgpt import ops
-from npgpt.gradients import gradcheck
 from npgpt.models import GPT, GPTConfig
-from tests.strategies import normal, seeds
 
 SHAPE = {"vocab_size": 11, "context_length": 8, "n_layers": 2, "n_heads": 2, "d_model": 8}
 
@@ -18,36 +13,6 @@ SHAPE = {"vocab_size": 11, "context_length": 8, "n_layers": 2, "n_heads": 2, "d_
 def batch(seed=0, shape=(2, 8), vocab_size=11):
     rng = np.random.default_rng(seed)
     return rng.integers(0, vocab_size, shape), rng.integers(0, vocab_size, shape)
-
-
-@settings(max_examples=12)
-@given(
-    n_heads=st.integers(1, 3),
-    head_size=st.integers(1, 4),
-    d_ff=st.one_of(st.none(), st.integers(1, 9)),
-    dropout=st.sampled_from([0.0, 0.3]),
-    bias=st.booleans(),
-    tied=st.booleans(),
-    shape=st.tuples(st.integers(1, 2), st.integers(1, 5)),
-    dtype=st.sampled_from([np.float32, np.float64]),
-    seed=seeds,
-    method=st.sampled_from(["central", "complex"]),
-    backend=st.sampled_from(ops.BACKENDS),
-)
-def test_the_gradient_of_a_two_layer_gpt(
-    n_heads, head_size, d_ff, dropout, bias, tied, shape, dtype, seed, method, backend
-):
-    config = GPTConfig(
-        vocab_size=7, context_length=6, n_layers=2, n_heads=n_heads, d_model=n_heads * head_size,
-        d_ff=d_ff, dropout=dropout, bias=bias, tie_embeddings=tied, layer_norm_eps=1e-2,
-    )  # fmt: skip
-    model = GPT(config, seed=seed % 1000, dtype=dtype)
-    for i, parameter in enumerate(model.parameters()):
-        parameter.value += normal(seed + i, parameter.shape, dtype, scale=0.3)
-    inputs, targets = batch(seed, shape, 7)
-    with ops.use(backend):
-        report = gradcheck(model, inputs, targets, method=method, max_coordinates=8)
-    report.raise_if_failed()
 
 
 def test_the_first_loss_is_that_of_a_uniform_guess():

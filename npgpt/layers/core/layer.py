@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from npgpt.layers.core.parameters import HoldsParameters
 from npgpt.layers.core.taps import Change, Edit, Guarded, Listener, Listeners, Listening
+
+MADE_BY_INIT = ("name", "training", "listener", "saved", "_unrolling")
 
 
 class Passes(list):
@@ -283,11 +285,41 @@ class Layer(HoldsParameters):
 
     # --- errors that say where ----------------------------------------------------------------
 
+    if not TYPE_CHECKING:  # or a type checker would believe every attribute
+
+        def __getattr__(self, name: str) -> Any:
+            """Say what is missing when ``__init__`` did not begin with that of this class."""
+            kind = type(self).__name__
+            hint = (
+                ""
+                if "_unrolling" in vars(self)
+                else "; did its __init__ forget super().__init__()?"
+            )
+            if name in MADE_BY_INIT:
+                raise RuntimeError(
+                    f"{kind}: __init__ must call super().__init__() before all else, as it makes "
+                    f"{name!r}."
+                )
+            raise AttributeError(f"{kind} has no attribute {name!r}{hint}")
+
     def _where(self) -> str:
         """What to call this layer in an error: its class, and its place in the model."""
         return f"{type(self).__name__} {self.name!r}" if self.name else type(self).__name__
 
+    def _check_array(self, x: Any, what: str = "the input") -> None:
+        if not isinstance(x, np.ndarray):
+            raise TypeError(
+                f"{self._where()}: {what} must be an array, got {type(x).__name__}; "
+                "numpy.asarray makes one."
+            )
+        if x.dtype.kind not in "fc":
+            raise ValueError(
+                f"{self._where()}: {what} must hold floats, got {x.dtype}; x.astype(numpy.float32) "
+                "converts it."
+            )
+
     def _check_last_axis(self, x: np.ndarray, size: int, what: str) -> None:
+        self._check_array(x)
         if x.ndim == 0 or x.shape[-1] != size:
             raise ValueError(
                 f"{self._where()}: expected an input of shape (..., {size}) ({what} = {size}), "
@@ -295,6 +327,7 @@ class Layer(HoldsParameters):
             )
 
     def _check_dy(self, dy: np.ndarray, shape: tuple[int, ...]) -> None:
+        self._check_array(dy, f"dy, of the output's shape {shape},")
         if dy.shape != shape:
             raise ValueError(
                 f"{self._where()}: backward expected dy of the output's shape {shape}, "
