@@ -259,6 +259,9 @@ class GPT(LanguageModel, Pretrained):
         """Compute what the head reads, (batch, time) -> (batch, time, d_model)."""
         return self.stack.forward(self.embed(token_ids))
 
+    def _repr_html_(self) -> str:
+        return self.config._repr_html_() + self.summary()._repr_html_()
+
     # --- step by step ---------------------------------------------------------------------------
 
     def next_logits(self, token_ids: np.ndarray) -> np.ndarray:

@@ -84,6 +84,11 @@ class Model(Layer):
     Batch: ClassVar[type]
     config: Any
 
+    def extra_repr(self) -> str:
+        """Return how many parameters there are, for ``repr``."""
+        dtypes = ", ".join(sorted({str(p.value.dtype) for p in self.parameters()}))
+        return f"{self.num_parameters():,} parameters" + (f", {dtypes}" if dtypes else "")
+
     def loss(self, *batch: Any, **named: Any) -> Any:
         """Compute the mean loss of a batch; `backward` may follow."""
         raise TypeError(f"{type(self).__name__} has no loss; a model must define one.")
