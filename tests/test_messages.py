@@ -105,7 +105,7 @@ SLIPS = [
     (lambda: npgpt.GPT(CONFIG, dtype=np.float16), ValueError, "dtype must be float32, .* got float16"),
     (lambda: gpt().astype(int), ValueError, "must be floats, .* got int64"),
     (lambda: Init(dtype=bool), ValueError, "dtype must be float32, .* got bool"),
-    (lambda: npgpt.optim.AdamW(gpt()), TypeError, r"AdamW: expected parameters, got GPT; pass model\.parameters\(\)"),
+    (lambda: npgpt.optim.AdamW(gpt()), TypeError, r"AdamW: parameters such as model\.parameters\(\) must come first, got GPT"),
     (trained(model=12), TypeError, "Trainer: model must be a model with a loss, .* got 12"),
     (trained(train_loader=[IDS]), TypeError, "Trainer: train_loader must be a DataLoader, got"),
     (trained(schedule=1e-3), TypeError, r"Trainer: schedule must be a function of the step, got 0\.001"),

@@ -14,10 +14,10 @@ from typing_extensions import Self
 from npgpt.data.corpora import corpus_name, cut_of, stream_corpus
 from npgpt.data.reading import STANDARD_INPUT, Piece
 from npgpt.data.token_files import TokenFile, read_tokens, token_writer
+from npgpt.files import TOKENIZER, refuse_used
 
 TRAIN_FILES = ("train.bin",)
 VALIDATION_FILES = ("validation.bin", "val.bin")
-TOKENIZER_FILE = "tokenizer.json"
 Progress = Callable[[int, int], None]
 
 
@@ -137,8 +137,7 @@ def write_token_folder(
         If a part would be empty.
     """
     folder = Path(folder)
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise FileExistsError(f"{folder} exists already; choose another folder.")
+    refuse_used(folder)
     if corpus.num_characters < 2:
         raise ValueError(f"{corpus.name} has {corpus.num_characters} characters, too few to split.")
     folder.mkdir(parents=True, exist_ok=True)
@@ -154,7 +153,7 @@ def write_token_folder(
             done += len(piece[0])
             if progress:
                 progress(done, corpus.num_characters)
-    tokenizer.save(folder / TOKENIZER_FILE)
+    tokenizer.save(folder / TOKENIZER)
     return train.num_tokens, validation.num_tokens
 
 

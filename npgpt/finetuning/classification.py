@@ -36,7 +36,7 @@ def read_labelled(config: FineTuningConfig) -> tuple[dict[str, list[Record]], li
     FileNotFoundError
         If a file is missing.
     ValueError
-        If a column is missing, a text empty, there is one class only, or a label in a held-out part
+        If a column is missing, a text empty, there is one class only, or a label of another part
         does not occur in training; with the row.
     """
     text, label, split = config.text_column, config.label_column, config.split_column
@@ -144,7 +144,7 @@ class ClassificationReport(ShortRepr):
 
 
 def held_out_batches(texts: LabelledTexts, batch_size: int) -> HeldOutBatches:
-    """Make the batches to evaluate on, those of similar length together."""
+    """Cut labelled texts into batches of similar length, so that little is padded."""
     order = np.argsort(texts.lengths, kind="stable")
     ordered = LabelledTexts([texts.texts[i] for i in order], texts.labels[order])
     return HeldOutBatches(ordered, batch_size)

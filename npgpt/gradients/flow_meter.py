@@ -158,7 +158,7 @@ class _FlowListener(Listening):
         """Tell whether anything is measured at this name."""
         return name in self._wanted
 
-    def forward(self, name: str, array: np.ndarray) -> np.ndarray:
+    def on_activation(self, name: str, array: np.ndarray) -> np.ndarray:
         """Measure an activation."""
         output = f"{name.rpartition('.')[0]}.output"
         if name in self._measured:
@@ -172,7 +172,7 @@ class _FlowListener(Listening):
             self._set(output, attention_entropy=float(np.mean(entropy)))
         return array
 
-    def backward(self, name: str, array: np.ndarray) -> np.ndarray:
+    def on_gradient(self, name: str, array: np.ndarray) -> np.ndarray:
         """Measure a gradient."""
         if name in self._measured:
             self._set(name, grad_norm=_norm([array]))
@@ -216,7 +216,9 @@ def _entropy_of_scores(kept: Fused | InSteps, example: int, scale: float) -> np.
     lengths = None if kept.mask.lengths is None else kept.mask.lengths[one]
     mask = kept.mask._replace(lengths=lengths)
     scores = reference.scores_forward(kept.q[one], kept.k[one], scale=scale, mask=mask)
-    weights = reference.softmax_forward(reference.distance_bias_forward(scores, kept.bias))
+    if kept.bias is not None:
+        scores = reference.distance_bias_forward(scores, kept.bias)
+    weights = reference.softmax_forward(scores)
     return -np.sum(weights * np.log(np.where(weights > 0, weights, 1.0)), axis=-1)
 
 

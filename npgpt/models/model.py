@@ -11,7 +11,7 @@ from npgpt.fields import Settings, option
 from npgpt.generation.generates import Generates
 from npgpt.layers import Dropout, Layer
 from npgpt.layers.block_config import MODEL
-from npgpt.layers.losses import IGNORE_INDEX
+from npgpt.ops import IGNORE_INDEX
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +60,19 @@ def checked_ids(token_ids: Any, who: str) -> np.ndarray:
             f"{who}: token ids must have shape (batch, time), neither 0, got {ids.shape}{hint}."
         )
     return ids
+
+
+def num_filled(targets: np.ndarray) -> int:
+    """Count the places of rows up to the last target that counts; behind it a row is filled up.
+
+    Examples
+    --------
+    >>> num_filled(np.array([[-100, 7, 8, -100], [9, -100, -100, -100]]))
+    4
+    """
+    counted = np.asarray(targets) != IGNORE_INDEX
+    lengths = counted.shape[-1] - counted[..., ::-1].argmax(axis=-1)
+    return int(lengths[counted.any(axis=-1)].sum())
 
 
 class Model(Layer):
@@ -114,6 +127,13 @@ class Model(Layer):
     def num_targets(self, *batch: Any, **named: Any) -> int:
         """Count what the loss of a batch is the mean of."""
         raise TypeError(f"{type(self).__name__} has no num_targets; a model must define it.")
+
+    def num_tokens(self, *batch: Any, **named: Any) -> int:
+        """Count the tokens that a batch holds, what fills its rows up left out.
+
+        Here all of the batch's first array are; a family whose batches are padded says otherwise.
+        """
+        return int(np.size([*batch, *named.values()][0]))
 
     # --- dropout's place in its random stream, which a checkpoint keeps -------------------------
 

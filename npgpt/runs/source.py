@@ -14,9 +14,9 @@ from npgpt.data import Corpus, encode_documents, load_corpus, split_corpus
 from npgpt.data.corpora import is_built_in
 from npgpt.data.reading import STANDARD_INPUT
 from npgpt.data.streams import TokenFolder, is_token_folder
-from npgpt.files import write_atomically
+from npgpt.files import TOKENIZER, write_atomically
 from npgpt.runs.config import DataConfig
-from npgpt.runs.folder import TEXT, TOKENIZER
+from npgpt.runs.folder import TEXT
 from npgpt.runs.tokenizer import LEARNED, make_tokenizer, open_tokenizer
 from npgpt.tokenizers import Tokenizer
 
@@ -108,7 +108,7 @@ class TokenFiles(TokenFolder):
     """A folder of token files, with a tokenizer of its own or one that is named."""
 
     def tokenizer(self, config: DataConfig, progress: Progress | None = None) -> Tokenizer:
-        """Open the tokenizer."""
+        """Open the one beside the files, else the one that the config names."""
         own = self.folder / TOKENIZER
         if own.is_file():
             return open_tokenizer(own)
@@ -125,7 +125,7 @@ class TokenFiles(TokenFolder):
         return files.train.ids, files.validation.ids
 
     def keep(self, folder: Path) -> str:
-        """Return the folder of the files."""
+        """Copy nothing: token files are read where they are."""
         return str(self.folder.absolute())
 
 

@@ -195,7 +195,7 @@ LAYERS: dict[str, Drawer] = {
     "BatchNorm": _batch_norm,
     "CausalSelfAttention": _sized(
         kinds.CausalSelfAttention, x=_sequence, size_in=_sides, size_out=_sides, dropout=_drop,
-        masking=st.sampled_from(MASKINGS), qkv_bias=st.booleans(), scale=st.booleans(),
+        masking=st.sampled_from(MASKINGS), qkv_bias=st.booleans(), scale_scores=st.booleans(),
     ),
     "CrossEntropy": _cross_entropy,
     "Dropout": lambda draw, rng: (
@@ -226,7 +226,7 @@ LAYERS: dict[str, Drawer] = {
     "RotaryEmbedding": _rotary,
     "SelfAttention": _sized(
         kinds.SelfAttention, x=_sequence, size_in=_sides, size_out=_sides, qkv_bias=st.booleans(),
-        scale=st.booleans(),
+        scale_scores=st.booleans(),
     ),
     "SimplifiedSelfAttention": _simplified,
     "SinusoidalEmbedding": _sized(kinds.SinusoidalEmbedding, x=_sequence, size=_sides),

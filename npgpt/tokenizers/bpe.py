@@ -26,7 +26,7 @@ from npgpt.tokenizers.special import Names, chosen, parts_of, refuse
 from npgpt.tokenizers.tokenizer_json import FORMAT, Ids, Pair, from_json, to_json
 
 if TYPE_CHECKING:
-    from npgpt.tokenizers.compiled.codec import Decoder, Encoder
+    from npgpt.tokenizers.compiled.codec import MergeEncoder, PieceDecoder
 
 __all__ = ["PRE_TOKEN", "BPETokenizer"]
 
@@ -103,8 +103,8 @@ class BPETokenizer(Shown):
         places = range(len(tokens), len(pieces))
         external = places if self._ids is None else self._ids[places.start :].tolist()
         self._special_ids = dict(zip(self.special_tokens, external, strict=True))
-        self._encoder: Encoder | None = None
-        self._decoder: Decoder | None = None
+        self._encoder: MergeEncoder | None = None
+        self._decoder: PieceDecoder | None = None
 
     @classmethod
     def train(
@@ -228,8 +228,8 @@ class BPETokenizer(Shown):
         ----------
         text : str
         allowed_special : collection of str, or "all"
-            Special tokens that are recognised in the text. By default none is: a text from a
-            stranger that holds ``<|endoftext|>`` gets the ids of those thirteen characters.
+            Special tokens that are recognised in the text. By default none is: untrusted
+            text that holds ``<|endoftext|>`` gets the ids of those thirteen characters.
         disallowed_special : collection of str, or "all"
             Special tokens that must not be in the text; "all" means those that are not allowed.
         errors : {"strict", "replace", "surrogatepass"}
@@ -270,9 +270,9 @@ class BPETokenizer(Shown):
         space.
         """
         if self._encoder is None:
-            from npgpt.tokenizers.compiled.codec import Encoder
+            from npgpt.tokenizers.compiled.codec import MergeEncoder
 
-            self._encoder = Encoder(_byte_ids(), self.merges)
+            self._encoder = MergeEncoder(_byte_ids(), self.merges)
         ids = self._encoder(content)
         return ids.astype(np.int64) if self._ids is None else self._ids[ids]
 
@@ -313,9 +313,9 @@ class BPETokenizer(Shown):
         """
         checked = checked_ids(ids, self.vocab_size, type(self).__name__)
         if self._decoder is None:
-            from npgpt.tokenizers.compiled.codec import Decoder
+            from npgpt.tokenizers.compiled.codec import PieceDecoder
 
-            self._decoder = Decoder(self._pieces)
+            self._decoder = PieceDecoder(self._pieces)
         return self._decoder(checked)
 
     def decode(self, ids: Iterable[int], errors: str = "replace") -> str:

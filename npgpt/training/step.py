@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from npgpt.models.model import Model
-from npgpt.optim import Adam, grad_norm
+from npgpt.optim import Optimizer, grad_norm
 
 Batch = tuple[np.ndarray, ...]
 
 
 def train_step(
     model: Model,
-    optimizer: Adam,
+    optimizer: Optimizer,
     batches: Sequence[Batch],
     clip_norm: float = 1.0,
     on_gradients: Callable[[], Any] = lambda: None,
@@ -24,12 +24,12 @@ def train_step(
     """Accumulate the gradients of some batches, clip them by their norm, and update.
 
     The loss is the mean over all targets of the batches together: a batch with more of them counts
-    for more.
+    for more, one without any for nothing.
 
     Parameters
     ----------
     model : Model
-    optimizer : Adam
+    optimizer : Optimizer
     batches : sequence of tuples of ndarray
     clip_norm : float
         Largest global gradient norm; 0 does not clip.
@@ -50,6 +50,8 @@ def train_step(
     counts = [model.num_targets(*batch) for batch in batches]
     loss = 0.0
     for batch, count in zip(batches, counts, strict=True):
+        if count == 0:
+            continue  # it has no mean, as when no token of it was masked
         share = count / sum(counts)
         loss += share * float(model.loss_and_backward(*batch, dloss=share))
     norm = grad_norm(optimizer.parameters)

@@ -10,10 +10,10 @@ class AllEars:
     def wants(self, name):
         return True
 
-    def forward(self, name, array):
+    def on_activation(self, name, array):
         self.activations[name] = array
         return array
 
-    def backward(self, name, array):
+    def on_gradient(self, name, array):
         self.gradients[name] = array
         return array
