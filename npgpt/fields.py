@@ -10,7 +10,10 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from npgpt.html_table import html_table
+
 Config = TypeVar("Config")
+MOST = 8  # entries of a list that a repr shows
 
 LARGEST = 2**63 - 1  # as an int64 counts
 LARGEST_REAL = 3.4e38  # infinity to a float32 begins a little above
@@ -164,6 +167,36 @@ def did_you_mean(name: str, names: Iterable[str], most: int = 8) -> str:
     return f"; there is {', '.join(names[:most])}{', ...' if len(names) > most else ''}."
 
 
+def short(value: Any) -> str:
+    """Write a value for a ``repr``: of an array its shape and dtype, of a long text its beginning.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> short(np.zeros((2, 3))), short({"a": np.zeros(4, np.float32)}), short("text")
+    ('array of (2, 3), float64', "{'a': array of (4,), float32}", "'text'")
+    """
+    if hasattr(value, "dtype") and getattr(value, "ndim", None):
+        return f"array of {value.shape}, {value.dtype}"
+    if isinstance(value, Mapping):
+        items = [f"{key!r}: {short(item)}" for key, item in list(value.items())[:MOST]]
+        return f"{{{', '.join(items)}{', ...' if len(value) > MOST else ''}}}"
+    if type(value) in (list, tuple):
+        items = [*map(short, value[:MOST]), *(["..."] if len(value) > MOST else [])]
+        return f"[{', '.join(items)}]" if isinstance(value, list) else f"({', '.join(items)})"
+    written = repr(value)
+    return written if len(written) <= 200 else f"{written[:200]}..."
+
+
+class ShortRepr:
+    """Base of dataclasses that hold arrays, declared with ``repr=False``."""
+
+    def __repr__(self) -> str:
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]
+        shown = [f"{field.name}={short(getattr(self, field.name))}" for field in fields]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
 class Settings:
     """Base of dataclasses that are written to JSON and read again."""
 
@@ -176,6 +209,11 @@ class Settings:
                     f"{cls.__name__}: no field is named {name!r}{did_you_mean(name, known)}"
                 )
         return super().__new__(cls)
+
+    def _repr_html_(self) -> str:
+        helps = help_of(type(self))
+        rows = [(name, repr(value), helps.get(name, "")) for name, value in self.to_dict().items()]
+        return html_table(type(self).__name__, ("field", "value", "what it is"), rows)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields, ready for JSON."""

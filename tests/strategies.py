@@ -3,11 +3,15 @@
 import numpy as np
 from hypothesis import strategies as st
 
+from npgpt import ops
 from npgpt.ops import DropoutKey
+from npgpt.testing import shapes
+from npgpt.testing.checks import METHODS
 
 TOLERANCE = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-10}
 
-dtypes = st.sampled_from([np.float32, np.float64])
+backends = st.sampled_from(ops.BACKENDS)
+methods = st.sampled_from(METHODS)
 seeds = st.integers(0, 2**32 - 1)
 keys = st.builds(
     DropoutKey, st.integers(0, 2**64 - 1), st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1)
@@ -18,11 +22,9 @@ times = st.integers(1, 9)
 widths = st.integers(1, 13)  # odd sizes, one, and numbers that are no multiple of 4
 
 
-@st.composite
-def row_shapes(draw):
+def row_shapes():
     """Shapes of rows of features: (batch, time, width) or (rows, width)."""
-    leading = draw(st.lists(st.integers(1, 5), min_size=1, max_size=2))
-    return (*leading, draw(widths))
+    return widths.flatmap(lambda width: shapes(width, max_axes=2))
 
 
 @st.composite

@@ -12,6 +12,7 @@ from npgpt.data.held_out import HeldOutBatches
 from npgpt.data.records import Record, text_field
 from npgpt.data.sequences import LabelledTexts
 from npgpt.data.splits import TEST, TRAIN, VALIDATION
+from npgpt.fields import ShortRepr
 from npgpt.finetuning.config import FineTuningConfig
 from npgpt.finetuning.splitting import is_built_in, open_records, split_records
 from npgpt.models.objectives.classification import GPTForClassification
@@ -97,8 +98,8 @@ def predict(
     return probabilities, texts.labels
 
 
-@dataclasses.dataclass(frozen=True)
-class ClassificationReport:
+@dataclasses.dataclass(frozen=True, repr=False)
+class ClassificationReport(ShortRepr):
     """How well classes are told apart.
 
     Attributes

@@ -78,6 +78,11 @@ def prompts_of(token_ids: Any, attention_mask=None) -> list[np.ndarray]:
     ValueError
         If a prompt is empty or a text, or the mask does not fit or has holes.
     """
+    if not isinstance(token_ids, str | list | tuple) and np.ndim(token_ids) == 0:
+        raise ValueError(
+            f"generate: the prompt must be a sequence of token ids, such as [{token_ids!r}], got "
+            f"{token_ids!r}."
+        )
     if isinstance(token_ids, str) or any(isinstance(row, str) for row in token_ids):
         raise ValueError(
             "generate: the prompt must be token ids, not text; encode it with the tokenizer first."

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
 
+from npgpt.fields import ShortRepr
 from npgpt.gradients.record import record
 from npgpt.gradients.untouched import untouched
-from npgpt.html_table import html_table
+from npgpt.html_table import html_table, tinted
 from npgpt.layers import LayerNorm, NoNorm, RMSNorm
 from npgpt.models import GPT
 from npgpt.text_table import text_table
@@ -18,8 +19,8 @@ from npgpt.text_table import text_table
 BATCH_BYTES = 1 << 28  # of logits that integrated gradients makes at a time
 
 
-@dataclasses.dataclass(frozen=True)
-class TokenAttribution:
+@dataclasses.dataclass(frozen=True, repr=False)
+class TokenAttribution(ShortRepr):
     """How much each input token contributes to one logit.
 
     Attributes
@@ -29,11 +30,34 @@ class TokenAttribution:
         The logit that is explained.
     baseline_logit : float or None
         The logit at the baseline, where there is one; ``values`` then sum to the difference.
+    tokens : sequence of str
+        Their texts, if `with_tokens` was told them; a notebook shows them in the values' colours.
     """
 
     values: np.ndarray
     logit: float
     baseline_logit: float | None = None
+    tokens: Sequence[str] = ()
+
+    def with_tokens(self, tokens: Sequence[str]) -> TokenAttribution:
+        """Return the same numbers beside the texts of the tokens, one for each.
+
+        Raises
+        ------
+        ValueError
+            If there are more tokens than values, or fewer.
+
+        Examples
+        --------
+        >>> TokenAttribution(np.array([0.5, -1.0]), 2.0).with_tokens(["The", " cat"]).tokens
+        ('The', ' cat')
+        """
+        if len(tokens) != len(self.values):
+            raise ValueError(
+                f"TokenAttribution: {len(self.values)} values need as many tokens, got "
+                f"{len(tokens)}; tokens = [tokenizer.decode([i]) for i in ids] makes them."
+            )
+        return dataclasses.replace(self, tokens=tuple(map(str, tokens)))
 
     @property
     def gap(self) -> float:
@@ -46,13 +70,19 @@ class TokenAttribution:
         title = f"Attribution of a logit of {self.logit:+.4f} to tokens"
         if self.baseline_logit is not None:
             title += f", from {self.baseline_logit:+.4f} at the baseline"
-        rows = [(position, f"{value:+.4f}") for position, value in enumerate(self.values)]
-        total = ("sum", f"{self.values.sum():+.4f}")
-        return html_table(title, ("position", "value"), rows, footer=total, numbers=[0, 1])
+        rows: list[tuple[object, ...]] = [
+            (position, f"{value:+.4f}") for position, value in enumerate(self.values)
+        ]
+        header, footer = ["position", "value"], ["sum", f"{self.values.sum():+.4f}"]
+        if not self.tokens:
+            return html_table(title, header, rows, footer, numbers=[0, 1])
+        rows = [(*row, repr(token)) for row, token in zip(rows, self.tokens, strict=True)]
+        table = html_table(title, [*header, "token"], rows, [*footer, ""], numbers=[0, 1])
+        return tinted(self.tokens, self.values) + table
 
 
-@dataclasses.dataclass(frozen=True)
-class LogitParts:
+@dataclasses.dataclass(frozen=True, repr=False)
+class LogitParts(ShortRepr):
     """A logit as a sum of what each part of the model writes to the residual stream.
 
     Attributes

@@ -269,6 +269,7 @@ class CheckedLayer(Checked):
         kept = Unchanged(arrays_kept(self._layer))
         parameters = {name: self.arrays[name].copy() for name in self._parameters}
         steps = dropout_steps(self._layer)
+        set_dropout_steps(self._layer, [step + 1 for step in steps])  # as forward leaves them
         of_inputs = self._of_inputs(self._layer.backward(dy if dy.ndim else r))
         set_dropout_steps(self._layer, steps)
         if forward:

@@ -28,6 +28,14 @@ class _Curvature:
         size = self._model.num_parameters()
         self.shape, self.dtype = (size, size), np.dtype(np.float64)
 
+    def __repr__(self) -> str:
+        size = self.shape[0]
+        model, shapes = type(self._model).__name__, [array.shape for array in self._batch]
+        return (
+            f"<{type(self).__name__} of a {model}'s loss on a batch of "
+            f"{', '.join(map(str, shapes))}: {size:,} x {size:,}, {self.dtype}>"
+        )
+
     def __matmul__(self, vector) -> np.ndarray:
         """Multiply a vector, (num_parameters,), or each column of a matrix."""
         vector = np.asarray(vector, np.float64)

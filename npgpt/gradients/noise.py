@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from npgpt.fields import ShortRepr
 from npgpt.gradients.per_example import batch_of_gradients
 from npgpt.gradients.untouched import untouched
 from npgpt.html_table import html_table
@@ -86,8 +87,8 @@ def gradient_noise_scale(model: Model, *batch: Any) -> GradientNoise:
     return GradientNoise(n, of_mean - noise / n, noise)
 
 
-@dataclasses.dataclass(frozen=True)
-class GradientMoments:
+@dataclasses.dataclass(frozen=True, repr=False)
+class GradientMoments(ShortRepr):
     """Mean and variance of each number of each parameter's gradient, over a set of batches.
 
     Attributes

@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from npgpt.fields import ShortRepr
 from npgpt.gradients.per_example_rules import RULES, captured, square_norms
 from npgpt.gradients.untouched import untouched
 from npgpt.html_table import html_table
@@ -17,8 +18,8 @@ from npgpt.text_table import text_table
 MOST_COLUMNS = 8  # of a table
 
 
-@dataclasses.dataclass(frozen=True)
-class PerExampleNorms:
+@dataclasses.dataclass(frozen=True, repr=False)
+class PerExampleNorms(ShortRepr):
     """Euclidean norms of the gradients of single examples.
 
     Attributes

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from npgpt.fields import ShortRepr
 from npgpt.layers import Embedding, Layer, LayerNorm, Linear, OutputHead, Parameter, RMSNorm
 from npgpt.layers.positions import PositionEmbedding
 
 
-@dataclasses.dataclass(frozen=True)
-class OuterProducts:
+@dataclasses.dataclass(frozen=True, repr=False)
+class OuterProducts(ShortRepr):
     """Each example's gradient is ``sum_t left_t right_t^T``.
 
     ``left`` is (batch, time, rows), or (batch, time) ids that stand for one-hot rows; ``right`` is
@@ -26,8 +27,8 @@ class OuterProducts:
     right: np.ndarray
 
 
-@dataclasses.dataclass(frozen=True)
-class Formed:
+@dataclasses.dataclass(frozen=True, repr=False)
+class Formed(ShortRepr):
     """Each example's gradient itself, (batch, ...)."""
 
     grads: np.ndarray

@@ -7,16 +7,16 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from npgpt.fields import did_you_mean
-from npgpt.html_table import html_table
+from npgpt.fields import ShortRepr, did_you_mean
+from npgpt.html_table import heat_map, html_table
 from npgpt.layers import Layer
 from npgpt.layers.core.taps import Listening, matching_names, read_only
 
 MAX_BYTES = 1 << 30
 
 
-@dataclasses.dataclass
-class Recorded:
+@dataclasses.dataclass(repr=False)
+class Recorded(ShortRepr):
     """What passed under one name.
 
     Attributes
@@ -29,6 +29,10 @@ class Recorded:
 
     value: np.ndarray | None = None
     grad: np.ndarray | None = None
+
+    def _repr_html_(self) -> str:
+        arrays = (("activation", self.value), ("gradient", self.grad))
+        return "".join(heat_map(what, array) for what, array in arrays if array is not None)
 
 
 class Tape(Listening, Mapping[str, Recorded]):

@@ -18,6 +18,7 @@ from npgpt.layers import (
     Init,
     Layer,
     MultiHeadAttention,
+    RecomputingBlock,
     Stack,
     TransformerBlock,
 )
@@ -147,6 +148,9 @@ LAYER_EXAMPLES: dict[str, Example] = {
     "BatchNorm": lambda rng: (layers.BatchNorm(D_MODEL), (_x(rng),)),
     "NoNorm": lambda rng: (layers.NoNorm(), (_x(rng),)),
     "SinusoidalEmbedding": lambda rng: (layers.SinusoidalEmbedding(D_MODEL), (_x(rng),)),
+    "RelativePositionBias": _drawn(
+        layers.RelativePositionBias, N_HEADS, 4, TIME, inputs=lambda rng: np.array(TIME + 2)
+    ),
     "RotaryEmbedding": lambda rng: (
         layers.RotaryEmbedding(4),
         (rng.standard_normal((BATCH, N_HEADS, TIME, 4)),),
@@ -192,6 +196,8 @@ LAYER_EXAMPLES: dict[str, Example] = {
     "TransformerBlock (cross, post-norm)": _cross(
         TransformerBlock, dropout=0.3, norm_position="post"
     ),
+    "RecomputingBlock": _with_config(RecomputingBlock, dropout=0.3),
+    "RecomputingBlock (cross)": _cross(RecomputingBlock, dropout=0.3),
     "Stack": _with_config(Stack, **T5),
     "Stack (two-sided)": _with_config(Stack, TwoSidedConfig),
     "Stack (cross)": _cross(Stack),
@@ -219,6 +225,13 @@ MODEL_EXAMPLES: dict[str, Example] = {
 SUITE: dict[str, Example] = {**LAYER_EXAMPLES, **MODEL_EXAMPLES}
 
 
+def shake(layer: Layer, rng: np.random.Generator) -> None:
+    """Move the parameters away from gains of 1 and biases of 0, which would hide terms."""
+    for parameter in layer.parameters():
+        noise = rng.standard_normal(parameter.shape)
+        parameter.value += (0.3 * noise).astype(parameter.value.dtype)
+
+
 def check_suite(
     method: str, names: list[str], seed: int = 0
 ) -> Iterator[tuple[str, GradcheckReport]]:
@@ -239,6 +252,5 @@ def check_suite(
     for name in names:
         rng = np.random.default_rng(seed)
         layer, inputs = SUITE[name](rng)
-        for parameter in layer.parameters():  # gains of 1 and biases of 0 would hide terms
-            parameter.value += 0.3 * rng.standard_normal(parameter.shape).astype(np.float32)
+        shake(layer, rng)
         yield name, gradcheck(layer, *inputs, method=method, max_coordinates=40, seed=seed)

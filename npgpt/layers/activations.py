@@ -35,6 +35,7 @@ class GELU(Layer):
 
     def forward(self, x, bias=None):
         """Apply to each element of ``x``, or of ``x + bias`` with the Parameter of a linear map."""
+        self._check_array(x)
         self.keep(x, bias)
         return getattr(ops, self._forward_op)(x, bias.value if bias else None)
 
@@ -51,6 +52,7 @@ class ReLU(Layer):
 
     def forward(self, x, bias=None):
         """Apply to each element of ``x``, or of ``x + bias`` with the Parameter of a linear map."""
+        self._check_array(x)
         self.keep(x, bias)
         return ops.relu_forward(x, bias.value if bias else None)
 
@@ -73,6 +75,7 @@ class SwiGLU(Layer):
 
     def forward(self, x, bias=None):
         """Map (..., 2 d_ff), or ``x + bias`` with the Parameter of a linear map, to (..., d_ff)."""
+        self._check_array(x)
         if x.ndim == 0 or x.shape[-1] % 2:
             raise ValueError(
                 f"{self._where()}: the last axis holds gates and values, so its size must be even, "

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from npgpt import ops
-from npgpt.layers.block_config import BlockConfig
+from npgpt.layers.block_config import BlockConfig, check_config
 from npgpt.layers.core.init import Init
 from npgpt.layers.core.layer import Layer
 from npgpt.layers.core.parameter import Parameter
@@ -64,6 +64,7 @@ class MultiHeadAttention(Layer):
         tied_to: Parameter | None = None,
     ):
         super().__init__()
+        check_config(config, self)
         init = init or Init()
         self.d_model, self.head_size = config.d_model, config.head_size
         self.n_heads, self.n_kv_heads = config.n_heads, config.num_kv_heads
@@ -163,6 +164,9 @@ class MultiHeadAttention(Layer):
     # --- queries, keys and values ---------------------------------------------------------------
 
     def _check(self, x, memory):
+        self._check_array(x)
+        if memory is not None:
+            self._check_array(memory, "the memory")
         if x.ndim != 3 or x.shape[-1] != self.d_model:
             raise ValueError(
                 f"{self._where()}: expected an input of shape (batch, time, {self.d_model}), "

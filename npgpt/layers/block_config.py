@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from npgpt.fields import Settings, option, option_of
 from npgpt.layers.activations import ACTIVATIONS, default_d_ff
@@ -209,3 +209,12 @@ class BlockConfig(Settings):
         section 2.3).
         """
         return INITIAL_STD / math.sqrt(2 * self.n_layers)
+
+
+def check_config(config: Any, who: Any, kind: type = BlockConfig) -> None:
+    """Raise TypeError if what a layer is made from is not a config of its kind."""
+    if not isinstance(config, kind):
+        raise TypeError(
+            f"{type(who).__name__}: expected a {kind.__name__}, got {config!r}; it is made by "
+            f"{kind.__name__}(...)."
+        )

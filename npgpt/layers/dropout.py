@@ -50,6 +50,7 @@ class Dropout(Layer):
 
     def forward(self, x):
         """Drop elements of (..., columns); the identity in evaluation or with ``p = 0``."""
+        self._check_array(x)
         p = self.active_p()
         key = self.next_key() if p > 0.0 else None
         self.keep(p, key, x.shape)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from npgpt.layers.activations import ACTIVATIONS, activation_width
-from npgpt.layers.block_config import BlockConfig
+from npgpt.layers.block_config import BlockConfig, check_config
 from npgpt.layers.core.init import Init
 from npgpt.layers.core.layer import Layer
 from npgpt.layers.linear import Linear
@@ -33,6 +33,7 @@ class FeedForward(Layer):
 
     def __init__(self, config: BlockConfig, init: Init | None = None):
         super().__init__()
+        check_config(config, self)
         init = init or Init()
         d_model, d_ff = config.d_model, config.feed_forward_size
         d_up = activation_width(config.activation) * d_ff

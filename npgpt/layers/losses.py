@@ -30,6 +30,7 @@ class CrossEntropy(Layer):
         ValueError
             If the shapes do not fit, a target is outside the vocabulary, or none counts.
         """
+        self._check_array(logits, "logits")
         targets = self.checked_targets(targets, logits.shape)
         loss, lse = ops.cross_entropy_forward(logits, targets, ignore_index=self.ignore_index)
         self.keep(logits, targets, lse)

@@ -225,6 +225,7 @@ class NoNorm(Layer):
 
     def forward(self, x):
         """Return ``x``."""
+        self._check_array(x)
         self.keep(x.shape)
         return self.tap("output", x)
 

@@ -166,7 +166,7 @@ class RotaryEmbedding(Layer):
     def backward(self, dy, out=None):
         """Return the gradient of ``x``, for any number of heads at the positions of forward."""
         (*_, time, head_size), offset = self.recall()
-        self._check_dy(dy, (*dy.shape[:2], time, head_size))
+        self._check_dy(dy, (*np.shape(dy)[:2], time, head_size))
         return ops.rotary_backward(dy, *self._angles(dy, offset), out=out)
 
     def _angles(self, x, offset):

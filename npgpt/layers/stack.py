@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from npgpt.layers.block_config import BlockConfig
+from npgpt.layers.block_config import BlockConfig, check_config
 from npgpt.layers.core.init import Init
 from npgpt.layers.core.layer import Layer
 from npgpt.layers.positions import RelativePositionBias
@@ -48,6 +48,7 @@ class Stack(Layer):
         recompute: bool = False,
     ):
         super().__init__()
+        check_config(config, self)
         init = init or Init()
         self.config = config
         block_class = RecomputingBlock if recompute else TransformerBlock

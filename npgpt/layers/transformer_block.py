@@ -8,7 +8,7 @@ import numpy as np
 
 from npgpt import ops
 from npgpt.layers.attention import MultiHeadAttention
-from npgpt.layers.block_config import BlockConfig
+from npgpt.layers.block_config import BlockConfig, check_config
 from npgpt.layers.core.init import Init
 from npgpt.layers.core.layer import Layer
 from npgpt.layers.core.parameter import Parameter
@@ -67,6 +67,7 @@ class TransformerBlock(Layer):
         tied_to: Parameter | None = None,
     ):
         super().__init__()
+        check_config(config, self)
         init = init or Init()
         self.norm_position, self.shortcut = config.norm_position, config.shortcut
         self.attention_norm = new_norm(config, init)

@@ -17,10 +17,11 @@ from npgpt.layers import (
     TransformerBlock,
     flatten_trained,
 )
+from npgpt.layers.block_config import check_config
 from npgpt.layers.core.init import INITIAL_STD, Init
 from npgpt.layers.positions import position_embedding
 from npgpt.models.config import GPTConfig
-from npgpt.models.model import LanguageModel, TokenBatch, num_filled, register
+from npgpt.models.model import LanguageModel, TokenBatch, checked_ids, num_filled, register
 from npgpt.models.pretrained import Pretrained
 
 
@@ -77,6 +78,7 @@ class GPT(LanguageModel, Pretrained):
         init: Init | None = None,
     ):
         super().__init__()
+        check_config(config, self, GPTConfig)
         init = init or Init(seed, dtype)
         self.config, self.seed, self.dtype = config, init.seed, init.dtype
         self.token_embedding: Embedding = Embedding(
@@ -201,7 +203,15 @@ class GPT(LanguageModel, Pretrained):
         loss with ``dloss=1 / n``.
         """
         if self.cross_entropy.saved is None:
-            raise RuntimeError("GPT: backward needs a call of loss before it.")
+            raise RuntimeError(
+                "GPT: backward needs a call of loss before it; after forward alone, "
+                "backward_from_logits(dlogits) sends a gradient of the logits back."
+            )
+        if np.ndim(dloss):
+            raise ValueError(
+                f"GPT: backward takes dloss, one number, got an array of shape {np.shape(dloss)}; "
+                "backward_from_logits takes the gradient of logits."
+            )
         self.backward_from_logits(self.cross_entropy.backward(dloss))
 
     def backward_from_logits(self, dlogits: np.ndarray) -> None:
@@ -238,11 +248,7 @@ class GPT(LanguageModel, Pretrained):
 
     def embed(self, token_ids) -> np.ndarray:
         """Compute what the first block reads, (batch, time) -> (batch, time, d_model)."""
-        token_ids = np.asarray(token_ids)
-        if token_ids.ndim != 2 or 0 in token_ids.shape:
-            raise ValueError(
-                f"GPT: token ids must have shape (batch, time), neither 0, got {token_ids.shape}."
-            )
+        token_ids = checked_ids(token_ids, "GPT")
         if not self._unrolling:
             self.cross_entropy.forget()  # an earlier loss does not belong to this forward pass
         positions = None
@@ -256,6 +262,9 @@ class GPT(LanguageModel, Pretrained):
     def hidden_states(self, token_ids) -> np.ndarray:
         """Compute what the head reads, (batch, time) -> (batch, time, d_model)."""
         return self.stack.forward(self.embed(token_ids))
+
+    def _repr_html_(self) -> str:
+        return self.config._repr_html_() + self.summary()._repr_html_()
 
     # --- step by step ---------------------------------------------------------------------------
 

@@ -37,6 +37,31 @@ class TokenBatch(NamedTuple):
     targets: np.ndarray
 
 
+def checked_ids(token_ids: Any, who: str) -> np.ndarray:
+    """Return token ids as an array of shape (batch, time).
+
+    Raises
+    ------
+    ValueError
+        If they have another number of axes, or an axis is empty.
+    """
+    try:
+        ids = np.asarray(token_ids)
+    except ValueError:
+        raise ValueError(
+            f"{who}: token ids must have shape (batch, time), got rows of different lengths; pad "
+            "them to one."
+        ) from None
+    if ids.ndim != 2 or 0 in ids.shape:
+        hint = "; ids[None] makes a batch of one sequence" if ids.ndim == 1 and ids.size else ""
+        if ids.dtype.kind in "US":
+            hint = "; encode the text with the tokenizer first"
+        raise ValueError(
+            f"{who}: token ids must have shape (batch, time), neither 0, got {ids.shape}{hint}."
+        )
+    return ids
+
+
 def num_filled(targets: np.ndarray) -> int:
     """Count the places of rows up to the last target that counts; behind it a row is filled up.
 
@@ -71,6 +96,11 @@ class Model(Layer):
     Config: ClassVar[type]
     Batch: ClassVar[type]
     config: Any
+
+    def extra_repr(self) -> str:
+        """Return how many parameters there are, for ``repr``."""
+        dtypes = ", ".join(sorted({str(p.value.dtype) for p in self.parameters()}))
+        return f"{self.num_parameters():,} parameters" + (f", {dtypes}" if dtypes else "")
 
     def loss(self, *batch: Any, **named: Any) -> Any:
         """Compute the mean loss of a batch; `backward` may follow."""

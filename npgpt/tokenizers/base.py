@@ -11,11 +11,13 @@ from typing import Any, ClassVar, Protocol, TypeVar
 import numpy as np
 
 from npgpt.files import write_atomically
+from npgpt.html_table import html_table
 from npgpt.tokenizers.tokenizer_json import FORMAT
 from npgpt.tokenizers.unsupported import Unsupported
 
 END_OF_TEXT = "<|endoftext|>"
 UNKNOWN = "<|unk|>"
+SHOWN_TOKENS = 8  # the first ones, in a notebook
 
 T = TypeVar("T", bound="JSONTokenizer")
 
@@ -57,7 +59,24 @@ class Tokenizer(Protocol):
         """Write the tokenizer to a file."""
 
 
-class JSONTokenizer:
+class Shown:
+    """What an interpreter and a notebook show of a tokenizer."""
+
+    vocab_size: Any
+    end_of_text_id: Any
+    decode: Callable[..., str]
+
+    def __repr__(self) -> str:
+        end = f", end_of_text_id={self.end_of_text_id}" if self.end_of_text_id is not None else ""
+        return f"{type(self).__name__}(vocab_size={self.vocab_size:,}{end})"
+
+    def _repr_html_(self) -> str:
+        ids = sorted({*range(min(SHOWN_TOKENS, self.vocab_size)), self.vocab_size - 1})
+        rows = [(i, repr(self.decode([i]))) for i in ids if i >= 0]
+        return html_table(repr(self), ("id", "text"), rows, numbers=[0])
+
+
+class JSONTokenizer(Shown):
     """A tokenizer whose file is JSON in a format of its own.
 
     A class of it has a ``FORMAT``, ``_content``, ready for JSON, and ``_from_content``.

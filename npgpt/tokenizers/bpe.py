@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from npgpt.files import write_atomically
-from npgpt.tokenizers.base import END_OF_TEXT, checked_ids, documents_of, read_tokenizer, to_utf8
+from npgpt.tokenizers.base import (
+    END_OF_TEXT,
+    Shown,
+    checked_ids,
+    documents_of,
+    read_tokenizer,
+    to_utf8,
+)
 from npgpt.tokenizers.byte_alphabet import BYTE_TO_CHARACTER, to_characters
 from npgpt.tokenizers.merge_step import MergeStep
 from npgpt.tokenizers.reference import PRE_TOKEN
@@ -28,7 +35,7 @@ __all__ = ["PRE_TOKEN", "BPETokenizer"]
 NUM_BYTES = 256
 
 
-class BPETokenizer:
+class BPETokenizer(Shown):
     """Bytes, merged pair by pair to subwords: no text is unknown.
 
     Ids 0 to 255 are the bytes in GPT-2's order, then one id a merge, then the special tokens

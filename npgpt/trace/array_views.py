@@ -6,6 +6,8 @@ import dataclasses
 
 import numpy as np
 
+from npgpt.fields import ShortRepr
+
 MAX_ROWS, MAX_COLUMNS = 64, 96  # of a heat map
 SATURATION = 99.5  # percentile of the magnitudes that gets the strongest colour
 
@@ -48,8 +50,8 @@ class Statistics:
         return cls(rms, mean, smallest, largest, zeros, masked, wrong)
 
 
-@dataclasses.dataclass(frozen=True)
-class HeatMap:
+@dataclasses.dataclass(frozen=True, repr=False)
+class HeatMap(ShortRepr):
     """The cells of a heat map.
 
     Attributes

@@ -120,6 +120,7 @@ class Trainer:
         folder: str | Path | None = None,
         callbacks: Sequence[Callback] = (),
     ):
+        _check_kinds(model, train_loader, schedule, scores, callbacks)
         for name, number in (
             ("steps", steps),
             ("grad_accumulation", grad_accumulation),
@@ -270,3 +271,21 @@ class Trainer:
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path} does not fit this run: {error}") from None
         self.state = training
+
+
+def _check_kinds(model: Any, train_loader: Any, schedule: Any, scores: Any, callbacks: Any) -> None:
+    """Raise TypeError for what would fail in the middle of training."""
+    for name, thing, fits, expected in (
+        ("model", model, isinstance(model, Model), "a model with a loss, such as npgpt.GPT"),
+        ("train_loader", train_loader, hasattr(train_loader, "forever"), "a DataLoader"),
+        ("schedule", schedule, schedule is None or callable(schedule), "a function of the step"),
+        ("scores", scores, callable(scores), "a function without arguments"),
+        (
+            "callbacks",
+            callbacks,
+            isinstance(callbacks, Sequence) and all(isinstance(c, Callback) for c in callbacks),
+            "a list of instances of npgpt.training.Callback",
+        ),
+    ):
+        if not fits:
+            raise TypeError(f"Trainer: {name} must be {expected}, got {thing!r}.")

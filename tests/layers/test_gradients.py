@@ -1,147 +1,133 @@
-"""Every layer's backward is the derivative of its forward, for drawn shapes, dtypes and values."""
+"""Every layer's backward is the derivative of its forward, for drawn choices, shapes and values."""
+
+import dataclasses
 
 import numpy as np
-from hypothesis import example, given
-from hypothesis import strategies as st
+import pytest
+from hypothesis import given, settings
 
-from npgpt import layers, ops
+from npgpt import layers, models, ops, testing
 from npgpt.gradients import gradcheck
-from npgpt.layers import Init
+from npgpt.gradients.checked import dropout_steps, set_dropout_steps
+from npgpt.layers import BlockConfig, Init, Layer, MultiHeadAttention, ReLU
+from npgpt.models import GPTConfig, Model
+from npgpt.testing.drawn_layers import LAYERS, MODELS
 from tests.layers.configs import block_config
-from tests.strategies import dtypes, normal, row_shapes, seeds
+from tests.layers.listeners import AllEars
+from tests.strategies import backends, methods, normal, seeds
 
 LIMITS = {"central": 1e-6, "complex": 1e-11}
-methods = st.sampled_from(list(LIMITS))
-backends = st.sampled_from(ops.BACKENDS)
-sequences = st.tuples(st.integers(1, 3), st.integers(1, 6))  # batch, time
-heads_and_sizes = st.tuples(st.integers(1, 3), st.integers(1, 4))
+DEEP = ("TransformerBlock", "RecomputingBlock", "Stack", *MODELS)
+NARROW = layers.LayerNorm(1, eps=1e-2, bias=False)
 
 
-def check(layer, *inputs, seed, method, backend):
-    """Move the parameters away from gains of 1 and biases of 0, which hide terms; then check."""
-    for i, parameter in enumerate(layer.parameters()):
-        parameter.value += normal(seed + i, parameter.shape, parameter.value.dtype, scale=0.3)
+def check(layer, *inputs, seed, method, backend, max_coordinates=25):
     with ops.use(backend):
-        report = gradcheck(layer, *inputs, method=method, max_coordinates=25, seed=seed % 1000)
+        report = gradcheck(
+            layer, *inputs, method=method, max_coordinates=max_coordinates, seed=seed % 1000
+        )
     assert report.tolerance == LIMITS[method]
     report.raise_if_failed()
 
 
-@given(row_shapes(), st.integers(1, 7), st.booleans(), dtypes, seeds, methods, backends)
-def test_linear(shape, d_out, bias, dtype, seed, method, backend):
-    layer = layers.Linear(shape[-1], d_out, bias, rng=seed, dtype=dtype)
-    check(layer, normal(seed, shape, dtype), seed=seed, method=method, backend=backend)
+def bends(name, layer):
+    """Tell whether the third derivative of a layer, or a corner, is too much for a finite step."""
+    return name in DEEP or any(
+        (isinstance(inner, MultiHeadAttention) and inner.scale == 1.0)
+        or (isinstance(inner, ReLU) and name != "ReLU")  # by itself it is drawn away from its corner
+        for inner in layer.layers()
+    )  # fmt: skip
 
 
-# rows of one feature: each gradient is 0, and backward leaves the rounding of two equal terms
-@example((2, 1), False, np.float32, 1, "complex", "compiled")
-@given(row_shapes(), st.booleans(), dtypes, seeds, methods, backends)
-def test_layer_norm(shape, bias, dtype, seed, method, backend):
-    # an eps of 0.01 keeps rows of one or two features, whose variance may be tiny, differentiable
-    layer = layers.LayerNorm(shape[-1], eps=1e-2, bias=bias, dtype=dtype)
-    check(layer, normal(seed, shape, dtype), seed=seed, method=method, backend=backend)
+def test_backward_is_the_derivative_of_forward_where_rounding_is_all_there_is():
+    """Rows of one feature: each gradient is 0, and backward leaves two equal terms' rounding."""
+    x = normal(1, (2, 1), np.float32)
+    check(NARROW, x, seed=1, method="complex", backend="compiled")
 
 
-@given(row_shapes(), st.sampled_from(["tanh", "none"]), dtypes, seeds, methods, backends)
-def test_gelu(shape, approximate, dtype, seed, method, backend):
-    x = normal(seed, shape, dtype, scale=3.0)
-    check(layers.GELU(approximate), x, seed=seed, method=method, backend=backend)
+@pytest.mark.parametrize("name", [*LAYERS, *MODELS])
+def test_backward_is_the_derivative_of_forward(name):
+    """One property for all: every class, every choice, shapes, dtypes, backends, both methods."""
+
+    @settings(max_examples=10 if name in DEEP else 25)
+    @given(testing.layers([name]), seeds, methods, backends)
+    def holds(drawn, seed, method, backend):
+        layer, inputs = drawn
+        assert name in MODELS or type(layer) is getattr(layers, name)
+        if bends(name, layer):
+            method = "complex"
+        most = 6 if name in DEEP else 25
+        check(layer, *inputs, seed=seed, method=method, backend=backend, max_coordinates=most)
+
+    holds()
 
 
-@given(row_shapes(), st.sampled_from([0.0, 0.3, 0.8]), dtypes, seeds, methods, backends)
-def test_dropout(shape, p, dtype, seed, method, backend):
-    layer = layers.Dropout(p, seed=seed)
-    check(layer, normal(seed, shape, dtype), seed=seed, method=method, backend=backend)
+# --- nothing is left out --------------------------------------------------------------------------
 
 
-@given(sequences, st.integers(1, 5), st.integers(1, 6), dtypes, seeds, methods, backends)
-def test_embedding(shape, vocab_size, d_model, dtype, seed, method, backend):
-    layer = layers.Embedding(vocab_size, d_model, rng=seed, dtype=dtype)
-    ids = np.random.default_rng(seed).integers(0, vocab_size, shape)
-    check(layer, ids, seed=seed, method=method, backend=backend)
+def classes_in(module, base):
+    return {
+        name
+        for name in module.__all__
+        if isinstance(kind := getattr(module, name), type) and issubclass(kind, base)
+    }
 
 
-@given(sequences, st.integers(0, 3), st.integers(1, 6), dtypes, seeds, methods, backends)
-def test_position_embedding(shape, unused, d_model, dtype, seed, method, backend):
-    layer = layers.PositionEmbedding(shape[1] + unused, d_model, rng=seed, dtype=dtype)
-    x = normal(seed, (*shape, d_model), dtype)
-    check(layer, x, seed=seed, method=method, backend=backend)
+def test_every_layer_is_drawn():
+    """A new class of `npgpt.layers` needs a line in `npgpt.testing.drawn_layers.LAYERS`."""
+    assert set(LAYERS) == classes_in(layers, Layer) - {"Layer"}
+    abstract = {"Model", "LanguageModel", "Trainable"}
+    assert {name.partition(" (")[0] for name in MODELS} == classes_in(models, Model) - abstract
 
 
-@given(
-    sequences, heads_and_sizes, st.sampled_from([0.0, 0.4]), st.booleans(),
-    dtypes, seeds, methods, backends,
-)  # fmt: skip
-def test_attention(shape, heads, dropout, bias, dtype, seed, method, backend):
-    n_heads, head_size = heads
-    config = block_config(n_heads * head_size, n_heads, dropout=dropout, bias=bias)
-    layer = layers.MultiHeadAttention(config, Init(seed, dtype))
-    x = normal(seed, (*shape, n_heads * head_size), dtype)
-    check(layer, x, seed=seed, method=method, backend=backend)
+def test_a_layer_that_is_not_drawn_is_noticed(monkeypatch):
+    monkeypatch.setattr(layers, "Shift", type("Shift", (Layer,), {}), raising=False)
+    monkeypatch.setattr(layers, "__all__", [*layers.__all__, "Shift"])
+    with pytest.raises(AssertionError, match="Shift"):
+        test_every_layer_is_drawn()
 
 
-@given(row_shapes(), st.integers(1, 9), st.booleans(), dtypes, seeds, methods, backends)
-def test_feed_forward(shape, d_ff, bias, dtype, seed, method, backend):
-    config = block_config(shape[-1], d_ff=d_ff, bias=bias)
-    layer = layers.FeedForward(config, Init(seed, dtype))
-    check(layer, normal(seed, shape, dtype), seed=seed, method=method, backend=backend)
+@pytest.mark.parametrize("kind", [BlockConfig, GPTConfig])
+def test_every_choice_of_a_config_is_drawn(kind):
+    """A new choice is drawn by what its field declares; a new number needs a line."""
+    seen = {field.name: set() for field in dataclasses.fields(kind)}
+
+    @settings(max_examples=150)
+    @given(testing.configs(kind))
+    def collect(config):
+        for name, values in seen.items():
+            values.add(getattr(config, name))
+
+    collect()
+    for field in dataclasses.fields(kind):
+        values = set(field.metadata["option"].choices)
+        if isinstance(field.default, bool):
+            values = {True, False}
+        assert values <= seen[field.name], field.name
+        assert seen[field.name] != {field.default}, field.name
 
 
-@given(sequences, heads_and_sizes, st.sampled_from([0.0, 0.4]), dtypes, seeds, methods, backends)
-def test_transformer_block(shape, heads, dropout, dtype, seed, method, backend):
-    n_heads, head_size = heads
-    config = block_config(n_heads * head_size, n_heads, dropout=dropout, layer_norm_eps=1e-2)
-    layer = layers.TransformerBlock(config, Init(seed, dtype))
-    x = normal(seed, (*shape, n_heads * head_size), dtype)
-    check(layer, x, seed=seed, method=method, backend=backend)
+# --- listening ------------------------------------------------------------------------------------
 
 
-@given(row_shapes(), st.integers(1, 7), st.booleans(), dtypes, seeds, methods, backends)
-def test_output_head(shape, vocab_size, tied, dtype, seed, method, backend):
-    table = layers.Embedding(vocab_size, shape[-1], rng=seed, dtype=dtype).weight
-    layer = layers.OutputHead(shape[-1], vocab_size, table if tied else None, seed, dtype)
-    check(layer, normal(seed, shape, dtype), seed=seed, method=method, backend=backend)
-
-
-@given(row_shapes(), st.booleans(), dtypes, seeds, methods, backends)
-def test_cross_entropy(shape, ignoring, dtype, seed, method, backend):
-    targets = np.random.default_rng(seed).integers(0, shape[-1], shape[:-1])
-    if ignoring:
-        targets.reshape(-1)[1::2] = -100
-    logits = normal(seed, shape, dtype, scale=3.0)
-    check(layers.CrossEntropy(), logits, targets, seed=seed, method=method, backend=backend)
-
-
-def test_the_attention_that_is_listened_to_has_the_same_gradient():
-    """Listening takes the fused operation apart; outputs and gradients stay."""
-    rng = np.random.default_rng(0)
-    x, dy = rng.standard_normal((2, 2, 5, 6))
+@settings(max_examples=60)
+@given(testing.layers(dtype=np.float64), seeds, backends)
+def test_listening_takes_fused_operations_apart_and_changes_no_number(drawn, seed, backend):
+    layer, inputs = drawn
     results = []
     for listener in (None, AllEars()):
-        layer = layers.MultiHeadAttention(block_config(6, 2, dropout=0.3), Init(5, np.float64))
         layer.listen(listener)
-        y = layer.forward(x)
-        results.append([y, layer.backward(dy), *(p.grad for p in layer.parameters())])
-    for fused, in_steps in zip(*results, strict=True):
-        np.testing.assert_allclose(fused, in_steps, atol=1e-13)
-
-
-class AllEars:
-    """A listener that keeps everything it hears."""
-
-    def __init__(self):
-        self.activations, self.gradients = {}, {}
-
-    def wants(self, name):
-        return True
-
-    def on_activation(self, name, array):
-        self.activations[name] = array
-        return array
-
-    def on_gradient(self, name, array):
-        self.gradients[name] = array
-        return array
+        layer.zero_grad()
+        steps = dropout_steps(layer)
+        with ops.use(backend):
+            y = layer.forward(*inputs)
+            dx = layer.backward(normal(seed, np.shape(y), np.float64))
+        set_dropout_steps(layer, steps)
+        dxs = dx if isinstance(dx, tuple) else (dx,)
+        grads = [p.grad.copy() for p in layer.trained_parameters()]
+        results.append([y, *(dx for dx in dxs if dx is not None), *grads])
+    for alone, heard in zip(*results, strict=True):
+        np.testing.assert_allclose(alone, heard, rtol=1e-10, atol=1e-10)
 
 
 def test_a_listener_sees_weights_that_sum_to_one_and_their_gradients():

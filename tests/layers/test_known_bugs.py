@@ -10,21 +10,9 @@ from npgpt.layers import Dropout, Embedding, Init, LayerNorm, MultiHeadAttention
 from npgpt.models import GPT
 from npgpt.ops import reference
 from tests.layers.configs import block_config
+from tests.layers.listeners import AllEars
 from tests.mutations import mutated
 from tests.strategies import normal
-
-
-class Everything:
-    """A listener that wants every array and changes none."""
-
-    def wants(self, name):
-        return True
-
-    def on_activation(self, name, array):
-        return array
-
-    def on_gradient(self, name, array):
-        return array
 
 
 def repeated_ids_are_summed():
@@ -128,7 +116,7 @@ def softmax_gradient_sums_to_zero():
     layer = MultiHeadAttention(block_config(6, 2), Init(0, np.float64))
     x = normal(0, (2, 5, 6), np.float64, scale=3.0)
     gradcheck(layer, x).raise_if_failed()
-    layer.listen(Everything())
+    layer.listen(AllEars())
     layer.forward(x)
     layer.backward(normal(1, x.shape, np.float64))
     scores = normal(2, (4, 7), np.float64)

@@ -8,11 +8,13 @@ from hypothesis import strategies as st
 from npgpt import layers, ops
 from npgpt.layers import Init, Layer
 from npgpt.ops import Mask
+from npgpt.testing import dtypes
 from tests.layers.configs import block_config
+from tests.layers.listeners import AllEars
 from tests.layers.test_contract import backward
-from tests.layers.test_gradients import AllEars, backends, check, methods
+from tests.layers.test_gradients import check
 from tests.mutations import mutated
-from tests.strategies import dtypes, normal, seeds
+from tests.strategies import backends, methods, normal, seeds
 
 
 class Masked(Layer):

@@ -9,6 +9,7 @@ from npgpt import layers
 from npgpt.layers import Init
 from npgpt.ops import reference
 from tests.layers.configs import block_config
+from tests.layers.listeners import AllEars
 from tests.strategies import normal, seeds
 
 
@@ -65,29 +66,14 @@ def test_a_mask_without_renormalising_leaks_the_future():
     other[:, 1:] += 1.0
     for masking, leaks in (("scores", False), ("weights", False), ("leaking", True)):
         layer = shaken(layers.CausalSelfAttention(4, 4, masking=masking, rng=0, dtype=np.float64))
-        weights = {}
-        layer.listen(Keep(weights))
+        ears = AllEars()
+        layer.listen(ears)
         first, changed = layer.forward(x)[:, 0], layer.forward(other)[:, 0]
         assert (np.abs(first - changed).max() > 1e-6) == leaks
-        sums = weights["weights"].sum(axis=-1)
+        sums = ears.activations["weights"].sum(axis=-1)
         assert (np.abs(sums - 1.0).max() > 1e-3) == leaks
         dx = layer.backward(np.eye(5)[0][None, :, None] * np.ones((1, 5, 4)))  # of the first output
         assert (np.abs(dx[:, 1:]).max() > 1e-9) == leaks
-
-
-class Keep:
-    def __init__(self, arrays):
-        self.arrays = arrays
-
-    def wants(self, name):
-        return True
-
-    def on_activation(self, name, array):
-        self.arrays[name] = array
-        return array
-
-    def on_gradient(self, name, array):
-        return array
 
 
 @given(seeds, st.integers(1, 3), st.integers(1, 4), st.booleans())
@@ -138,11 +124,11 @@ def test_without_the_scale_the_scores_variance_is_d_k_and_the_softmax_saturates(
             linear.weight.value[...] = normal(
                 1 + (linear is layer.key), (256, 256), np.float64, 1 / 16
             )
-        arrays = {}
-        layer.listen(Keep(arrays))
+        ears = AllEars()
+        layer.listen(ears)
         layer.forward(normal(3, (1, 64, 256), np.float64))
-        assert np.isclose(arrays["scores"].var(), 1.0 if scale else 256.0, rtol=0.2)
-        weights = arrays["weights"]
+        assert np.isclose(ears.activations["scores"].var(), 1.0 if scale else 256.0, rtol=0.2)
+        weights = ears.activations["weights"]
         largest.append(weights.max(axis=-1).mean())
         slopes.append((weights * (1 - weights)).mean())
     assert largest[0] < 0.2 < 0.8 < largest[1]

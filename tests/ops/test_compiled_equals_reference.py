@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from npgpt.ops import compiled, reference
+from npgpt.testing import dtypes
 from tests.strategies import (
     TOLERANCE,
     assert_close,
     batches,
-    dtypes,
     keys,
     normal,
     probabilities,

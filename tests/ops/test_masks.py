@@ -14,9 +14,10 @@ from npgpt.ops import Mask, compiled, reference
 from npgpt.ops.compiled.attention import BLOCK_ROWS, STRIP
 from npgpt.ops.mask import CAUSAL
 from npgpt.ops.reference import attention as reference_attention
+from npgpt.testing import dtypes
 from tests.mutations import mutated
 from tests.ops.test_compiled_equals_reference import assert_same
-from tests.strategies import assert_close, dtypes, keys, normal, probabilities, seeds
+from tests.strategies import assert_close, keys, normal, probabilities, seeds
 
 BORDERS = sorted({n + d for n in (BLOCK_ROWS, STRIP, 2 * STRIP) for d in (-1, 0, 1)})
 few = st.integers(1, 9)

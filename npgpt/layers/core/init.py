@@ -9,6 +9,7 @@ import numpy as np
 
 from npgpt.layers.dropout import Dropout
 
+DTYPES = tuple(map(np.dtype, ("float32", "float64", "complex64", "complex128")))
 INITIAL_STD = 0.02  # of embeddings and linear maps (Radford et al. 2019; released code)
 
 
@@ -32,6 +33,11 @@ class Init:
 
     def __init__(self, seed: int = 0, dtype: Any = np.float32, fill: bool = True):
         self.seed, self.dtype = seed, np.dtype(dtype)
+        if self.dtype not in DTYPES:
+            raise ValueError(
+                f"Init: dtype must be float32, to train, or float64, to check gradients, got "
+                f"{self.dtype}."
+            )
         self.rng: np.random.Generator | Unfilled = np.random.default_rng(seed) if fill else UNFILLED
         self._streams = itertools.count()
 

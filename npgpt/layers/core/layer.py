@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
+import itertools
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from npgpt.html_table import html_table
 from npgpt.layers.core.parameters import HoldsParameters
 from npgpt.layers.core.taps import Change, Edit, Guarded, Listener, Listeners, Listening
+
+MADE_BY_INIT = ("name", "training", "listener", "saved", "_unrolling")
+NOT_SHOWN = ("seed", "stream", "first_stream")  # by a repr
 
 
 class Passes(list):
@@ -281,13 +287,98 @@ class Layer(HoldsParameters):
     def _tap_name(self, name: str) -> str:
         return f"{self.name}.{name}" if self.name else name
 
+    # --- what is shown ------------------------------------------------------------------------
+
+    def extra_repr(self) -> str:
+        """Return the numbers that the layer was made with, for its ``repr``."""
+        made_with = inspect.signature(type(self).__init__).parameters
+        if "config" in made_with:  # those that it took from there
+            names = [n for n in vars(self) if n not in MADE_BY_INIT and not n.startswith("_")]
+        else:
+            names = [n for n in made_with if n in vars(self) and n not in NOT_SHOWN]
+        shown = []
+        for name in names:
+            value, given = vars(self)[name], made_with.get(name)
+            if name == "bias":
+                value = value is not None
+            if type(value) not in (bool, int, float, str):
+                continue
+            default = given.default if given is not None else False
+            if isinstance(value, str) or value != default:
+                shown.append(f"{name}={value:.6g}" if type(value) is float else f"{name}={value!r}")
+        return ", ".join(shown)
+
+    def __repr__(self) -> str:
+        lines = [self.extra_repr(), *self._lines_of_parts()]
+        if len(lines) == 1:
+            return f"{type(self).__name__}({lines[0]})"
+        body = "\n".join(line for line in lines if line).replace("\n", "\n  ")
+        return f"{type(self).__name__}(\n  {body}\n)"
+
+    def _lines_of_parts(self) -> Iterator[str]:
+        """Write the layers directly inside; equal ones of a list once, with their number."""
+        parts: dict[str, list[str]] = {}
+        for name, child in self._parts():
+            stem, _, number = name.rpartition(".")
+            parts.setdefault(stem if number.isdigit() else name, []).append(repr(child))
+        for name, texts in parts.items():
+            for text, same in itertools.groupby(texts):
+                count = f"{len(list(same))} x " if len(texts) > 1 else ""
+                yield f"({name}): {count}{text}"
+
+    def _parts(self) -> Iterator[tuple[str, Layer]]:
+        """Yield (name, layer) directly inside, and those of a layer without a name in its place."""
+        for name, child in self.children():
+            if name:
+                yield name, child
+            else:
+                yield from child._parts()
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (name or "all", type(inner).__name__, inner.extra_repr(), f"{inner.num_parameters():,}")
+            for name, inner in self.named_layers()
+        ]
+        header = ("layer", "kind", "made with", "parameters")
+        return html_table(type(self).__name__, header, rows, numbers=[3])
+
     # --- errors that say where ----------------------------------------------------------------
+
+    if not TYPE_CHECKING:  # or a type checker would believe every attribute
+
+        def __getattr__(self, name: str) -> Any:
+            """Say what is missing when ``__init__`` did not begin with that of this class."""
+            kind = type(self).__name__
+            hint = (
+                ""
+                if "_unrolling" in vars(self)
+                else "; did its __init__ forget super().__init__()?"
+            )
+            if name in MADE_BY_INIT:
+                raise RuntimeError(
+                    f"{kind}: __init__ must call super().__init__() before all else, as it makes "
+                    f"{name!r}."
+                )
+            raise AttributeError(f"{kind} has no attribute {name!r}{hint}")
 
     def _where(self) -> str:
         """What to call this layer in an error: its class, and its place in the model."""
         return f"{type(self).__name__} {self.name!r}" if self.name else type(self).__name__
 
+    def _check_array(self, x: Any, what: str = "the input") -> None:
+        if not isinstance(x, np.ndarray):
+            raise TypeError(
+                f"{self._where()}: {what} must be an array, got {type(x).__name__}; "
+                "numpy.asarray makes one."
+            )
+        if x.dtype.kind not in "fc":
+            raise ValueError(
+                f"{self._where()}: {what} must hold floats, got {x.dtype}; x.astype(numpy.float32) "
+                "converts it."
+            )
+
     def _check_last_axis(self, x: np.ndarray, size: int, what: str) -> None:
+        self._check_array(x)
         if x.ndim == 0 or x.shape[-1] != size:
             raise ValueError(
                 f"{self._where()}: expected an input of shape (..., {size}) ({what} = {size}), "
@@ -295,6 +386,7 @@ class Layer(HoldsParameters):
             )
 
     def _check_dy(self, dy: np.ndarray, shape: tuple[int, ...]) -> None:
+        self._check_array(dy, f"dy, of the output's shape {shape},")
         if dy.shape != shape:
             raise ValueError(
                 f"{self._where()}: backward expected dy of the output's shape {shape}, "

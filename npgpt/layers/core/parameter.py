@@ -41,6 +41,7 @@ class Parameter:
     """
 
     def __init__(self, value: np.ndarray, decay: bool | None = None):
+        _check_floats(value)
         self.name = ""
         self.value = value
         self.decay = value.ndim >= 2 if decay is None else decay
@@ -118,7 +119,9 @@ class Parameter:
 
     def astype(self, dtype: np.dtype | type) -> None:
         """Convert the value; the gradient begins at zero again."""
-        self.value = self.value.astype(dtype)
+        value = self.value.astype(dtype)
+        _check_floats(value)
+        self.value = value
         self.flat, self._grad, self._nothing_added = None, None, True
 
     def freeze(self, frozen: bool = True) -> None:
@@ -128,3 +131,12 @@ class Parameter:
 
     def __repr__(self) -> str:
         return f"Parameter({self.name!r}, shape={self.shape}, dtype={self.value.dtype})"
+
+
+def _check_floats(value: Any) -> None:
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"Parameter: expected an array, got {type(value).__name__}.")
+    if value.dtype.kind not in "fc":
+        raise ValueError(
+            f"Parameter: what is learned must be floats, float32 or float64, got {value.dtype}."
+        )

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from npgpt.fields import did_you_mean
 from npgpt.layers.core.parameter import Parameter
 
 
@@ -56,17 +57,35 @@ class HoldsParameters:
         Raises
         ------
         ValueError
-            If a name is missing or unknown, or a shape differs; nothing is changed then.
+            If a name is missing or unknown, a shape differs, or numbers are no floats; nothing is
+            changed then.
         """
         parameters = dict(self.named_parameters())
+        if not isinstance(arrays, Mapping):
+            raise TypeError(
+                f"{type(self).__name__}.load_state_dict: expected a mapping from names to arrays, "
+                f"as state_dict returns, got {type(arrays).__name__}."
+            )
         what = f"{type(self).__name__}.load_state_dict"
         missing = [name for name in parameters if name not in arrays]
         if missing:
             raise ValueError(f"{what}: no array for {', '.join(missing)}.")
         unknown = [name for name in arrays if name not in parameters]
         if unknown:
-            raise ValueError(f"{what}: no parameter is named {', '.join(unknown)}.")
+            near = did_you_mean(unknown[0], parameters, most=0)
+            raise ValueError(f"{what}: no parameter is named {', '.join(unknown)}{near}")
         for name, parameter in parameters.items():
+            if not isinstance(arrays[name], np.ndarray):
+                raise TypeError(
+                    f"{what}: {name} must be an array, got {type(arrays[name]).__name__}."
+                )
+            if not np.can_cast(arrays[name].dtype, parameter.value.dtype, "same_kind") or (
+                arrays[name].dtype.kind not in "fc"
+            ):
+                raise ValueError(
+                    f"{what}: {name} is {parameter.value.dtype}, the given array is "
+                    f"{arrays[name].dtype}."
+                )
             if arrays[name].shape != parameter.shape:
                 raise ValueError(
                     f"{what}: {name} has shape {parameter.shape}, the given array has "

@@ -44,7 +44,7 @@ class SimplifiedSelfAttention(Layer):
 
     def forward(self, x):
         """Map (batch, time, d_model) to the same shape; every position sees all others."""
-        _check_sequence(self, x, x.shape[-1] if x.ndim else 0)
+        _check_sequence(self, x, None)
         scores = self.tap("scores", x @ x.swapaxes(-1, -2))
         total = None
         if self.normalise == "sum":
@@ -195,7 +195,8 @@ class CausalSelfAttention(SelfAttention):
 
 
 def _check_sequence(layer, x, d_in):
-    if x.ndim != 3 or x.shape[-1] != d_in:
+    layer._check_array(x)
+    if x.ndim != 3 or d_in not in (None, x.shape[-1]):
         raise ValueError(
             f"{layer._where()}: expected an input of shape (batch, time, {d_in or 'd_model'}), "
             f"got {x.shape}."

@@ -1,7 +1,4 @@
-"""For the tests of your own layers: gradients proved over drawn shapes and values.
-
-Needs Hypothesis, which the extra ``test`` brings.
-"""
+"""Gradients compared in one line, and strategies of arrays."""
 
 from __future__ import annotations
 
@@ -9,18 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from hypothesis import strategies as st
 
-from npgpt.gradients import SUITE, gradcheck
+from npgpt.gradients import gradcheck
 from npgpt.layers import Layer
-
-try:
-    from hypothesis import strategies as st
-except ModuleNotFoundError:
-    raise ModuleNotFoundError(
-        "npgpt.testing needs Hypothesis: pip install 'npgpt[test]' brings it."
-    ) from None
-
-__all__ = ["arrays", "assert_gradients_correct", "dtypes", "layers", "shapes"]
 
 METHODS = ("central", "complex")
 dtypes = st.sampled_from([np.float32, np.float64])  #: the dtypes that every layer works in
@@ -103,32 +92,3 @@ def arrays(
     dtype = draw(dtype) if isinstance(dtype, st.SearchStrategy) else dtype
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     return (scale * rng.standard_normal(shape)).astype(dtype)
-
-
-@st.composite
-def layers(
-    draw, names: Sequence[str] | None = None, dtype: Any = dtypes
-) -> tuple[Layer, tuple[np.ndarray, ...]]:
-    """Draw a layer of npgpt with inputs that fit it.
-
-    For code that takes any layer: wrappers, recorders, optimisers.
-
-    Parameters
-    ----------
-    names : sequence of str, optional
-        Some of `npgpt.gradients.SUITE`; by default all but whole models.
-    dtype : dtype, or a strategy
-
-    Returns
-    -------
-    layer : Layer
-        With random weights.
-    inputs : tuple of ndarray
-        Arguments of its forward pass.
-    """
-    usual = [name for name in SUITE if not name.startswith("GPT")]
-    name = draw(st.sampled_from(list(usual if names is None else names)))
-    dtype = draw(dtype) if isinstance(dtype, st.SearchStrategy) else dtype
-    layer, inputs = SUITE[name](np.random.default_rng(draw(st.integers(0, 2**32 - 1))))
-    inputs = tuple(x.astype(dtype) if x.dtype.kind == "f" else x for x in inputs)
-    return layer.astype(dtype), inputs
