@@ -234,11 +234,14 @@ def _by_name(names, gradients, what):
 
 def unsaved_copy(layer):
     """Copy a layer without what its forward passes saved and without listeners."""
-    memo: dict[int, Any] = {}
+    kept = [(inner, inner.saved, inner.listener) for inner in layer.layers()]
     for inner in layer.layers():
-        for attribute in (inner.saved, inner.listener):
-            memo[id(attribute)] = None
-    return copy.deepcopy(layer, memo)
+        inner.saved = inner.listener = None
+    try:
+        return copy.deepcopy(layer)
+    finally:
+        for inner, saved, listener in kept:
+            inner.saved, inner.listener = saved, listener
 
 
 def _as_float64(x):

@@ -1,14 +1,24 @@
 """Positions: rows that are added to embeddings, turned queries and keys, biases by distance."""
 
+from __future__ import annotations
+
 import functools
+from typing import NamedTuple, TypeGuard
 
 import numpy as np
 
 from npgpt import ops
 from npgpt.layers.block_config import BlockConfig
 from npgpt.layers.core.init import INITIAL_STD, Init, normal
-from npgpt.layers.core.layer import Layer
+from npgpt.layers.core.layer import Layer, does_as
 from npgpt.layers.core.parameter import Parameter
+
+
+class Rows(NamedTuple):
+    """What positions keep: the shape of their input, and where it begins."""
+
+    shape: tuple[int, ...]
+    offset: int
 
 
 class PositionEmbedding(Layer):
@@ -24,6 +34,8 @@ class PositionEmbedding(Layer):
     ----------
     weight : Parameter, shape (context_length, d_model)
     """
+
+    IN_STEPS = True
 
     def __init__(self, context_length, d_model, std=0.02, rng=None, dtype=np.float32):
         super().__init__()
@@ -53,16 +65,16 @@ class PositionEmbedding(Layer):
                 f"{self._where()}: a sequence of {last} tokens is longer than the context of "
                 f"{self.context_length}."
             )
-        self.keep(shape, offset)
+        self.keep(Rows(shape, offset))
         return self.weight.value[offset:last]
 
     def backward(self, dy):
         """Add to the rows' gradient, summed over the batch; return the gradient of ``x``."""
         shape, offset = self.recall()
         self._check_dy(dy, shape)
-        if self.weight.requires_grad:
-            rows = dy.reshape(-1, *shape[-2:]).sum(axis=0)
-            self.weight.grad[offset : offset + shape[-2]] += rows
+        dweight = self.weight.grad
+        if dweight is not None:
+            dweight[offset : offset + shape[-2]] += dy.reshape(-1, *shape[-2:]).sum(axis=0)
         return dy
 
 
@@ -79,6 +91,8 @@ class SinusoidalEmbedding(Layer):
         Of the rows. The paper multiplies token embeddings by ``sqrt(d_model)`` instead, so that
         both parts of the sum are of one size.
     """
+
+    IN_STEPS = True
 
     def __init__(self, d_model, scale=1.0):
         super().__init__()
@@ -131,6 +145,8 @@ class RotaryEmbedding(Layer):
     Backward turns the gradient by the opposite angle.
     """
 
+    IN_STEPS = True
+
     def __init__(self, head_size, theta=10000.0):
         super().__init__()
         if head_size < 2 or head_size % 2:
@@ -148,7 +164,7 @@ class RotaryEmbedding(Layer):
         ``out``, where the result goes, may be ``x`` itself.
         """
         self._check_last_axis(x, self.head_size, "head_size")
-        self.keep(x.shape, offset)
+        self.keep(Rows(x.shape, offset))
         return ops.rotary_forward(x, *self._angles(x, offset), out)
 
     def forward_at(self, x, positions):
@@ -193,7 +209,7 @@ class ALiBi(Layer):
         The slopes of a power of two are ``2^(-8/n), 2^(-16/n), ..., 2^-8``.
     """
 
-    learned = False
+    IN_STEPS = True
 
     def __init__(self, n_heads):
         super().__init__()
@@ -202,7 +218,7 @@ class ALiBi(Layer):
 
     def forward(self, keys, dtype=np.float32, time=1):
         """Return the biases of distances ``1-time .. keys-1``, (n_heads, time + keys - 1)."""
-        self.keep(self.n_heads, time + keys - 1)
+        self.keep((self.n_heads, time + keys - 1))
         return (-self.slopes[:, None] * np.abs(np.arange(1 - time, keys))).astype(dtype)
 
     def backward(self, dbias):
@@ -246,7 +262,7 @@ class RelativePositionBias(Layer):
     bucket sum their gradients.
     """
 
-    learned = True
+    IN_STEPS = True
 
     def __init__(
         self, n_heads, num_buckets=32, max_distance=128, tied_to=None, std=0.02, rng=None,
@@ -275,8 +291,9 @@ class RelativePositionBias(Layer):
         """Add to the weight's gradient. Distances have no gradient: returns None."""
         buckets = self.recall()
         self._check_dy(dbias, (self.n_heads, len(buckets)))
-        if self.weight.requires_grad:
-            ops.embedding_backward(dbias.T, buckets, self.weight.grad)
+        dweight = self.weight.grad
+        if dweight is not None:
+            ops.embedding_backward(dbias.T, buckets, dweight)
 
 
 # --- which of them a config asks for --------------------------------------------------------------
@@ -311,3 +328,8 @@ def position_bias(
             bidirectional=not config.causal,
         )
     return None
+
+
+def gives_rows(positions: Layer) -> TypeGuard[PositionEmbedding | SinusoidalEmbedding]:
+    """Whether positions are rows that an embedding may add; see `PositionEmbedding.rows_for`."""
+    return does_as(positions, PositionEmbedding) or does_as(positions, SinusoidalEmbedding)

@@ -40,6 +40,8 @@ class QuantizedWeight:
 class InferenceOnly(Layer):
     """Base of layers without backward."""
 
+    IN_STEPS = True
+
     def backward(self, dy):
         """Raise RuntimeError."""
         raise RuntimeError(
@@ -62,10 +64,16 @@ class QuantizedLinear(InferenceOnly):
         self.weight, self.bias = weight, bias
         self.d_out, self.d_in = weight.array.shape
 
-    def forward(self, x, with_bias=True):
-        """Map (..., d_in) to (..., d_out); without the bias if what follows adds it."""
+    def forward(self, x):
+        """Map (..., d_in) to (..., d_out)."""
+        return self._map(x, self.bias.value if self.bias else None)
+
+    def product(self, x):
+        """Map without the bias, for a layer that adds it itself."""
+        return self._map(x, None)
+
+    def _map(self, x, bias):
         self._check_last_axis(x, self.d_in, "d_in")
-        bias = self.bias.value if self.bias and with_bias else None
         return ops.quantized_linear_forward(x, self.weight.array, self.weight.scales, bias)
 
 
@@ -74,9 +82,9 @@ class QuantizedHead(QuantizedLinear):
 
     TAPS = ("logits",)
 
-    def forward(self, x, with_bias=False):
+    def forward(self, x):
         """Map (..., d_model) to logits (..., vocab_size)."""
-        return self.tap("logits", super().forward(x, with_bias))
+        return self.tap("logits", super().forward(x))
 
     def cross_entropy(self, x, targets, ignore_index=-100):
         """Compute the cross-entropy of the logits, a few rows at a time."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from npgpt import hub
 from npgpt.hub.folder import CONFIG, GENERATION_CONFIG
+from npgpt.layers import CrossEntropy
 from npgpt.layers.core.init import Init
 from npgpt.layers.quantized import KINDS, QuantizedHead
 from npgpt.models.model import MODELS, Model
@@ -75,6 +76,7 @@ def save_pretrained(
             "save_pretrained: the model is for inference only, its weights were rounded to fewer "
             "bits; save the one in float32."
         )
+    _check_layers(model)
     architecture, fields = _architecture_for(model), model.config.to_dict()
     folder, arrays = hub.new_folder(folder, overwrite), model.state_dict()
     theirs = hub.export_arrays(architecture.weights(fields), arrays)
@@ -86,6 +88,23 @@ def save_pretrained(
     hub.write_json(folder / GENERATION_CONFIG, ends)
     dtype = next(iter(arrays.values())).dtype.name
     hub.write_json(folder / CONFIG, {**architecture.content(fields), **ends, "dtype": dtype})
+
+
+def _check_layers(model: Model) -> None:
+    """Refuse a model that holds a layer which its config does not choose."""
+    made: Any = type(model)
+    chosen = dict(made(model.config, init=Init(fill=False)).named_layers())
+    for name, layer in model.named_layers():
+        kind = type(chosen[name]) if name in chosen else None
+        if kind is None or isinstance(layer, CrossEntropy):
+            continue  # a part of one that was refused; what a file does not say of any model
+        same = issubclass(type(layer), kind) and type(layer).forward is kind.forward
+        if same or not layer.is_foreign:  # ours: LoRA's maps, blocks that recompute
+            continue
+        raise ValueError(
+            f"save_pretrained: {name} is a {type(layer).__name__}, which no file in another's "
+            "format can say; keep the weights with state_dict, and load them with load_state_dict."
+        )
 
 
 def _read_config(folder: Path) -> tuple[hub.Architecture, Any]:

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from npgpt.layers import CrossEntropy, OutputHead, flatten_trained
+from npgpt.layers.core.layer import does_as
+from npgpt.layers.heads import head_loss, head_loss_and_backward
 from npgpt.layers.losses import IGNORE_INDEX
 from npgpt.models.gpt import GPT
 from npgpt.models.model import Model
@@ -18,6 +20,15 @@ class TextBatch(NamedTuple):
     token_ids: np.ndarray
     lengths: np.ndarray
     labels: np.ndarray
+
+
+class Read(NamedTuple):
+    """What `GPTForClassification` keeps: its texts, and what the head read one position of."""
+
+    last: tuple[np.ndarray, np.ndarray]
+    x: np.ndarray
+    token_ids: np.ndarray
+    lengths: np.ndarray
 
 
 class GPTForClassification(Model):
@@ -72,7 +83,7 @@ class GPTForClassification(Model):
         body.head = OutputHead(
             body.config.d_model, num_classes, rng=np.random.default_rng(seed), dtype=body.dtype
         )
-        self.cross_entropy = CrossEntropy()
+        self.cross_entropy, self.lm_cross_entropy = CrossEntropy(), CrossEntropy()
         self.assign_names()
         flatten_trained(self)
 
@@ -105,7 +116,7 @@ class GPTForClassification(Model):
             )
         x = self.body.hidden_states(token_ids)  # (batch, time, d_model)
         last = np.arange(len(lengths)), lengths - 1
-        self.keep(last, x, token_ids, lengths)
+        self.keep(Read(last, x, token_ids, lengths))
         return self.body.head.forward(x[last])  # (batch, d_model) -> (batch, num_classes)
 
     def loss(self, token_ids, lengths, labels) -> np.floating:
@@ -121,21 +132,22 @@ class GPTForClassification(Model):
         """
         loss = self.cross_entropy.forward(self.forward(token_ids, lengths), labels)
         kept = _, x, token_ids, lengths = self.recall()
-        self.keep(*kept)
+        self.keep(kept)
         if lm_head := self._lm_head_for(lengths):
             targets = next_tokens(token_ids, lengths)
-            loss += self.lm_coef * lm_head.cross_entropy(x, targets)
+            loss += self.lm_coef * head_loss(lm_head, x, targets, self.lm_cross_entropy)
         return loss
 
     def backward(self, dloss: float = 1.0) -> None:
         """Add the gradient of `loss`, times ``dloss``, to every trained parameter's ``.grad``."""
-        if self.cross_entropy.saved is None:
+        if self.cross_entropy.saved is None and does_as(self.cross_entropy, CrossEntropy):
             raise RuntimeError("GPTForClassification: backward needs a call of loss before it.")
         last, x, token_ids, lengths = self.recall()
         dx = np.zeros_like(x)
         if lm_head := self._lm_head_for(lengths):
             targets = next_tokens(token_ids, lengths)
-            dx += lm_head.cross_entropy_and_backward(x, targets, self.lm_coef * dloss)[1]
+            share = self.lm_coef * dloss
+            dx += head_loss_and_backward(lm_head, x, targets, self.lm_cross_entropy, share)[1]
         dlogits = self.cross_entropy.backward(dloss)
         dlast = self.body.head.backward(dlogits)  # (batch, d_model)
         dx[last] = dlast  # the class is read there, and no next token predicted
