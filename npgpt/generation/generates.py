@@ -36,8 +36,8 @@ class Generates(Steps):
         max_new_tokens : int
             How many tokens will follow the prompts at most.
         use_cache : bool
-            Keep states; otherwise, or if the model does not `reads_in_steps`, everything is computed
-            again for each token, which gives the same logits.
+            Keep states; otherwise, or if not `reads_in_steps`, everything is computed again for each
+            token, which gives the same logits.
         """
         if use_cache and self.reads_in_steps:
             return Cached(self, max_new_tokens)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import numpy as np
 
@@ -68,7 +69,7 @@ class GELU(Activation):
         If ``approximate`` is neither.
     """
 
-    OPS = {"tanh": "gelu_tanh", "none": "gelu_exact"}
+    OPS: ClassVar[dict[str, str]] = {"tanh": "gelu_tanh", "none": "gelu_exact"}
 
     def __init__(self, approximate: str = "tanh"):
         super().__init__()

@@ -11,6 +11,7 @@ from npgpt.layers.core.init import Unfilled, normal
 from npgpt.layers.core.layer import Layer, does_as
 from npgpt.layers.core.parameter import Parameter
 from npgpt.layers.losses import IGNORE_INDEX, CrossEntropy
+from npgpt.layers.quantized import QuantizedHead
 
 Array = np.ndarray
 
@@ -107,12 +108,14 @@ def head_loss(head: Layer, x: Array, targets: Array, loss: CrossEntropy) -> np.f
     targets : ndarray of int, shape (...)
     loss : CrossEntropy
     """
-    chunked = getattr(head, "cross_entropy", None)
-    if chunked is None or head.is_foreign or not does_as(loss, CrossEntropy):
+    if (
+        not does_as(loss, CrossEntropy)
+        or not isinstance(head, OutputHead | QuantizedHead)
+        or (isinstance(head, OutputHead) and not does_as(head, OutputHead))
+    ):
         return loss.forward(head.forward(x), targets)
-    return chunked(
-        x, loss.checked_targets(targets, (*x.shape[:-1], head.vocab_size)), loss.ignore_index
-    )
+    targets = loss.checked_targets(targets, (*x.shape[:-1], head.vocab_size))
+    return head.cross_entropy(x, targets, loss.ignore_index)
 
 
 def head_loss_and_backward(

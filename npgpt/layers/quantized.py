@@ -82,6 +82,11 @@ class QuantizedHead(QuantizedLinear):
 
     TAPS = ("logits",)
 
+    @property
+    def vocab_size(self) -> int:
+        """How many tokens there are."""
+        return self.d_out
+
     def forward(self, x):
         """Map (..., d_model) to logits (..., vocab_size)."""
         return self.tap("logits", super().forward(x))

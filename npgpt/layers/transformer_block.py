@@ -147,17 +147,17 @@ class TransformerBlock(Layer):
     def _backward_pre(self, dy: Array) -> Any:
         dy = self.tap_grad("residual", dy)
         dbranch = self.feed_forward.backward(self.feed_forward_dropout.backward(dy))
-        dx = norm_backward(self.feed_forward_norm, dbranch, self._round(dy))
+        dx = norm_backward(self.feed_forward_norm, dbranch, dshortcut=self._round(dy))
 
         if self.cross_attention is not None:
             dx = self.tap_grad("residual_cross", dx)
             dbranch = self.cross_attention_dropout.backward(dx)
             dbranch, dmemory = self.cross_attention.backward(dbranch)
-            dx = norm_backward(self.cross_attention_norm, dbranch, self._round(dx))
+            dx = norm_backward(self.cross_attention_norm, dbranch, dshortcut=self._round(dx))
 
         dx = self.tap_grad("residual_middle", dx)
         dbranch = self.attention.backward(self.attention_dropout.backward(dx))
-        dx = norm_backward(self.attention_norm, dbranch, self._round(dx))
+        dx = norm_backward(self.attention_norm, dbranch, dshortcut=self._round(dx))
         return dx if self.cross_attention is None else (dx, dmemory)
 
     # --- the norm after each shortcut -------------------------------------------------------------

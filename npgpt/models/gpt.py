@@ -12,6 +12,7 @@ from npgpt.layers import (
     Embedding,
     FlatParameters,
     KeyValueCache,
+    Layer,
     OutputHead,
     Stack,
     TransformerBlock,

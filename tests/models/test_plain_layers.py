@@ -93,6 +93,19 @@ PLACES = {
     },
 }
 CASES = [(place, kind) for place, kinds in PLACES.items() for kind in kinds]
+FEW = [  # one of a kind, in the plain suite; all the others are slow
+    ("stack.final_norm", "scale"),
+    ("blocks.0.attention_norm", "subclass"),
+    ("blocks.0.feed_forward.activation", "tanh"),
+    ("blocks.1.attention", "mean"),
+    ("blocks.1.feed_forward_dropout", "half"),
+    ("head", "capped"),
+    ("token_embedding", "table"),
+]
+every_case = pytest.mark.parametrize(
+    ("place", "kind"),
+    [case if case in FEW else pytest.param(*case, marks=pytest.mark.slow) for case in CASES],
+)
 
 
 def part_of(model, path):
@@ -116,7 +129,7 @@ def gradients_of(model):
     return {name: p.grad.copy() for name, p in model.named_parameters(trained_only=True)}
 
 
-@pytest.mark.parametrize(("place", "kind"), CASES)
+@every_case
 def test_its_gradients_are_right_in_every_place(place, kind):
     model = model_with(place, kind, np.float64)
     report = npgpt.gradcheck(model, *BATCH, method="complex", max_coordinates=3)
@@ -141,7 +154,7 @@ def test_its_gradients_are_right_in_blocks_of_every_kind(place, kind, changes):
     assert npgpt.gradcheck(model, *BATCH, method="complex", max_coordinates=3).passed
 
 
-@pytest.mark.parametrize(("place", "kind"), CASES)
+@every_case
 def test_it_trains_with_every_optimiser_step_changing_it(place, kind):
     model = model_with(place, kind)
     before = {name: value.copy() for name, value in model.state_dict().items()}
@@ -151,7 +164,7 @@ def test_it_trains_with_every_optimiser_step_changing_it(place, kind):
     assert all(not np.array_equal(before[n], value) for n, value in model.state_dict().items())
 
 
-@pytest.mark.parametrize(("place", "kind"), CASES)
+@every_case
 def test_the_loss_is_the_same_by_every_way(place, kind):
     model = model_with(place, kind, np.float64).eval()
     loss = model.loss(*BATCH)
@@ -159,7 +172,7 @@ def test_the_loss_is_the_same_by_every_way(place, kind):
     np.testing.assert_allclose(model.evaluation_loss(*BATCH), loss, rtol=1e-12)
 
 
-@pytest.mark.parametrize(("place", "kind"), CASES)
+@every_case
 def test_a_block_that_recomputes_has_the_same_gradients(place, kind):
     if place == "blocks.1":
         pytest.skip("it is a block of its own, which recomputes nothing")
@@ -183,7 +196,7 @@ def test_dropout_from_its_own_generator_is_drawn_alike_when_a_block_recomputes(p
         np.testing.assert_allclose(again[name], gradient, rtol=1e-6, atol=1e-9)
 
 
-@pytest.mark.parametrize(("place", "kind"), CASES)
+@every_case
 def test_attribution_explains_a_logit_of_it(place, kind):
     model = model_with(place, kind, np.float64)
     gradients = gradients_of(model)
@@ -217,7 +230,7 @@ def test_a_norm_says_by_a_function_what_it_does_to_a_part_of_its_input():
     np.testing.assert_allclose(parts.values.sum(), parts.logit, atol=1e-9)
 
 
-@pytest.mark.parametrize(("place", "kind"), CASES)
+@every_case
 def test_the_laboratory_measures_it(place, kind):
     model = model_with(place, kind, np.float64)
     flow = gradient_flow(model, *BATCH)
@@ -244,14 +257,14 @@ def gradients_of_example(model, row):
     return {name: p.grad for name, p in model.named_parameters(trained_only=True)}
 
 
-@pytest.mark.parametrize(("place", "kind"), CASES)
+@every_case
 def test_products_with_the_curvature_are_symmetric(place, kind):
     hessian = Hessian(model_with(place, kind), *BATCH)
     v, w = np.random.default_rng(0).standard_normal((2, hessian.shape[0]))
     np.testing.assert_allclose(v @ (hessian @ w), w @ (hessian @ v), rtol=1e-6)
 
 
-@pytest.mark.parametrize(("place", "kind"), CASES)
+@every_case
 def test_generation_with_a_cache_writes_what_it_writes_without(place, kind):
     model = model_with(place, kind)
     prompts = [IDS[0, :3], IDS[1, :5]]
@@ -282,7 +295,7 @@ def test_a_layer_that_says_it_can_is_read_in_steps():
     )
 
 
-@pytest.mark.parametrize(("place", "kind"), CASES)
+@every_case
 def test_it_may_be_frozen_and_the_others_keep_their_gradients(place, kind):
     model = model_with(place, kind)
     whole = gradients_of(model)
@@ -294,7 +307,7 @@ def test_it_may_be_frozen_and_the_others_keep_their_gradients(place, kind):
         assert all(parameter.grad is None for parameter in frozen)
 
 
-@pytest.mark.parametrize(("place", "kind"), CASES)
+@every_case
 def test_lora_trains_beside_it_and_merges(place, kind):
     model = model_with(place, kind, np.float64)
     logits = model.forward(IDS)
@@ -307,7 +320,7 @@ def test_lora_trains_beside_it_and_merges(place, kind):
     np.testing.assert_allclose(merge_lora(model).forward(IDS), adapted, atol=1e-9)
 
 
-@pytest.mark.parametrize(("place", "kind"), CASES)
+@every_case
 def test_its_weights_are_listed_counted_and_loaded(place, kind):
     model, other = model_with(place, kind), model_with(place, kind)
     for parameter in model.parameters():
@@ -319,7 +332,7 @@ def test_its_weights_are_listed_counted_and_loaded(place, kind):
     assert MemoryPlan.of(model.config, 2, T).total > 0
 
 
-@pytest.mark.parametrize(("place", "kind"), CASES)
+@every_case
 def test_a_run_of_it_goes_on_where_it_stopped(place, kind, tmp_path):
     def steps(model, optimizer, n):
         for _ in range(n):
@@ -340,7 +353,7 @@ def test_a_run_of_it_goes_on_where_it_stopped(place, kind, tmp_path):
         np.testing.assert_array_equal(again.state_dict()[name], value)
 
 
-@pytest.mark.parametrize(("place", "kind"), CASES)
+@every_case
 def test_a_file_that_could_not_say_what_it_is_is_not_written(place, kind, tmp_path):
     if place == "cross_entropy":
         pytest.skip("a file holds no loss")
@@ -356,7 +369,7 @@ def test_a_file_that_could_not_say_what_it_is_is_not_written(place, kind, tmp_pa
     assert not (tmp_path / "other").exists()
 
 
-@pytest.mark.parametrize(("place", "kind"), CASES)
+@every_case
 def test_a_text_is_traced_through_it(place, kind):
     tokenizer = npgpt.tokenizers.CharTokenizer.train("to be or not")
     changes = {"vocab_size": V} if "embedding" in place or place == "head" else {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 import numpy as np
 
@@ -363,7 +363,7 @@ class Layer(HoldsParameters):
             )
 
 
-def does_as(layer: Layer, kind: type[Layer]) -> bool:
+def does_as(layer: Layer, kind: type[Same]) -> TypeGuard[Same]:
     """Tell whether a layer's forward and backward are those of a kind, not of a class made from it.
 
     Then an operation that does several layers' work at once may stand for it.
