@@ -36,7 +36,7 @@ class Generates(Steps):
         max_new_tokens : int
             How many tokens will follow the prompts at most.
         use_cache : bool
-            Keep states; otherwise, or if not `reads_in_steps`, everything is computed again for each
+            Keep states; otherwise, or if not `reads_in_steps`, all is computed again for each
             token, which gives the same logits.
         """
         if use_cache and self.reads_in_steps:

@@ -229,15 +229,12 @@ def _why_no_sum(model: GPT) -> str:
             )
     if not does_as(model.head, OutputHead):
         return f"the head must be an OutputHead, and this model's is a {type(model.head).__name__}."
-    norm = model.final_norm
-    rule = linear_part.dispatch(type(norm))
-    kinds = [kind for kind in type(norm).__mro__ if linear_part.registry.get(kind) is rule]
-    if kinds[0] is object or kinds[0].forward is not type(norm).forward:
-        name = type(norm).__name__
+    norm = type(model.final_norm)
+    if not any(norm.forward is vars(kind).get("forward") for kind in linear_part.registry):
         return (
-            f"nothing says what the final norm, a {name}, does to a part of its input; a function "
-            f"(norm, parts, index) registered with npgpt.gradients.attribution.linear_part.register"
-            f"({name}) would."
+            f"nothing says what the final norm, a {norm.__name__}, does to a part of its input; a "
+            "function (norm, parts, index) registered with "
+            f"npgpt.gradients.attribution.linear_part.register({norm.__name__}) would."
         )
     return ""
 
