@@ -65,7 +65,10 @@ MISTAKES = {
         "npgpt.GPTConfig(8, 8, n_layers=1, n_heads=1, d_model='8')",
         'incompatible type "str"',
     ),
-    "a list for an array": ("npgpt.layers.GELU().forward([1.0])", 'incompatible type "list[float]"'),
+    "a list for an array": (
+        "npgpt.layers.GELU().forward([1.0])",
+        'incompatible type "list[float]"',
+    ),
     "a frozen parameter's gradient": (
         "npgpt.layers.Linear(2, 2).weight.grad.sum()",
         'Item "None" of',

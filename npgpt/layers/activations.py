@@ -51,7 +51,7 @@ class Activation(Layer):
 
     def backward_op(self, dy: Array, x: Array, bias: Array | None, dbias: Array | None) -> Array:
         """Return the gradient of ``x``; add to that of ``bias``."""
-        return getattr(ops, f"{self.op}_backward")(dy, x, bias, dbias)
+        return getattr(ops, f"{self.op}_backward")(dy, x, bias, dbias=dbias)
 
 
 class GELU(Activation):

@@ -104,7 +104,7 @@ def add_dropped(dropout: Layer, x: Array, branch: Array) -> Array:
     """
     if is_plain(dropout):
         return dropout.forward_add(x, branch)
-    return ops.dropout_add_forward(x, dropout.forward(branch), 0.0, None)
+    return ops.add(x, dropout.forward(branch))
 
 
 def is_plain(layer: Layer) -> TypeGuard[Dropout]:

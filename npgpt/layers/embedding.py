@@ -88,7 +88,7 @@ class Embedding(Layer):
         self._check_dy(dy, (*token_ids.shape, self.d_model))
         dweight = self.weight.grad
         if dweight is not None:  # there is no other gradient to compute
-            ops.embedding_backward(dy, token_ids, dweight)
+            ops.embedding_backward(dy, token_ids, dweight=dweight)
 
 
 def adds_positions(embedding: Layer) -> bool:

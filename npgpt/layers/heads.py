@@ -10,8 +10,9 @@ from npgpt import ops
 from npgpt.layers.core.init import Unfilled, normal
 from npgpt.layers.core.layer import Layer, does_as
 from npgpt.layers.core.parameter import Parameter
-from npgpt.layers.losses import IGNORE_INDEX, CrossEntropy
+from npgpt.layers.losses import CrossEntropy
 from npgpt.layers.quantized import QuantizedHead
+from npgpt.ops import IGNORE_INDEX
 
 Array = np.ndarray
 
@@ -66,7 +67,9 @@ class OutputHead(Layer):
         self._check_dy(dlogits, (*x.shape[:-1], self.vocab_size))
         dlogits = self.tap_grad("logits", dlogits)
         dweight, overwrite = self.weight.grad_to_fill()
-        return ops.linear_backward(dlogits, x, self.weight.value, dweight, overwrite=overwrite)
+        return ops.linear_backward(
+            dlogits, x, self.weight.value, dweight=dweight, overwrite=overwrite
+        )
 
     def cross_entropy(
         self, x: Array, targets: Array, ignore_index: int = IGNORE_INDEX
@@ -79,7 +82,9 @@ class OutputHead(Layer):
         targets : ndarray of int, shape (...)
         ignore_index : int
         """
-        return ops.head_cross_entropy_forward(x, self.weight.value, targets, ignore_index)
+        return ops.head_cross_entropy_forward(
+            x, self.weight.value, targets, ignore_index=ignore_index
+        )
 
     def cross_entropy_and_backward(
         self, x: Array, targets: Array, dloss: float = 1.0, ignore_index: int = IGNORE_INDEX
@@ -94,8 +99,9 @@ class OutputHead(Layer):
         """
         dweight, overwrite = self.weight.grad_to_fill()
         return ops.head_cross_entropy_backward(
-            dloss, x, self.weight.value, targets, dweight, ignore_index, overwrite
-        )
+            dloss, x, self.weight.value, targets,
+            ignore_index=ignore_index, dweight=dweight, overwrite=overwrite,
+        )  # fmt: skip
 
 
 def head_loss(head: Layer, x: Array, targets: Array, loss: CrossEntropy) -> np.floating:

@@ -100,4 +100,6 @@ class Linear(Layer):
         self._check_dy(dy, (*kept.x.shape[:-1], self.d_out))
         dweight, overwrite = self.weight.grad_to_fill()
         dbias = kept.bias.grad if kept.bias else None
-        return ops.linear_backward(dy, kept.x, self.weight.value, dweight, dbias, overwrite)
+        return ops.linear_backward(
+            dy, kept.x, self.weight.value, dweight=dweight, dbias=dbias, overwrite=overwrite
+        )

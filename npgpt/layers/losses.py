@@ -8,10 +8,9 @@ import numpy as np
 
 from npgpt import ops
 from npgpt.layers.core.layer import Layer
+from npgpt.ops import IGNORE_INDEX
 
 Array = np.ndarray
-
-IGNORE_INDEX = -100  # the target of a position that does not count, as in PyTorch
 
 
 class Compared(NamedTuple):
@@ -51,14 +50,16 @@ class CrossEntropy(Layer):
             If the shapes do not fit, a target is outside the vocabulary, or none counts.
         """
         targets = self.checked_targets(targets, logits.shape)
-        loss, lse = ops.cross_entropy_forward(logits, targets, self.ignore_index)
+        loss, lse = ops.cross_entropy_forward(logits, targets, ignore_index=self.ignore_index)
         self.keep(Compared(logits, targets, lse))
         return loss
 
     def backward(self, dloss: float = 1.0) -> Array:
         """Return the gradient of the logits, scaled by that of the loss."""
         logits, targets, lse = self.recall()
-        return ops.cross_entropy_backward(dloss, logits, targets, lse, self.ignore_index)
+        return ops.cross_entropy_backward(
+            dloss, logits, targets, lse, ignore_index=self.ignore_index
+        )
 
     def checked_targets(self, targets: Array, logits_shape: tuple[int, ...]) -> Array:
         """Return targets as an array.

@@ -77,7 +77,9 @@ class LayerNorm(Layer):
         dy = self.tap_grad("output", dy)
         dbeta = self.beta.grad if self.beta else None
         gamma = self.gamma
-        return ops.layer_norm_backward(dy, x, mean, rstd, gamma.value, gamma.grad, dbeta, dshortcut)
+        return ops.layer_norm_backward(
+            dy, x, gamma.value, mean, rstd, dgamma=gamma.grad, dbeta=dbeta, dshortcut=dshortcut
+        )
 
 
 class OfRowSizes(NamedTuple):
@@ -134,7 +136,9 @@ class RMSNorm(Layer):
         x, rstd = self.recall()
         self._check_dy(dy, x.shape)
         dy = self.tap_grad("output", dy)
-        return ops.rms_norm_backward(dy, x, rstd, self.gamma.value, self.gamma.grad, dshortcut)
+        return ops.rms_norm_backward(
+            dy, x, self.gamma.value, rstd, dgamma=self.gamma.grad, dshortcut=dshortcut
+        )
 
 
 class OfFeatures(NamedTuple):
@@ -177,7 +181,7 @@ class BatchNorm(Layer):
         `state_dict` has them not.
     """
 
-    CHANGES = ("running_mean", "running_variance")
+    BUFFERS = CHANGES = ("running_mean", "running_variance")
 
     def __init__(
         self, d_model: int, eps: float = 1e-5, momentum: float = 0.1, dtype: Any = np.float32
@@ -219,7 +223,7 @@ class BatchNorm(Layer):
         x, mean, variance = kept
         gamma, beta = self.gamma, self.beta
         return ops.batch_norm_backward(
-            dy, x, mean, variance, gamma.value, gamma.grad, beta.grad, self.eps
+            dy, x, gamma.value, self.eps, mean, variance, dgamma=gamma.grad, dbeta=beta.grad
         )
 
     # --- evaluation: the statistics are constants -------------------------------------------------
@@ -279,7 +283,7 @@ class NoNorm(Layer):
         shape = self.recall()
         self._check_dy(dy, shape)
         dy = self.tap_grad("output", dy)
-        return dy if dshortcut is None else ops.dropout_add_forward(dshortcut, dy, 0.0, None)
+        return dy if dshortcut is None else ops.add(dshortcut, dy)
 
 
 # name -> function of (d_model, eps, bias, dtype); what is added here a config may choose
@@ -303,4 +307,4 @@ def norm_backward(norm: Layer, dy: Array, dshortcut: Array | None) -> Array:
     if norm.adds_shortcut:
         return norm.backward(dy, dshortcut=dshortcut)
     dx = norm.backward(dy)
-    return dx if dshortcut is None else ops.dropout_add_forward(dshortcut, dx, 0.0, None)
+    return dx if dshortcut is None else ops.add(dshortcut, dx)

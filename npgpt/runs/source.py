@@ -108,7 +108,7 @@ class TokenFiles(TokenFolder):
     """A folder of token files, with a tokenizer of its own or one that is named."""
 
     def tokenizer(self, config: DataConfig, progress: Progress | None = None) -> Tokenizer:
-        """Open the tokenizer."""
+        """Open the one beside the files, else the one that the config names."""
         own = self.folder / TOKENIZER
         if own.is_file():
             return open_tokenizer(own)
@@ -125,7 +125,7 @@ class TokenFiles(TokenFolder):
         return files.train.ids, files.validation.ids
 
     def keep(self, folder: Path) -> str:
-        """Return the folder of the files."""
+        """Copy nothing: token files are read where they are."""
         return str(self.folder.absolute())
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from npgpt import ops
 from npgpt.layers import Layer
 from npgpt.layers.activations import Activation
 from npgpt.ops import reference
@@ -94,7 +95,7 @@ def code_of(layer: Layer) -> list[SourceLines]:
     operations = [name for method in methods for name in OPERATION.findall(_text(method))]
     if isinstance(layer, Activation):
         operations += [f"{layer.op}_forward", f"{layer.op}_backward"]
-    known = [name for name in dict.fromkeys(operations) if name in reference.__all__]
+    known = [name for name in dict.fromkeys(operations) if name in ops.OPERATIONS]
     functions = [*methods, *(getattr(reference, name) for name in known)]
     return [source_of(f) for f in functions if inspect.isfunction(f) and _text(f)]
 

@@ -10,7 +10,7 @@ from typing import Any, TypeGuard, TypeVar
 import numpy as np
 
 from npgpt.layers.core.parameters import HoldsParameters, dotted, with_spare_grads
-from npgpt.layers.core.taps import Change, Edit, Listener
+from npgpt.layers.core.taps import Change, Edit, Guarded, Listener, Listeners, Listening
 
 Array = np.ndarray
 Same = TypeVar("Same", bound="Layer")
@@ -45,6 +45,8 @@ class Layer(HoldsParameters):
     UNNAMED : tuple of str
         Attributes that hold a layer without a name: its parts are named as if they were this
         layer's own.
+    BUFFERS : tuple of str
+        Attributes that hold arrays which decide the output and are not learned.
     CHANGES : tuple of str
         Attributes that a forward pass changes beside `saved`, such as dropout's step; of a class
         outside this package it may be any, see `npgpt.layers.core.progress`.
@@ -56,6 +58,7 @@ class Layer(HoldsParameters):
 
     TAPS: tuple[str, ...] = ()
     UNNAMED: tuple[str, ...] = ()
+    BUFFERS: tuple[str, ...] = ()
     CHANGES: tuple[str, ...] = ()
     IN_STEPS: bool = False
     is_foreign = False  # defined outside this package
@@ -297,11 +300,11 @@ class Layer(HoldsParameters):
         name : str
             Of a tap, as `tap_names` lists them; ``*`` stands for any characters.
         forward : function, optional
-            From the activation to what the model goes on with, of the same shape. Backward still
-            differentiates the layers as they are: what reaches the name on the way back is the
-            gradient of the changed activation.
+            From the activation to what the model goes on with, of the same shape. It is given a
+            copy, which it may change and return. Backward still differentiates the layers as they
+            are: what reaches the name on the way back is the gradient of the changed activation.
         backward : function, optional
-            From the gradient of that activation to what goes on back.
+            From the gradient of that activation, a copy too, to what goes on back.
 
         Returns
         -------
@@ -311,7 +314,9 @@ class Layer(HoldsParameters):
         Raises
         ------
         ValueError
-            If nothing has that name, or a function changes the shape.
+            If nothing has that name, neither function is given, or one changes the shape.
+        TypeError
+            If what is given for a function is none.
 
         Examples
         --------
@@ -324,6 +329,14 @@ class Layer(HoldsParameters):
         >>> np.array_equal(ablated, model.forward(ids))
         False
         """
+        for which, change in (("forward", forward), ("backward", backward)):
+            if change is not None and not callable(change):
+                raise TypeError(
+                    f"edit: {which} must be a function from an array to an array, got {change!r}; "
+                    f"{which}=np.zeros_like puts zeros there."
+                )
+        if forward is None and backward is None:
+            raise ValueError(f"edit: give forward= or backward=, a function that changes {name!r}.")
         return Edit(self, name, forward, backward)
 
     def is_listened_to(self, *names: str) -> bool:
@@ -333,9 +346,15 @@ class Layer(HoldsParameters):
         )
 
     def listen(self, listener: Listener | None) -> None:
-        """Send the taps of this layer and all inside it to a listener; None stops that."""
+        """Send the taps of this layer and all inside it to a listener; None stops that.
+
+        The listener is handed arrays that it cannot write to, and returns them, or others that
+        the layer is to go on with.
+        """
         if listener is not None:
             self.assign_names()  # a layer may have been put in since
+        if listener is not None and not isinstance(listener, Listening | Listeners | Guarded):
+            listener = Guarded(listener)
         for layer in self.layers():
             layer.listener = listener
 
