@@ -231,7 +231,8 @@ def _why_no_sum(model: GPT) -> str:
     if not does_as(model.head, OutputHead):
         return f"the head must be an OutputHead, and this model's is a {type(model.head).__name__}."
     norm = type(model.final_norm)
-    if not any(norm.forward is vars(kind).get("forward") for kind in linear_part.registry):
+    rules = [kind for kind in norm.__mro__ if kind in linear_part.registry and kind is not object]
+    if not rules or vars(rules[0]).get("forward", norm.forward) is not norm.forward:
         return (
             f"nothing says what the final norm, a {norm.__name__}, does to a part of its input; a "
             "function (norm, parts, index) registered with "

@@ -168,7 +168,7 @@ class MultiHeadAttention(Layer):
 
     # --- queries, keys and values ---------------------------------------------------------------
 
-    def _check(self, x, memory):
+    def _check(self, x: Array, memory: Array | None):
         if x.ndim != 3 or x.shape[-1] != self.d_model:
             raise ValueError(
                 f"{self._where()}: expected an input of shape (batch, time, {self.d_model}), "
@@ -186,14 +186,14 @@ class MultiHeadAttention(Layer):
                 f"got {memory.shape}."
             )
 
-    def _project(self, x, memory):
-        if self.cross:
+    def _project(self, x: Array, memory: Array | None):
+        if memory is not None:
             kv = self._split_heads(self.kv.forward(memory))
             return (self._split_heads(self.q.forward(x)), *self._k_and_v(kv))
         qkv = self._split_heads(self.qkv.forward(x))
         return (qkv[:, : self.n_heads], *self._k_and_v(qkv[:, self.n_heads :]))
 
-    def _empty_projections(self, saved):
+    def _empty_projections(self, saved: Fused | InSteps):
         """Make the arrays that _project_backward reads, and views of them: dq, dk and dv."""
         (batch, _, time, _), keys, dtype = saved.q.shape, saved.k.shape[2], saved.q.dtype
         d_kv = 2 * self.n_kv_heads * self.head_size
@@ -205,7 +205,7 @@ class MultiHeadAttention(Layer):
         heads = self._split_heads(dqkv)
         return (dqkv,), (heads[:, : self.n_heads], *self._k_and_v(heads[:, self.n_heads :]))
 
-    def _project_backward(self, *projected):
+    def _project_backward(self, *projected: Array):
         if self.cross:
             dq, dkv = projected
             return self.q.backward(dq), self.kv.backward(dkv)
@@ -213,7 +213,7 @@ class MultiHeadAttention(Layer):
 
     # --- the attention core: fused, or in steps that can be listened to ------------------------
 
-    def _attend_fused(self, q, k, v, mask, bias):
+    def _attend_fused(self, q: Array, k: Array, v: Array, mask: Mask, bias: Array | None):
         p = self.dropout.active_p()
         key = self.dropout.next_key() if p > 0.0 else None
         context, lse = ops.attention_forward(
@@ -222,14 +222,16 @@ class MultiHeadAttention(Layer):
         self.keep(Fused(q, k, v, mask, bias, context, lse, p, key))
         return context
 
-    def _attend_fused_backward(self, dcontext, dbias, saved, out):
+    def _attend_fused_backward(
+        self, dcontext: Array, dbias: Array | None, saved: Fused, out: tuple[Array, Array, Array]
+    ):
         q, k, v, mask, bias, context, lse, p, key = saved
         return ops.attention_backward(
             dcontext, q, k, v, context, lse,
             scale=self.scale, mask=mask, p=p, key=key, bias=bias, dbias=dbias, out=out,
         )  # fmt: skip
 
-    def _attend_in_steps(self, q, k, v, mask, bias):
+    def _attend_in_steps(self, q: Array, k: Array, v: Array, mask: Mask, bias: Array | None):
         scores = reference.scores_forward(q, k, scale=self.scale, mask=mask)
         if bias is not None:
             scores = reference.distance_bias_forward(scores, bias)
@@ -238,7 +240,7 @@ class MultiHeadAttention(Layer):
         self.keep(InSteps(q, k, v, mask, bias, softmax, weights))
         return reference.weighted_sum_forward(weights, v)
 
-    def _attend_in_steps_backward(self, dcontext, dbias, saved):
+    def _attend_in_steps_backward(self, dcontext: Array, dbias: Array | None, saved: InSteps):
         dweights, dv = reference.weighted_sum_backward(dcontext, saved.weights, saved.v)
         dsoftmax = self.dropout.backward(self.tap_grad("weights", dweights))
         dscores = self.tap_grad("scores", reference.softmax_backward(dsoftmax, saved.softmax))
@@ -275,17 +277,17 @@ class MultiHeadAttention(Layer):
 
     # --- heads --------------------------------------------------------------------------------
 
-    def _split_heads(self, x):
+    def _split_heads(self, x: Array):
         # (batch, time, heads * head_size) -> view (batch, heads, time, head_size)
         batch, time, _ = x.shape
         return x.reshape(batch, time, -1, self.head_size).transpose(0, 2, 1, 3)
 
-    def _join_heads(self, context):
+    def _join_heads(self, context: Array):
         # mirrors _split_heads: (batch, heads, time, head_size) -> (batch, time, d_model)
         batch, _, time, _ = context.shape
         return context.transpose(0, 2, 1, 3).reshape(batch, time, self.d_model)
 
-    def _k_and_v(self, kv):
+    def _k_and_v(self, kv: Array):
         # (batch, 2 n_kv_heads, keys, head_size) -> its two halves
         return kv[:, : self.n_kv_heads], kv[:, self.n_kv_heads :]
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 
 from npgpt import ops
 from npgpt.layers.block_config import BlockConfig
-from npgpt.layers.core.init import INITIAL_STD, Init, normal
+from npgpt.layers.core.init import INITIAL_STD, Init, Unfilled, normal
 from npgpt.layers.core.layer import Layer, does_as
 from npgpt.layers.core.parameter import Parameter
+
+Array = np.ndarray
 
 
 class Rows(NamedTuple):
@@ -37,12 +39,19 @@ class PositionEmbedding(Layer):
 
     IN_STEPS = True
 
-    def __init__(self, context_length, d_model, std=0.02, rng=None, dtype=np.float32):
+    def __init__(
+        self,
+        context_length: int,
+        d_model: int,
+        std: float = 0.02,
+        rng: np.random.Generator | Unfilled | int | None = None,
+        dtype: Any = np.float32,
+    ):
         super().__init__()
         self.context_length, self.d_model = context_length, d_model
         self.weight = Parameter(normal(rng, (context_length, d_model), std, dtype))
 
-    def forward(self, x, offset=0):
+    def forward(self, x: Array, offset: int = 0) -> Array:
         """Add the rows of positions ``offset ..`` to ``x``, (batch, time, d_model).
 
         Raises
@@ -53,7 +62,7 @@ class PositionEmbedding(Layer):
         self._check_last_axis(x, self.d_model, "d_model")
         return x + self.rows_for(x.shape, x.dtype, offset)
 
-    def rows_for(self, shape, dtype=None, offset=0):
+    def rows_for(self, shape: tuple[int, ...], dtype: Any = None, offset: int = 0) -> Array:
         """Return the rows that belong to ``x`` of a shape (batch, time, d_model), to be added.
 
         For when the sum is made elsewhere; `backward` is the same. The rows have the weight's
@@ -68,7 +77,7 @@ class PositionEmbedding(Layer):
         self.keep(Rows(shape, offset))
         return self.weight.value[offset:last]
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array:
         """Add to the rows' gradient, summed over the batch; return the gradient of ``x``."""
         shape, offset = self.recall()
         self._check_dy(dy, shape)
@@ -94,30 +103,30 @@ class SinusoidalEmbedding(Layer):
 
     IN_STEPS = True
 
-    def __init__(self, d_model, scale=1.0):
+    def __init__(self, d_model: int, scale: float = 1.0):
         super().__init__()
         self.d_model, self.scale = d_model, scale
 
-    def forward(self, x, offset=0):
+    def forward(self, x: Array, offset: int = 0) -> Array:
         """Add the rows of positions ``offset ..`` to ``x``, (batch, time, d_model)."""
         self._check_last_axis(x, self.d_model, "d_model")
         return x + self.rows_for(x.shape, x.dtype, offset)
 
-    def rows_for(self, shape, dtype, offset=0):
+    def rows_for(self, shape: tuple[int, ...], dtype: Any, offset: int = 0) -> Array:
         """Return the rows that belong to ``x`` of a shape (batch, time, d_model), to be added."""
         self.keep(shape)
         last = offset + shape[-2]
         rows = _table(1 << (last - 1).bit_length(), self.d_model, self.scale, np.dtype(dtype))
         return rows[offset:last]
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array:
         """Return ``dy``, the gradient of ``x``."""
         self._check_dy(dy, self.recall())
         return dy
 
 
 @functools.lru_cache(maxsize=4)
-def _table(length, d_model, scale, dtype):
+def _table(length: int, d_model: int, scale: float, dtype: np.dtype) -> Array:
     return (scale * ops.sinusoids(np.arange(length), d_model)).astype(dtype)
 
 
@@ -147,7 +156,7 @@ class RotaryEmbedding(Layer):
 
     IN_STEPS = True
 
-    def __init__(self, head_size, theta=10000.0):
+    def __init__(self, head_size: int, theta: float = 10000.0):
         super().__init__()
         if head_size < 2 or head_size % 2:
             raise ValueError(
@@ -158,7 +167,7 @@ class RotaryEmbedding(Layer):
             raise ValueError(f"RotaryEmbedding: theta must be positive, got {theta}.")
         self.head_size, self.theta = head_size, theta
 
-    def forward(self, x, offset=0, out=None):
+    def forward(self, x: Array, offset: int = 0, out: Array | None = None) -> Array:
         """Turn (batch, heads, time, head_size), whose first position is ``offset``.
 
         ``out``, where the result goes, may be ``x`` itself.
@@ -167,7 +176,7 @@ class RotaryEmbedding(Layer):
         self.keep(Rows(x.shape, offset))
         return ops.rotary_forward(x, *self._angles(x, offset), out=out)
 
-    def forward_at(self, x, positions):
+    def forward_at(self, x: Array, positions: Array) -> Array:
         """Turn one position of each sequence, (batch, heads, 1, head_size); no backward follows.
 
         ``positions`` are integers of shape (batch,).
@@ -179,20 +188,20 @@ class RotaryEmbedding(Layer):
         turned = ops.rotary_forward(x.swapaxes(0, 2), *(table[positions] for table in tables))
         return turned.swapaxes(0, 2)
 
-    def backward(self, dy, out=None):
+    def backward(self, dy: Array, out: Array | None = None) -> Array:
         """Return the gradient of ``x``, for any number of heads at the positions of forward."""
         (*_, time, head_size), offset = self.recall()
         self._check_dy(dy, (*dy.shape[:2], time, head_size))
         return ops.rotary_backward(dy, *self._angles(dy, offset), out=out)
 
-    def _angles(self, x, offset):
+    def _angles(self, x: Array, offset: int) -> tuple[Array, ...]:
         last = offset + x.shape[2]
         tables = _tables(1 << (last - 1).bit_length(), self.head_size, self.theta, x.real.dtype)
         return tuple(table[offset:last] for table in tables)
 
 
 @functools.lru_cache(maxsize=16)
-def _tables(length, head_size, theta, dtype):
+def _tables(length: int, head_size: int, theta: float, dtype: np.dtype) -> tuple[Array, ...]:
     tables = ops.rotary_angles(np.arange(length), head_size, theta)
     return tuple(table.astype(dtype) for table in tables)
 
@@ -212,17 +221,17 @@ class ALiBi(Layer):
     BUFFERS = ("slopes",)
     IN_STEPS = True
 
-    def __init__(self, n_heads):
+    def __init__(self, n_heads: int):
         super().__init__()
         self.n_heads = n_heads
         self.slopes = ops.alibi_slopes(n_heads)
 
-    def forward(self, keys, dtype=np.float32, time=1):
+    def forward(self, keys: int, dtype: Any = np.float32, time: int = 1) -> Array:
         """Return the biases of distances ``1-time .. keys-1``, (n_heads, time + keys - 1)."""
         self.keep((self.n_heads, time + keys - 1))
         return (-self.slopes[:, None] * np.abs(np.arange(1 - time, keys))).astype(dtype)
 
-    def backward(self, dbias):
+    def backward(self, dbias: Array) -> None:
         """Return None: nothing is learned, and distances have no gradient."""
         self._check_dy(dbias, self.recall())
 
@@ -266,9 +275,16 @@ class RelativePositionBias(Layer):
     IN_STEPS = True
 
     def __init__(
-        self, n_heads, num_buckets=32, max_distance=128, tied_to=None, std=0.02, rng=None,
-        dtype=np.float32, bidirectional=False,
-    ):  # fmt: skip
+        self,
+        n_heads: int,
+        num_buckets: int = 32,
+        max_distance: int = 128,
+        tied_to: Parameter | None = None,
+        std: float = 0.02,
+        rng: np.random.Generator | Unfilled | int | None = None,
+        dtype: Any = np.float32,
+        bidirectional: bool = False,
+    ):
         super().__init__()
         one_side = num_buckets // 2 if bidirectional else num_buckets
         if one_side < 2 or max_distance <= one_side // 2:
@@ -280,7 +296,7 @@ class RelativePositionBias(Layer):
         self.n_heads, self.num_buckets, self.max_distance = n_heads, num_buckets, max_distance
         self.weight = tied_to or Parameter(normal(rng, (num_buckets, n_heads), std, dtype))
 
-    def forward(self, keys, dtype=None, time=1):
+    def forward(self, keys: int, dtype: Any = None, time: int = 1) -> Array:
         """Return the biases of distances ``1-time .. keys-1``, (n_heads, time + keys - 1)."""
         buckets = ops.relative_buckets(
             np.arange(1 - time, keys), self.num_buckets, self.max_distance, self.bidirectional
@@ -288,7 +304,7 @@ class RelativePositionBias(Layer):
         self.keep(buckets)
         return ops.embedding_forward(buckets, self.weight.value).T
 
-    def backward(self, dbias):
+    def backward(self, dbias: Array) -> None:
         """Add to the weight's gradient. Distances have no gradient: returns None."""
         buckets = self.recall()
         self._check_dy(dbias, (self.n_heads, len(buckets)))
