@@ -38,15 +38,8 @@ def test_nearly_all_arguments_are_annotated(room, capsys):
     assert share >= LEAST, "\n".join(bare)
 
 
-PARTS = {
-    "npgpt/models/gpt.py": ("token_embedding", "position_embedding", "stack", "head", "blocks"),
-    "npgpt/layers/transformer_block.py": ("attention", "feed_forward"),
-}
-
-
 @pytest.mark.parametrize("room", ["layers", "models"])
 def test_no_part_of_a_model_is_of_any_type(room):
-    kinds = {"Layer", "GPT", "Parameter"}
     for path in sorted((PACKAGE / room).rglob("*.py")):
         text = path.read_text(encoding="utf-8")
         assert "type: ignore" not in text, path
@@ -55,8 +48,6 @@ def test_no_part_of_a_model_is_of_any_type(room):
                 assert ast.unparse(node.annotation) != "Any" or node.target.attr == "saved", (
                     f"{path}:{node.lineno} {ast.unparse(node)}"
                 )
-            if isinstance(node, ast.FunctionDef) and node.name == "final_norm":
-                assert node.returns is None or ast.unparse(node.returns) in kinds
 
 
 MISTAKES = {
