@@ -7,7 +7,7 @@ import difflib
 import inspect
 import numbers
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
 from npgpt.html_table import html_table
@@ -35,8 +35,8 @@ class Option:
         Of the option where they are not the field's, ``("--n-layers", "--layers")`` for one.
     minimum : float, optional
         The smallest value.
-    choices : sequence of str
-        The only values.
+    choices : collection of str
+        The only values; of a table those that it has when `option_of` is asked.
     shown_default : str, optional
         What stands for a default of None, such as "4 d_model".
     metavar : str, optional
@@ -45,7 +45,7 @@ class Option:
     panel: str | None = None
     names: tuple[str, ...] = ()
     minimum: float | None = None
-    choices: Sequence[str] = ()
+    choices: Collection[str] = ()
     shown_default: str | None = None
     metavar: str | None = None
 
@@ -57,7 +57,8 @@ def option(panel: str | None = None, *, default: Any = dataclasses.MISSING, **re
 
 def option_of(field: dataclasses.Field) -> Option:
     """Return what a field was declared with; an empty `Option` if with nothing."""
-    return field.metadata.get("option") or Option()
+    declared = field.metadata.get("option") or Option()
+    return dataclasses.replace(declared, choices=tuple(declared.choices))
 
 
 def names_of(config_class: type) -> list[str]:
@@ -89,29 +90,44 @@ def fill_defaults(config: Any) -> None:
             object.__setattr__(config, field.name, default.value(config))  # it may be frozen
 
 
-def check_options(config: Any) -> None:
-    """Hold values against the choices and minima that their fields were declared with.
+def check_options(config: Any, what: str = "") -> None:
+    """Hold values against the types, choices and minima that their fields were declared with.
+
+    Parameters
+    ----------
+    config : dataclass
+    what : str
+        What the message begins with.
 
     Raises
     ------
     ValueError
-        If one is not among the choices, below the minimum, beyond what NumPy counts, or not finite.
+        If one is not among the choices, below the minimum, not an integer where one must be, beyond
+        what NumPy counts, or not finite.
     """
+    prefix = f"{what}: " if what else ""
     for field in dataclasses.fields(config):
         value, declared = getattr(config, field.name), option_of(field)
-        if value is None or isinstance(value, FromOthers):
+        if isinstance(value, FromOthers) or (value is None and field.default is None):
             continue
         if declared.choices and value not in declared.choices:
             raise ValueError(
-                f"{field.name} must be one of {', '.join(declared.choices)}, got {value!r}."
+                f"{prefix}{field.name} must be one of {', '.join(declared.choices)}, got {value!r}."
             )
-        if declared.minimum is not None and not value >= declared.minimum:
-            raise ValueError(f"{field.name} must be at least {declared.minimum}, got {value}.")
         if isinstance(value, int) and abs(value) > LARGEST:
-            raise ValueError(f"{field.name} must be at most {LARGEST}, got {value}.")
+            raise ValueError(f"{prefix}{field.name} must be at most {LARGEST}, got {value}.")
         is_real = isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral)
         if is_real and not abs(value) <= LARGEST_REAL:
-            raise ValueError(f"{field.name} must be a finite number, got {value}.")
+            raise ValueError(f"{prefix}{field.name} must be a finite number, got {value}.")
+        least = declared.minimum
+        if least is None:
+            continue
+        if str(field.type).startswith("int"):
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                kind = "a positive integer" if least == 1 else f"an integer of at least {least}"
+                raise ValueError(f"{prefix}{field.name} must be {kind}, got {value!r}.")
+        elif not value >= least:
+            raise ValueError(f"{prefix}{field.name} must be at least {least}, got {value}.")
 
 
 def help_of(config_class: type) -> dict[str, str]:

@@ -109,6 +109,6 @@ def _grad_norms(config: GPTConfig, gain: float, seed: int) -> list[float]:
     with np.errstate(all="ignore"):  # an overflow is a result here
         model.loss_and_backward(ids[:, :-1], ids[:, 1:])
         return [
-            math.sqrt(sum(float(np.sum(p.grad**2)) for p in block.parameters()))
+            math.sqrt(sum(float(np.sum(p.trained_grad**2)) for p in block.parameters()))
             for block in model.blocks
         ]

@@ -17,6 +17,14 @@ class Steps(Layer):
     """What a model defines to be read step by step."""
 
     @property
+    def reads_in_steps(self) -> bool:
+        """Whether `start` and `step` give what the whole text at once does.
+
+        It may not be so of a model that holds layers of which nothing but forward is known.
+        """
+        return True
+
+    @property
     def context_length(self) -> int:
         """How many tokens the model looks back."""
         raise TypeError(f"{type(self).__name__} has no context_length; a model must define it.")

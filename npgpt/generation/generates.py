@@ -44,10 +44,10 @@ class Generates(Steps):
         max_new_tokens : int
             How many tokens will follow the prompts at most.
         use_cache : bool
-            Keep states; otherwise everything is computed again for each token, which gives the same
-            logits and shows that it does.
+            Keep states; otherwise, or if not `reads_in_steps`, all is computed again for each
+            token, which gives the same logits.
         """
-        if use_cache:
+        if use_cache and self.reads_in_steps:
             return Cached(self, max_new_tokens)
         return EveryTime(
             lambda ids: self.next_logits(ids[:, window_start(ids.shape[1], self.context_length) :])

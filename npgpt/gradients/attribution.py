@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from functools import partial
+from contextlib import ExitStack
+from fnmatch import fnmatchcase
+from functools import partial, singledispatch
 
 import numpy as np
 
@@ -12,7 +14,19 @@ from npgpt.fields import ShortRepr
 from npgpt.gradients.record import record
 from npgpt.gradients.untouched import untouched
 from npgpt.html_table import html_table, tinted
-from npgpt.layers import LayerNorm, NoNorm, RMSNorm
+from npgpt.layers import (
+    Embedding,
+    Layer,
+    LayerNorm,
+    Linear,
+    MultiHeadAttention,
+    NoNorm,
+    OutputHead,
+    RMSNorm,
+    TransformerBlock,
+)
+from npgpt.layers.core.layer import does_as
+from npgpt.layers.dropout import is_plain
 from npgpt.models import GPT
 from npgpt.text_table import text_table
 
@@ -222,8 +236,39 @@ def integrated_gradients(
 
 
 def writes_to_a_sum(model: GPT) -> bool:
-    """Tell whether the residual stream is a sum, so that a logit can be split into its parts."""
-    return model.config.shortcut and model.config.norm_position == "pre"
+    """Tell whether a logit can be split into what the parts of the model wrote.
+
+    The residual stream must be a sum, and the final norm and the head must be ones of which it is
+    known what they do to a part of it.
+    """
+    return not _why_no_sum(model)
+
+
+def _why_no_sum(model: GPT) -> str:
+    """Say why a logit cannot be split; nothing if it can."""
+    if not (model.config.shortcut and model.config.norm_position == "pre"):
+        return (
+            "the residual stream must be a sum of what the parts write, which needs shortcut=True "
+            f"and norm_position='pre'; this model has shortcut={model.config.shortcut} and "
+            f"norm_position={model.config.norm_position!r}."
+        )
+    for block in model.blocks:
+        if not isinstance(block, TransformerBlock) or block.is_foreign:
+            return (
+                f"the blocks must be TransformerBlocks, and {block.name} is a "
+                f"{type(block).__name__}."
+            )
+    if not does_as(model.head, OutputHead):
+        return f"the head must be an OutputHead, and this model's is a {type(model.head).__name__}."
+    norm = type(model.final_norm)
+    rules = [kind for kind in norm.__mro__ if kind in linear_part.registry and kind is not object]
+    if not rules or vars(rules[0]).get("forward", norm.forward) is not norm.forward:
+        return (
+            f"nothing says what the final norm, a {norm.__name__}, does to a part of its input; a "
+            "function (norm, parts, index) registered with "
+            f"npgpt.gradients.attribution.linear_part.register({norm.__name__}) would."
+        )
+    return ""
 
 
 def direct_logit_attribution(
@@ -249,36 +294,53 @@ def direct_logit_attribution(
     ------
     ValueError
         If the model has no residual stream that is a sum: without shortcuts, or with norms after
-        them.
+        them; or if it ends with a norm that `linear_part` has no rule for.
+
+    Notes
+    -----
+    A layer of yours in the place of attention or of a feed-forward layer is one part; what it wrote
+    is the difference of the stream behind it and before it.
     """
-    if not writes_to_a_sum(model):
-        raise ValueError(
-            "direct_logit_attribution: the residual stream must be a sum of what the parts write, "
-            f"which needs shortcut=True and norm_position='pre'; this model has shortcut="
-            f"{model.config.shortcut} and norm_position={model.config.norm_position!r}."
-        )
+    why = _why_no_sum(model)
+    if why:
+        raise ValueError(f"direct_logit_attribution: {why}")
     ids = _one_sequence(token_ids)
     position = _index("position", position, ids.shape[1])
-    with (
-        untouched(model, training=False, frozen=True),
-        record(model, "embeddings") as embeddings,
-        record(model, "*.attention.context") as contexts,
-        record(model, "*.feed_forward.output") as outputs,
-    ):
+    with ExitStack() as stack:
+        stack.enter_context(untouched(model, training=False, frozen=True))
+        tapes = [stack.enter_context(record(model, names)) for names in _ends_of(model)]
         logits = model.forward(ids)
         token = _token(logits[0, position], token)
-    names, writes = ["embeddings"], [embeddings["embeddings"].value[0, position]]
+    recorded = {name: kept.value for tape in tapes for name, kept in tape.items()}
+    stream = recorded["embeddings"][0, position]
+    names, writes = ["embeddings"], [stream]
     for block in model.blocks:
-        name, projection = block.attention.name, block.attention.projection
-        heads = contexts[f"{name}.context"].value[0, :, position]  # (heads, head_size)
-        columns = np.split(projection.weight.value, len(heads), axis=1)
-        names += [f"{name}.head.{h}" for h in range(len(heads))]
-        writes += [weight @ head for weight, head in zip(columns, heads, strict=True)]
-        if projection.bias is not None:
-            names.append(f"{name}.bias")
-            writes.append(projection.bias.value)
-        names.append(block.feed_forward.name)
-        writes.append(outputs[f"{block.feed_forward.name}.output"].value[0, position])
+        middle = recorded[f"{block.name}.residual_middle"][0, position]
+        end = recorded[f"{block.name}.residual"][0, position]
+        attention = block.attention
+        if (
+            isinstance(attention, MultiHeadAttention)
+            and does_as(attention.projection, Linear)
+            and is_plain(block.attention_dropout)
+        ):
+            name, projection = attention.name, attention.projection
+            heads = recorded[f"{name}.context"][0, :, position]  # (heads, head_size)
+            columns = np.split(projection.weight.value, len(heads), axis=1)
+            names += [f"{name}.head.{h}" for h in range(len(heads))]
+            writes += [weight @ head for weight, head in zip(columns, heads, strict=True)]
+            if projection.bias is not None:
+                names.append(f"{name}.bias")
+                writes.append(projection.bias.value)
+        else:
+            names.append(f"{block.name}.attention")
+            writes.append(middle - stream)
+        names.append(f"{block.name}.feed_forward")
+        output = recorded.get(f"{block.name}.feed_forward.output")
+        if output is not None and is_plain(block.feed_forward_dropout):
+            writes.append(output[0, position])
+        else:
+            writes.append(end - middle)
+        stream = end
     row = model.head.weight.value[token]
     values = linear_part(model.final_norm, np.stack(writes), (0, position)) @ row
     beta = getattr(model.final_norm, "beta", None)
@@ -288,30 +350,68 @@ def direct_logit_attribution(
     return LogitParts(names, values, float(logits[0, position, token]))
 
 
-def linear_part(norm: LayerNorm | RMSNorm | NoNorm, parts: np.ndarray, index) -> np.ndarray:
-    """Apply a norm's last forward pass, at one position, to parts of its input, (..., d_model).
+@singledispatch
+def linear_part(norm: Layer, parts: np.ndarray, index: tuple[int, ...]) -> np.ndarray:
+    """Apply a norm's last forward pass, at one position, to parts of its input.
 
     With mean and standard deviation held at their values a norm is linear up to ``beta``, so the
-    results of parts that sum to the input sum to ``y - beta``.
+    results of parts that sum to the input sum to ``y - beta``. A norm of yours says what it does by
+    a function of its own, ``linear_part.register(ScaleNorm)``.
+
+    Parameters
+    ----------
+    norm : Layer
+    parts : ndarray, shape (..., d_model)
+    index : tuple of int
+        The position.
+
+    Raises
+    ------
+    TypeError
+        If there is no rule for the norm.
     """
-    if isinstance(norm, NoNorm):
-        return parts
-    rstd = norm.recall()[-1]
-    if isinstance(norm, LayerNorm):
-        parts = parts - parts.mean(axis=-1, keepdims=True)
-    return parts * norm.gamma.value * rstd[index]
+    raise TypeError(f"linear_part has no rule for a {type(norm).__name__}.")
+
+
+@linear_part.register
+def _of_no_norm(norm: NoNorm, parts: np.ndarray, index: tuple[int, ...]) -> np.ndarray:
+    return parts
+
+
+@linear_part.register
+def _of_layer_norm(norm: LayerNorm, parts: np.ndarray, index: tuple[int, ...]) -> np.ndarray:
+    centred = parts - parts.mean(axis=-1, keepdims=True)
+    return centred * norm.gamma.value * norm.recall().rstd[index]
+
+
+@linear_part.register
+def _of_rms_norm(norm: RMSNorm, parts: np.ndarray, index: tuple[int, ...]) -> np.ndarray:
+    return parts * norm.gamma.value * norm.recall().rstd[index]
+
+
+def _ends_of(model: GPT) -> list[str]:
+    """List patterns of the taps that hold the stream, and what is written to it."""
+    last = ("embeddings", "*.residual_middle", "*.residual", "*.attention.context")
+    names = list(model.tap_names())
+    patterns = (*last, "*.feed_forward.output")
+    return [p for p in patterns if any(fnmatchcase(name, p) for name in names)]
 
 
 def _instead(points: np.ndarray, embeddings: np.ndarray) -> np.ndarray:
     return points
 
 
-def _mean_embeddings(model, time):
+def _mean_embeddings(model: GPT, time: int) -> np.ndarray:
     # (time, d_model): the mean of all tokens', at each position
-    tokens = np.repeat(model.token_embedding.weight.value.mean(axis=0)[None], time, axis=0)
+    embedding = model.token_embedding
+    if does_as(embedding, Embedding):
+        table = embedding.weight.value
+    else:
+        table = embedding.forward(np.arange(model.config.vocab_size)[None])[0]
+    tokens = np.repeat(table.mean(axis=0)[None], time, axis=0)
     if model.position_embedding is None:
         return tokens
-    return tokens + model.position_embedding.rows_for(tokens.shape, model.dtype)
+    return model.position_embedding.forward(tokens[None])[0]
 
 
 def _backward_from_logit(model, shape, position, token):

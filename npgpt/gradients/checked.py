@@ -17,7 +17,9 @@ from npgpt.gradients.promises import (
     misfit,
     same,
 )
-from npgpt.layers import Dropout, Layer
+from npgpt.layers import Layer
+from npgpt.layers.core.layer import Passes
+from npgpt.layers.core.progress import Progress
 
 SAME = 1e-9  # of the largest number: rounding of sums that are made twice
 
@@ -221,9 +223,11 @@ class CheckedLayer(Checked):
         if complex_step:
             inputs = [x.astype(np.complex128) if x.dtype.kind == "f" else x for x in inputs]
         self._passed = inputs
-        steps = dropout_steps(layer)
+        progress = Progress(layer)
         y = getattr(layer, "loss", layer.forward)(*inputs)
-        set_dropout_steps(layer, steps)  # the next forward pass draws the same masks
+        if layer is self._layer:
+            self._forward_left = Progress(layer)
+        progress.restore()  # the next forward pass draws the same masks
         return y
 
     def _complex(self) -> Layer:
@@ -258,48 +262,40 @@ class CheckedLayer(Checked):
             size = np.max(np.abs(first[name]), initial=1e-3) if name in first else 1.0
             before[name] = size * rng.standard_normal(parameter.shape)
             parameter.grad = before[name].copy()
-        self._compare_calls(first, self._gradients_of_a_call(r, forward=False), before)
+        undone = any(isinstance(inner.saved, Passes) for inner in self._layer.layers())
+        self._compare_calls(first, self._gradients_of_a_call(r, forward=undone), before)
         return first
 
     def _gradients_of_a_call(self, r: Any, forward: bool = True) -> Arrays:
         if forward:
             self.forward(self.arrays)
+        progress = Progress(self._layer)
+        self._forward_left.restore()  # backward begins where forward ended
         dy = np.copy(r)
         watched = Unchanged({"dy": dy, **{f"input {i}": x for i, x in enumerate(self._passed)}})
         kept = Unchanged(arrays_kept(self._layer))
         parameters = {name: self.arrays[name].copy() for name in self._parameters}
-        steps = dropout_steps(self._layer)
-        set_dropout_steps(self._layer, [step + 1 for step in steps])  # as forward leaves them
         of_inputs = self._of_inputs(self._layer.backward(dy if dy.ndim else r))
-        set_dropout_steps(self._layer, steps)
         if forward:
             changed = watched.changed()
             self._blame_changes("backward", watched)
             if not any(name.startswith("input") for name in changed):  # which may be what was kept
                 self._blame_changes("backward", kept)
+        progress.restore()
         self._blame_parameters("backward", parameters)
         return {**of_inputs, **self._fitting({n: p.grad for n, p in self._trained.items()})}
 
 
-def dropout_steps(layer: Layer) -> list[int]:
-    """Return the place in its random stream of every dropout layer inside one."""
-    return [inner.step for inner in layer.layers() if isinstance(inner, Dropout)]
-
-
-def set_dropout_steps(layer: Layer, steps: list[int]) -> None:
-    """Go back to the places that `dropout_steps` returned."""
-    dropouts = [inner for inner in layer.layers() if isinstance(inner, Dropout)]
-    for dropout, step in zip(dropouts, steps, strict=True):
-        dropout.step = step
-
-
 def unsaved_copy(layer: Any) -> Any:
     """Copy a layer without what its forward passes saved and without listeners."""
-    memo: dict[int, Any] = {}
-    for inner in layer.layers():
-        for attribute in (inner.saved, inner.listener):
-            memo[id(attribute)] = None
-    return copy.deepcopy(layer, memo)
+    kept = [(inner, inner.saved, inner.listener) for inner in layer.layers()]
+    for inner, _, _ in kept:
+        inner.saved = inner.listener = None
+    try:
+        return copy.deepcopy(layer)
+    finally:
+        for inner, saved, listener in kept:
+            inner.saved, inner.listener = saved, listener
 
 
 def _as_float64(x: Any) -> np.ndarray:

@@ -23,6 +23,8 @@ class _Curvature:
 
     def __init__(self, model: Model, *batch: Any):
         self._model = unsaved_copy(model).eval().astype(np.float64)
+        for parameter in self._model.parameters():  # of the copy: a frozen one has derivatives too
+            parameter.freeze(False)
         self._complex = unsaved_copy(self._model).astype(np.complex128)
         self._batch = tuple(map(np.asarray, batch))
         size = self._model.num_parameters()
@@ -202,7 +204,7 @@ def loss_along(model: Model, *batch: Any, directions: Any = None, steps: Any = N
 
 
 def _flat_grad(model: Model) -> np.ndarray:
-    return np.concatenate([parameter.grad.ravel() for parameter in model.parameters()])
+    return np.concatenate([parameter.trained_grad.ravel() for parameter in model.parameters()])
 
 
 def flat_weights(model: Model) -> np.ndarray:

@@ -85,7 +85,7 @@ class FlowMeter:
     def remember_gradients(self) -> None:
         """Copy the gradients, for the next step's cosines."""
         self._earlier_grads = {
-            name: [parameter.grad.copy() for parameter in parameters]
+            name: [parameter.trained_grad.copy() for parameter in parameters]
             for name, parameters in self._layers.items()
         }
 
@@ -93,7 +93,7 @@ class FlowMeter:
         """Measure the gradients of all parameters, when backward is done."""
         earlier, self._earlier_grads = self._earlier_grads or {}, None
         for name, parameters in self._layers.items():
-            grads = [parameter.grad for parameter in parameters]
+            grads = [parameter.trained_grad for parameter in parameters]
             self._rows[name] = ParameterFlow(
                 name,
                 _norm(parameter.value for parameter in parameters),
@@ -168,8 +168,9 @@ class _FlowListener(Listening):
         else:  # attention has kept what its context is made from
             layer = self._contexts[name]
             kept = layer.saved[-1] if isinstance(layer.saved, Passes) else layer.saved
-            entropy = attention_entropy(kept, layer.scale)
-            self._set(output, attention_entropy=float(np.mean(entropy)))
+            if isinstance(kept, Fused | InSteps):
+                entropy = attention_entropy(kept, layer.scale)
+                self._set(output, attention_entropy=float(np.mean(entropy)))
         return array
 
     def on_gradient(self, name: str, array: np.ndarray) -> np.ndarray:

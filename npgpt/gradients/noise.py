@@ -158,9 +158,10 @@ def gradient_moments(model: Model, batches: Iterable[tuple[Any, ...]]) -> Gradie
             model.zero_grad()
             model.loss_and_backward(*batch)
             for name, parameter in parameters.items():
-                difference = parameter.grad - mean[name]
+                grad = parameter.trained_grad
+                difference = grad - mean[name]
                 mean[name] += difference / count
-                squares[name] += difference * (parameter.grad - mean[name])
+                squares[name] += difference * (grad - mean[name])
     if count < 2:
         raise ValueError(f"gradient_moments: needs at least 2 batches, got {count}.")
     return GradientMoments(

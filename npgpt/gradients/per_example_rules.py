@@ -11,8 +11,19 @@ from typing import Any
 import numpy as np
 
 from npgpt.fields import ShortRepr
-from npgpt.layers import Embedding, Layer, LayerNorm, Linear, OutputHead, Parameter, RMSNorm
+from npgpt.layers import (
+    Embedding,
+    FeedForward,
+    Layer,
+    LayerNorm,
+    Linear,
+    OutputHead,
+    Parameter,
+    RMSNorm,
+)
+from npgpt.layers.core.taps import Listening
 from npgpt.layers.positions import PositionEmbedding
+from npgpt.models import GPT
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -39,9 +50,8 @@ Terms = Iterator[tuple[Parameter, Term]]
 
 
 def _of_linear(layer: Linear, dy) -> Terms:
-    x = layer.saved[0]
-    yield layer.weight, OuterProducts(_over_time(dy), _over_time(x))
-    if layer.bias is not None:  # also where the activation that follows adds it
+    yield layer.weight, OuterProducts(_over_time(dy), _over_time(layer.saved.x))
+    if layer.bias is not None:
         yield layer.bias, Formed(_over_time(dy).sum(axis=1))
 
 
@@ -80,9 +90,20 @@ RULES: dict[type[Layer], Callable[[Any, np.ndarray], Terms]] = {
 }
 
 
+def layers_with_rules(model: Layer) -> list[Layer]:
+    """List the layers of a model that have a rule.
+
+    Those inside a layer that is defined outside this package are left out: it may call them with
+    something else than a row an example.
+    """
+    foreign = [x for x in model.layers() if x.is_foreign and not isinstance(x, GPT)]
+    inside = {id(part) for layer in foreign for part in layer.layers()}
+    return [x for x in model.layers() if type(x) in RULES and id(x) not in inside]
+
+
 @contextmanager
 def captured(model: Layer) -> Iterator[dict[int, list[Term]]]:
-    """Collect, while backward runs, what every layer with a rule adds to its parameters."""
+    """Collect, in a forward and a backward pass, what each layer with a rule adds to parameters."""
     terms: dict[int, list[Term]] = {}
 
     def capturing(layer, rule):
@@ -96,14 +117,27 @@ def captured(model: Layer) -> Iterator[dict[int, list[Term]]]:
 
         return wrapped
 
-    layers = [layer for layer in model.layers() if type(layer) in RULES]
+    layers = layers_with_rules(model)
     for layer in layers:
         vars(layer)["backward"] = capturing(layer, RULES[type(layer)])
     try:
-        yield terms
+        with _InSteps(model):
+            yield terms
     finally:
         for layer in layers:
             del vars(layer)["backward"]
+
+
+class _InSteps(Listening):
+    """Takes what is fused apart, so that every map's own backward is called."""
+
+    def __init__(self, model: Layer):
+        super().__init__(model)
+        fused = [layer for layer in model.layers() if isinstance(layer, FeedForward)]
+        self._names = {name for layer in fused for name in layer.tap_names()}
+
+    def wants(self, name: str) -> bool:
+        return name in self._names
 
 
 def square_norms(terms: list[Term]) -> np.ndarray:

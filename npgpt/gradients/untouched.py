@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from npgpt.layers import Dropout, Layer
+from npgpt.layers import Layer
+from npgpt.layers.core.progress import Progress
 
 
 @contextmanager
 def untouched(model: Layer, training: bool | None = None, frozen: bool = False) -> Iterator[None]:
     """Lend a model inside a ``with`` block; afterwards it is in the state it was in before.
 
-    Gradients of the block go to arrays of their own, which start at zero. Mode, gradients, and
-    dropout's place in its random stream are restored; what forward saved is not.
+    Gradients of the block go to arrays of their own, which start at zero. Mode, gradients, and the
+    layers' `Progress` (dropout's place in its random stream) are restored; what forward saved is
+    not.
 
     Parameters
     ----------
@@ -25,7 +27,7 @@ def untouched(model: Layer, training: bool | None = None, frozen: bool = False) 
         activations are wanted.
     """
     modes = [(layer, layer.training) for layer in model.layers()]
-    steps = [(layer, layer.step) for layer in model.layers() if isinstance(layer, Dropout)]
+    progress = Progress(model)
     grads = [(parameter, parameter.set_grad_aside()) for parameter in model.parameters()]
     trained = model.trained_parameters()
     if frozen:
@@ -38,8 +40,7 @@ def untouched(model: Layer, training: bool | None = None, frozen: bool = False) 
     finally:
         for layer, mode in modes:
             layer.training = mode
-        for dropout, step in steps:
-            dropout.step = step
+        progress.restore()
         for parameter in trained:
             parameter.freeze(False)
         for parameter, kept in grads:

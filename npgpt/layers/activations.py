@@ -1,17 +1,61 @@
 """Activations, and the table of those that a feed-forward layer may have."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
+from typing import ClassVar
+
+import numpy as np
 
 from npgpt import ops
 from npgpt.layers.core.layer import Layer
 
-FORMS = {
-    "tanh": ("gelu_tanh_forward", "gelu_tanh_backward"),
-    "none": ("gelu_exact_forward", "gelu_exact_backward"),
-}
+Array = np.ndarray
 
 
-class GELU(Layer):
+class Activation(Layer):
+    """Base of activations that are one pair of operations, ``y = f(x)``.
+
+    Attributes
+    ----------
+    op : str
+        The operations are ``ops.<op>_forward(x, bias)`` and ``ops.<op>_backward``. With a bias they
+        apply to ``x + bias``, which saves `FeedForward` a pass over its widest array.
+    """
+
+    IN_STEPS = True
+    op: str
+
+    def input_size(self, output_size: int) -> int:
+        """Size of the last axis of what the activation reads."""
+        return output_size
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of what the activation makes of an input of a shape."""
+        return shape
+
+    def forward(self, x: Array) -> Array:
+        """Apply to each element of ``x``."""
+        self._check_array(x)
+        self.keep(x)
+        return self.forward_op(x, None)
+
+    def backward(self, dy: Array) -> Array:
+        """Return the gradient of ``x``."""
+        x = self.recall()
+        self._check_dy(dy, self.output_shape(x.shape))
+        return self.backward_op(dy, x, None, None)
+
+    def forward_op(self, x: Array, bias: Array | None) -> Array:
+        """Apply the operation to ``x + bias``."""
+        return getattr(ops, f"{self.op}_forward")(x, bias)
+
+    def backward_op(self, dy: Array, x: Array, bias: Array | None, dbias: Array | None) -> Array:
+        """Return the gradient of ``x``; add to that of ``bias``."""
+        return getattr(ops, f"{self.op}_backward")(dy, x, bias, dbias=dbias)
+
+
+class GELU(Activation):
     """Gaussian error linear unit, ``y = x Phi(x)`` (Hendrycks and Gimpel 2016, arXiv 1606.08415).
 
     Parameters
@@ -26,73 +70,56 @@ class GELU(Layer):
         If ``approximate`` is neither.
     """
 
-    def __init__(self, approximate="tanh"):
+    OPS: ClassVar[dict[str, str]] = {"tanh": "gelu_tanh", "none": "gelu_exact"}
+
+    def __init__(self, approximate: str = "tanh"):
         super().__init__()
-        if approximate not in FORMS:
+        if approximate not in self.OPS:
             raise ValueError(f"GELU: approximate must be 'tanh' or 'none', got {approximate!r}.")
-        self.approximate = approximate
-        self._forward_op, self._backward_op = FORMS[approximate]
-
-    def forward(self, x, bias=None):
-        """Apply to each element of ``x``, or of ``x + bias`` with the Parameter of a linear map."""
-        self._check_array(x)
-        self.keep(x, bias)
-        return getattr(ops, self._forward_op)(x, bias.value if bias else None)
-
-    def backward(self, dy):
-        """Return the gradient of ``x``; add to that of ``bias``."""
-        x, bias = self.recall()
-        self._check_dy(dy, x.shape)
-        value, grad = (bias.value, bias.grad) if bias else (None, None)
-        return getattr(ops, self._backward_op)(dy, x, value, dbias=grad)
+        self.approximate, self.op = approximate, self.OPS[approximate]
 
 
-class ReLU(Layer):
+class ReLU(Activation):
     """The rectifier, ``y = max(x, 0)`` (Nair and Hinton 2010, ICML, section 2)."""
 
-    def forward(self, x, bias=None):
-        """Apply to each element of ``x``, or of ``x + bias`` with the Parameter of a linear map."""
-        self._check_array(x)
-        self.keep(x, bias)
-        return ops.relu_forward(x, bias.value if bias else None)
-
-    def backward(self, dy):
-        """Return the gradient of ``x``; add to that of ``bias``."""
-        x, bias = self.recall()
-        self._check_dy(dy, x.shape)
-        value, grad = (bias.value, bias.grad) if bias else (None, None)
-        return ops.relu_backward(dy, x, value, dbias=grad)
+    op = "relu"
 
 
-class SwiGLU(Layer):
+class SwiGLU(Activation):
     """A gated linear unit, ``y = silu(gate) * up`` with ``silu(g) = g sigmoid(g)``.
 
     The first half of the last axis holds the gates, the second what they let through (Shazeer 2020,
     arXiv 2002.05202, eq. 5), so the output is half as wide as the input.
     """
 
-    width = 2  # of the input, as a multiple of the output's
+    op = "swiglu"
 
-    def forward(self, x, bias=None):
-        """Map (..., 2 d_ff), or ``x + bias`` with the Parameter of a linear map, to (..., d_ff)."""
+    def input_size(self, output_size: int) -> int:
+        """Twice the output's: gates and values."""
+        return 2 * output_size
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of the values."""
+        return (*shape[:-1], shape[-1] // 2)
+
+    def forward(self, x: Array) -> Array:
+        """Map (..., 2 d_ff) to (..., d_ff).
+
+        Raises
+        ------
+        ValueError
+            If the last axis cannot be halved.
+        """
         self._check_array(x)
         if x.ndim == 0 or x.shape[-1] % 2:
             raise ValueError(
                 f"{self._where()}: the last axis holds gates and values, so its size must be even, "
                 f"got {x.shape}."
             )
-        self.keep(x, bias)
-        return ops.swiglu_forward(x, bias.value if bias else None)
-
-    def backward(self, dy):
-        """Return the gradient of ``x``, (..., 2 d_ff); add to that of ``bias``."""
-        x, bias = self.recall()
-        self._check_dy(dy, (*x.shape[:-1], x.shape[-1] // 2))
-        value, grad = (bias.value, bias.grad) if bias else (None, None)
-        return ops.swiglu_backward(dy, x, value, dbias=grad)
+        return super().forward(x)
 
 
-# what makes the activation of a feed-forward layer, by the name in a config
+# name -> function that makes one; what is added here a config may choose
 ACTIVATIONS: dict[str, Callable[[], Layer]] = {
     "gelu": lambda: GELU("tanh"),
     "gelu_exact": lambda: GELU("none"),
@@ -101,17 +128,30 @@ ACTIVATIONS: dict[str, Callable[[], Layer]] = {
 }
 
 
-def activation_width(activation):
-    """How many times as wide as its output an activation's input is: 2 for a gated one."""
-    return getattr(ACTIVATIONS[activation], "width", 1)
+def input_size(activation: Layer, output_size: int) -> int:
+    """Size of what an activation reads, which is that of its output unless it says otherwise.
+
+    Parameters
+    ----------
+    activation : Layer
+    output_size : int
+    """
+    own = getattr(activation, "input_size", None)
+    return output_size if own is None else own(output_size)
 
 
-def default_d_ff(d_model, activation):
+def default_d_ff(d_model: int, activation: str) -> int:
     """Width of a feed-forward layer unless another is asked for.
 
     ``4 * d_model`` (Vaswani et al. 2017); for a gated activation two thirds of it, rounded up to a
     multiple of 8, so that three maps have the parameters of two (Shazeer 2020).
+
+    Parameters
+    ----------
+    d_model : int
+    activation : str
+        Of `ACTIVATIONS`.
     """
-    if activation_width(activation) == 1:
+    if input_size(ACTIVATIONS[activation](), 1) == 1:
         return 4 * d_model
     return -(-8 * d_model // 24) * 8

@@ -10,14 +10,19 @@ import numpy as np
 from npgpt import ops
 from npgpt.layers.block_config import BlockConfig, check_config
 from npgpt.layers.core.init import Init
-from npgpt.layers.core.layer import Layer
+from npgpt.layers.core.layer import Layer, does_as
 from npgpt.layers.core.parameter import Parameter
+from npgpt.layers.dropout import is_plain
 from npgpt.layers.linear import Linear
+from npgpt.layers.lora import LoRALinear
 from npgpt.layers.positions import ALiBi, RelativePositionBias, RotaryEmbedding, position_bias
+from npgpt.layers.quantized import QuantizedLinear
 from npgpt.layers.states import KeyValueCache
 from npgpt.ops import Mask, reference
 
 Array = np.ndarray
+
+FRESH = (Linear, LoRALinear, QuantizedLinear)  # keep nothing of what they return
 
 
 class MultiHeadAttention(Layer):
@@ -53,6 +58,7 @@ class MultiHeadAttention(Layer):
     operation goes from q, k, v to the context.
     """
 
+    IN_STEPS = True
     TAPS: tuple[str, ...] = ("q", "k", "v", "scores", "weights", "context", "output")
     ROTARY_TAPS = ("q", "k", "v", "q_rotated", "k_rotated", *TAPS[3:])
 
@@ -130,7 +136,7 @@ class MultiHeadAttention(Layer):
             bias = self.position_bias.forward(keys, x.dtype, time)
         if state is not None and places is not None:
             context = state.attend(q, self.scale, mask.window, bias)
-        elif self.is_listened_to("scores", "weights"):
+        elif self.is_listened_to("scores", "weights") or not is_plain(self.dropout):
             context = self._attend_in_steps(q, k, v, mask, bias)
         else:
             context = self._attend_fused(q, k, v, mask, bias)
@@ -145,13 +151,13 @@ class MultiHeadAttention(Layer):
         dcontext = self.tap_grad("context", dcontext)
         projected, parts = self._empty_projections(saved)
         dbias = None
-        if isinstance(self.position_bias, RelativePositionBias):
+        if self.position_bias is not None and type(self.position_bias) is not ALiBi:
             dbias = np.zeros_like(saved.bias)
         if isinstance(saved, InSteps):
             dq, dk, dv = self._attend_in_steps_backward(dcontext, dbias, saved)
         else:
             dq, dk, dv = self._attend_fused_backward(dcontext, dbias, saved, parts)
-        if isinstance(self.position_bias, RelativePositionBias):
+        if self.position_bias is not None and dbias is not None:
             self.position_bias.backward(dbias)
         if self.rotary is not None:
             dq, dk = self._rotate_backward(self.rotary, dq, dk)
@@ -163,7 +169,7 @@ class MultiHeadAttention(Layer):
 
     # --- queries, keys and values ---------------------------------------------------------------
 
-    def _check(self, x, memory):
+    def _check(self, x: Array, memory: Array | None) -> None:
         self._check_array(x)
         if memory is not None:
             self._check_array(memory, "the memory")
@@ -184,25 +190,26 @@ class MultiHeadAttention(Layer):
                 f"got {memory.shape}."
             )
 
-    def _project(self, x, memory):
-        if self.cross:
+    def _project(self, x: Array, memory: Array | None):
+        if memory is not None:
             kv = self._split_heads(self.kv.forward(memory))
             return (self._split_heads(self.q.forward(x)), *self._k_and_v(kv))
         qkv = self._split_heads(self.qkv.forward(x))
         return (qkv[:, : self.n_heads], *self._k_and_v(qkv[:, self.n_heads :]))
 
-    def _empty_projections(self, saved):
+    def _empty_projections(self, saved: Fused | InSteps):
         """Make the arrays that _project_backward reads, and views of them: dq, dk and dv."""
         (batch, _, time, _), keys, dtype = saved.q.shape, saved.k.shape[2], saved.q.dtype
+        d_kv = 2 * self.n_kv_heads * self.head_size
         if self.cross:
-            dq = ops.empty((batch, time, self.q.d_out), dtype)
-            dkv = ops.empty((batch, keys, self.kv.d_out), dtype)
+            dq = ops.empty((batch, time, self.d_model), dtype)
+            dkv = ops.empty((batch, keys, d_kv), dtype)
             return (dq, dkv), (self._split_heads(dq), *self._k_and_v(self._split_heads(dkv)))
-        dqkv = ops.empty((batch, time, self.qkv.d_out), dtype)
+        dqkv = ops.empty((batch, time, self.d_model + d_kv), dtype)
         heads = self._split_heads(dqkv)
         return (dqkv,), (heads[:, : self.n_heads], *self._k_and_v(heads[:, self.n_heads :]))
 
-    def _project_backward(self, *projected):
+    def _project_backward(self, *projected: Array):
         if self.cross:
             dq, dkv = projected
             return self.q.backward(dq), self.kv.backward(dkv)
@@ -210,7 +217,7 @@ class MultiHeadAttention(Layer):
 
     # --- the attention core: fused, or in steps that can be listened to ------------------------
 
-    def _attend_fused(self, q, k, v, mask, bias):
+    def _attend_fused(self, q: Array, k: Array, v: Array, mask: Mask, bias: Array | None):
         p = self.dropout.active_p()
         key = self.dropout.next_key() if p > 0.0 else None
         context, lse = ops.attention_forward(
@@ -219,14 +226,16 @@ class MultiHeadAttention(Layer):
         self.keep(Fused(q, k, v, mask, bias, context, lse, p, key))
         return context
 
-    def _attend_fused_backward(self, dcontext, dbias, saved, out):
+    def _attend_fused_backward(
+        self, dcontext: Array, dbias: Array | None, saved: Fused, out: tuple[Array, Array, Array]
+    ):
         q, k, v, mask, bias, context, lse, p, key = saved
         return ops.attention_backward(
             dcontext, q, k, v, context, lse,
             scale=self.scale, mask=mask, p=p, key=key, bias=bias, dbias=dbias, out=out,
         )  # fmt: skip
 
-    def _attend_in_steps(self, q, k, v, mask, bias):
+    def _attend_in_steps(self, q: Array, k: Array, v: Array, mask: Mask, bias: Array | None):
         scores = reference.scores_forward(q, k, scale=self.scale, mask=mask)
         if bias is not None:
             scores = reference.distance_bias_forward(scores, bias)
@@ -235,7 +244,7 @@ class MultiHeadAttention(Layer):
         self.keep(InSteps(q, k, v, mask, bias, softmax, weights))
         return reference.weighted_sum_forward(weights, v)
 
-    def _attend_in_steps_backward(self, dcontext, dbias, saved):
+    def _attend_in_steps_backward(self, dcontext: Array, dbias: Array | None, saved: InSteps):
         dweights, dv = reference.weighted_sum_backward(dcontext, saved.weights, saved.v)
         dsoftmax = self.dropout.backward(self.tap_grad("weights", dweights))
         dscores = self.tap_grad("scores", reference.softmax_backward(dsoftmax, saved.softmax))
@@ -245,32 +254,44 @@ class MultiHeadAttention(Layer):
 
     # --- positions ----------------------------------------------------------------------------
 
-    def _rotate(self, rotary, q, k, places):
+    def _rotate(
+        self, rotary: RotaryEmbedding, q: Array, k: Array, places: Array | None
+    ) -> tuple[Array, Array]:
         if places is not None:
-            q, k = (rotary.forward_at(x, places) for x in (q, k))
-        else:  # in place, unless somebody who listens may have kept q and k
-            listening = self.listener is not None
-            q, k = (rotary.forward(x, out=None if listening else x) for x in (q, k))
+            q, k = rotary.forward_at(q, places), rotary.forward_at(k, places)
+        elif does_as(rotary, RotaryEmbedding):
+            # in place, unless somebody who listens, or what made q and k, may have kept them
+            kept = self.listener is not None or self.cross or type(self.qkv) not in FRESH
+            q, k = (rotary.forward(x, out=None if kept else x) for x in (q, k))
+        else:
+            with rotary.unrolled():  # it is called twice, and may keep what it is called with
+                q, k = rotary.forward(q), rotary.forward(k)
         return self.tap("q_rotated", q), self.tap("k_rotated", k)
 
-    def _rotate_backward(self, rotary, dq, dk):
+    def _rotate_backward(
+        self, rotary: RotaryEmbedding, dq: Array, dk: Array
+    ) -> tuple[Array, Array]:
         dq, dk = self.tap_grad("q_rotated", dq), self.tap_grad("k_rotated", dk)
+        if not does_as(rotary, RotaryEmbedding):
+            dk = rotary.backward(dk)
+            return rotary.backward(dq), dk
         listening = self.listener is not None
-        return (rotary.backward(dx, out=None if listening else dx) for dx in (dq, dk))
+        dq, dk = (rotary.backward(dx, out=None if listening else dx) for dx in (dq, dk))
+        return dq, dk
 
     # --- heads --------------------------------------------------------------------------------
 
-    def _split_heads(self, x):
+    def _split_heads(self, x: Array):
         # (batch, time, heads * head_size) -> view (batch, heads, time, head_size)
         batch, time, _ = x.shape
         return x.reshape(batch, time, -1, self.head_size).transpose(0, 2, 1, 3)
 
-    def _join_heads(self, context):
+    def _join_heads(self, context: Array):
         # mirrors _split_heads: (batch, heads, time, head_size) -> (batch, time, d_model)
         batch, _, time, _ = context.shape
         return context.transpose(0, 2, 1, 3).reshape(batch, time, self.d_model)
 
-    def _k_and_v(self, kv):
+    def _k_and_v(self, kv: Array):
         # (batch, 2 n_kv_heads, keys, head_size) -> its two halves
         return kv[:, : self.n_kv_heads], kv[:, self.n_kv_heads :]
 

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from typing import Any, ClassVar
 
-from npgpt.fields import Settings, option, option_of
+from npgpt.fields import Settings, check_options, option
 from npgpt.layers.activations import ACTIVATIONS, default_d_ff
 from npgpt.layers.core.init import INITIAL_STD
 from npgpt.layers.norms import NORMS
@@ -96,9 +96,9 @@ class BlockConfig(Settings):
     _: dataclasses.KW_ONLY
     position: str = option(ARCHITECTURE, default="learned", choices=POSITIONS)
     layer_norm_eps: float = option(ARCHITECTURE, default=1e-05)
-    norm: str = option(ARCHITECTURE, default="layer", choices=tuple(NORMS))
+    norm: str = option(ARCHITECTURE, default="layer", choices=NORMS)
     norm_position: str = option(ARCHITECTURE, default="pre", choices=NORM_POSITIONS)
-    activation: str = option(ARCHITECTURE, default="gelu", choices=tuple(ACTIVATIONS))
+    activation: str = option(ARCHITECTURE, default="gelu", choices=ACTIVATIONS)
     shortcut: bool = option(ARCHITECTURE, default=True)
     n_kv_heads: int | None = option(
         ARCHITECTURE,
@@ -117,8 +117,12 @@ class BlockConfig(Settings):
     relative_attention_max_distance: int = option(ARCHITECTURE, default=128, minimum=1)
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            self._check(field)
+        if self.norm == "batch":
+            raise self._refused(
+                "norm must not be 'batch': its statistics are taken over positions too, so a "
+                f"position would see the future; choose one of {', '.join(NORMS)}."
+            )
+        check_options(self, type(self).__name__)
         self._check_heads()
         if not 0.0 <= self.dropout < 1.0:
             raise self._refused(f"dropout must be at least 0 and below 1, got {self.dropout}.")
@@ -135,25 +139,6 @@ class BlockConfig(Settings):
             raise self._refused(
                 "relative_attention_max_distance must be above half of "
                 f"relative_attention_num_buckets, got {distance} and {buckets}."
-            )
-
-    def _check(self, field: dataclasses.Field) -> None:
-        """Hold a value against what the field was declared with."""
-        value, declared = getattr(self, field.name), option_of(field)
-        if value is None and field.default is None:
-            return
-        if declared.minimum is not None and (
-            not isinstance(value, int) or isinstance(value, bool) or value < declared.minimum
-        ):
-            raise self._refused(f"{field.name} must be a positive integer, got {value!r}.")
-        if field.name == "norm" and value == "batch":
-            raise self._refused(
-                "norm must not be 'batch': its statistics are taken over positions too, so a "
-                f"position would see the future; choose one of {', '.join(NORMS)}."
-            )
-        if declared.choices and value not in declared.choices:
-            raise self._refused(
-                f"{field.name} must be one of {', '.join(declared.choices)}, got {value!r}."
             )
 
     def _check_heads(self) -> None:

@@ -1,7 +1,23 @@
 """Dropout."""
 
+from __future__ import annotations
+
+from typing import NamedTuple, TypeGuard
+
+import numpy as np
+
 from npgpt import ops
-from npgpt.layers.core.layer import Layer
+from npgpt.layers.core.layer import Layer, does_as
+
+Array = np.ndarray
+
+
+class Drawn(NamedTuple):
+    """What `Dropout` keeps: the probability and key of its mask, and the mask's shape."""
+
+    p: float
+    key: ops.DropoutKey | None
+    shape: tuple[int, ...]
 
 
 class Dropout(Layer):
@@ -31,40 +47,67 @@ class Dropout(Layer):
         If ``p`` is outside [0, 1).
     """
 
-    def __init__(self, p=0.0, seed=0, stream=0):
+    CHANGES = ("step",)
+    IN_STEPS = True
+
+    def __init__(self, p: float = 0.0, seed: int = 0, stream: int = 0):
         super().__init__()
         if not 0.0 <= p < 1.0:
             raise ValueError(f"Dropout: p must be at least 0 and below 1, got {p}.")
         self.p, self.seed, self.stream = p, seed, stream
         self.step = 0
 
-    def active_p(self):
+    def active_p(self) -> float:
         """The probability in force: 0 in evaluation."""
         return self.p if self.training else 0.0
 
-    def next_key(self):
+    def next_key(self) -> ops.DropoutKey:
         """Name the next mask, and move on."""
         key = ops.DropoutKey(self.seed, self.stream, self.step)
         self.step += 1
         return key
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         """Drop elements of (..., columns); the identity in evaluation or with ``p = 0``."""
         self._check_array(x)
         p = self.active_p()
         key = self.next_key() if p > 0.0 else None
-        self.keep(p, key, x.shape)
+        self.keep(Drawn(p, key, x.shape))
         return ops.dropout_forward(x, p, key) if key else x
 
-    def forward_add(self, x, branch):
-        """Compute ``x + dropout(branch)`` in one pass; `backward` gives the branch's gradient."""
+    def forward_add(self, x: Array, branch: Array) -> Array:
+        """Compute ``x + dropout(branch)`` in one pass; `backward` gives the branch's gradient.
+
+        Parameters
+        ----------
+        x, branch : ndarray, of one shape
+        """
         p = self.active_p()
         key = self.next_key() if p > 0.0 else None
-        self.keep(p, key, branch.shape)
+        self.keep(Drawn(p, key, branch.shape))
         return ops.dropout_add_forward(x, branch, p, key)
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array:
         """Return the gradient of ``x``: ``dy`` under the same mask."""
         p, key, shape = self.recall()
         self._check_dy(dy, shape)
         return ops.dropout_backward(dy, p, key) if key else dy
+
+
+def add_dropped(dropout: Layer, x: Array, branch: Array) -> Array:
+    """Compute ``x + dropout(branch)``, in one pass where the layer is a `Dropout`.
+
+    Parameters
+    ----------
+    dropout : Layer
+        Whose ``backward`` gives the branch's gradient afterwards.
+    x, branch : ndarray, of one shape
+    """
+    if is_plain(dropout):
+        return dropout.forward_add(x, branch)
+    return ops.add(x, dropout.forward(branch))
+
+
+def is_plain(layer: Layer) -> TypeGuard[Dropout]:
+    """Whether a layer computes what `Dropout` does, so that a fused operation may do it."""
+    return does_as(layer, Dropout)

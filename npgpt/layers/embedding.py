@@ -1,11 +1,17 @@
 """Token embedding."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
 from npgpt import ops
-from npgpt.layers.core.init import normal
-from npgpt.layers.core.layer import Layer
+from npgpt.layers.core.init import Unfilled, normal
+from npgpt.layers.core.layer import Layer, does_as
 from npgpt.layers.core.parameter import Parameter
+
+Array = np.ndarray
 
 
 class Embedding(Layer):
@@ -28,15 +34,28 @@ class Embedding(Layer):
     ``y = onehot(ids) W``, so ``dW += onehot(ids)^T dy``: ids that repeat sum their gradients.
     """
 
-    def __init__(self, vocab_size, d_model, std=0.02, rng=None, dtype=np.float32):
+    IN_STEPS = True
+
+    def __init__(
+        self,
+        vocab_size: int,
+        d_model: int,
+        std: float = 0.02,
+        rng: np.random.Generator | Unfilled | int | None = None,
+        dtype: Any = np.float32,
+    ):
         super().__init__()
         self.vocab_size, self.d_model = vocab_size, d_model
         self.weight = Parameter(normal(rng, (vocab_size, d_model), std, dtype))
 
-    def forward(self, token_ids, positions=None):
+    def forward(self, token_ids: Array, positions: Array | None = None) -> Array:
         """Look up ids of shape (...); returns (..., d_model).
 
-        ``positions``, (time, d_model), are added to the rows of each sequence.
+        Parameters
+        ----------
+        token_ids : ndarray of int, shape (...)
+        positions : ndarray, shape (time, d_model), optional
+            Added to the rows of each sequence; ids then have shape (..., time).
 
         Raises
         ------
@@ -47,7 +66,7 @@ class Embedding(Layer):
         self.keep(token_ids)
         return ops.embedding_forward(token_ids, self.weight.value, positions)
 
-    def checked(self, token_ids):
+    def checked(self, token_ids: Array) -> Array:
         """Return ids as an array, or raise ValueError as `forward` does."""
         token_ids = np.asarray(token_ids)
         if token_ids.dtype.kind not in "iu":
@@ -63,9 +82,15 @@ class Embedding(Layer):
             )
         return token_ids
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> None:
         """Add to the table's gradient. Ids have no gradient: returns None."""
         token_ids = self.recall()
         self._check_dy(dy, (*token_ids.shape, self.d_model))
-        if self.weight.requires_grad:
-            ops.embedding_backward(dy, token_ids, dweight=self.weight.grad)
+        dweight = self.weight.grad
+        if dweight is not None:  # there is no other gradient to compute
+            ops.embedding_backward(dy, token_ids, dweight=dweight)
+
+
+def adds_positions(embedding: Layer) -> bool:
+    """Whether an embedding's forward takes the rows of positions, and adds them in its own pass."""
+    return not embedding.is_foreign or does_as(embedding, Embedding)

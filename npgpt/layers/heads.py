@@ -1,12 +1,20 @@
 """The output head: from the residual stream to logits."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
 from npgpt import ops
-from npgpt.layers.core.init import normal
-from npgpt.layers.core.layer import Layer
+from npgpt.layers.core.init import Unfilled, normal
+from npgpt.layers.core.layer import Layer, does_as
 from npgpt.layers.core.parameter import Parameter
+from npgpt.layers.losses import CrossEntropy
+from npgpt.layers.quantized import QuantizedHead
 from npgpt.ops import IGNORE_INDEX
+
+Array = np.ndarray
 
 
 class OutputHead(Layer):
@@ -28,8 +36,16 @@ class OutputHead(Layer):
     """
 
     TAPS = ("logits",)
+    IN_STEPS = True
 
-    def __init__(self, d_model, vocab_size, tied_to=None, rng=None, dtype=np.float32):
+    def __init__(
+        self,
+        d_model: int,
+        vocab_size: int,
+        tied_to: Parameter | None = None,
+        rng: np.random.Generator | Unfilled | int | None = None,
+        dtype: Any = np.float32,
+    ):
         super().__init__()
         if tied_to is not None and tied_to.shape != (vocab_size, d_model):
             raise ValueError(
@@ -39,13 +55,13 @@ class OutputHead(Layer):
         self.d_model, self.vocab_size = d_model, vocab_size
         self.weight = tied_to or Parameter(normal(rng, (vocab_size, d_model), 0.02, dtype))
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         """Map (..., d_model) to logits (..., vocab_size)."""
         self._check_last_axis(x, self.d_model, "d_model")
         self.keep(x)
         return self.tap("logits", ops.linear_forward(x, self.weight.value))
 
-    def backward(self, dlogits):
+    def backward(self, dlogits: Array) -> Array:
         """Add to the weight's gradient; return that of ``x``, (..., d_model)."""
         x = self.recall()
         self._check_dy(dlogits, (*x.shape[:-1], self.vocab_size))
@@ -55,7 +71,9 @@ class OutputHead(Layer):
             dlogits, x, self.weight.value, dweight=dweight, overwrite=overwrite
         )
 
-    def cross_entropy(self, x, targets, ignore_index=IGNORE_INDEX):
+    def cross_entropy(
+        self, x: Array, targets: Array, ignore_index: int = IGNORE_INDEX
+    ) -> np.floating:
         """Compute the cross-entropy of the logits, which never exist all at once.
 
         Parameters
@@ -68,7 +86,9 @@ class OutputHead(Layer):
             x, self.weight.value, targets, ignore_index=ignore_index
         )
 
-    def cross_entropy_and_backward(self, x, targets, dloss=1.0, ignore_index=IGNORE_INDEX):
+    def cross_entropy_and_backward(
+        self, x: Array, targets: Array, dloss: float = 1.0, ignore_index: int = IGNORE_INDEX
+    ) -> tuple[np.floating, Array]:
         """Compute `cross_entropy` and do its backward: add to the weight's gradient.
 
         Returns
@@ -82,3 +102,41 @@ class OutputHead(Layer):
             dloss, x, self.weight.value, targets,
             ignore_index=ignore_index, dweight=dweight, overwrite=overwrite,
         )  # fmt: skip
+
+
+def head_loss(head: Layer, x: Array, targets: Array, loss: CrossEntropy) -> np.floating:
+    """Compute the loss of a head's logits, a chunk at a time if head and loss are the plain ones.
+
+    Parameters
+    ----------
+    head : Layer
+    x : ndarray, shape (..., d_model)
+    targets : ndarray of int, shape (...)
+    loss : CrossEntropy
+    """
+    if (
+        not does_as(loss, CrossEntropy)
+        or not isinstance(head, OutputHead | QuantizedHead)
+        or (isinstance(head, OutputHead) and not does_as(head, OutputHead))
+    ):
+        return loss.forward(head.forward(x), targets)
+    targets = loss.checked_targets(targets, (*x.shape[:-1], head.vocab_size))
+    return head.cross_entropy(x, targets, loss.ignore_index)
+
+
+def head_loss_and_backward(
+    head: Layer, x: Array, targets: Array, loss: CrossEntropy, dloss: float
+) -> tuple[np.floating, Array]:
+    """Compute `head_loss` and the gradient of ``x``; add to the head's gradients.
+
+    Parameters
+    ----------
+    head, x, targets, loss
+        As for `head_loss`.
+    dloss : float
+    """
+    if does_as(head, OutputHead) and does_as(loss, CrossEntropy):
+        targets = loss.checked_targets(targets, (*x.shape[:-1], head.vocab_size))
+        return head.cross_entropy_and_backward(x, targets, dloss, loss.ignore_index)
+    value = loss.forward(head.forward(x), targets)
+    return value, head.backward(loss.backward(dloss))

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from npgpt import ops
 from npgpt.layers.core.parameter import Parameter
 from npgpt.layers.dropout import Dropout
-from npgpt.layers.linear import Linear
+from npgpt.layers.linear import Affine, Linear
+
+Array = np.ndarray
+
+
+class LowRank(NamedTuple):
+    """What `LoRALinear` keeps: of the map; what the addition read; and ``h``, half way in it."""
+
+    of_map: Affine
+    dropped: Array
+    h: Array
 
 
 class LoRALinear(Linear):
@@ -48,31 +60,56 @@ class LoRALinear(Linear):
 
     def __init__(
         self,
-        d_in,
-        d_out,
-        rank=8,
-        alpha=16.0,
-        dropout=0.0,
-        seed=0,
-        stream=0,
-        bias=True,
-        std=0.02,
-        rng=None,
-        dtype=np.float32,
+        d_in: int,
+        d_out: int,
+        rank: int = 8,
+        alpha: float = 16.0,
+        dropout: float = 0.0,
+        seed: int = 0,
+        stream: int = 0,
+        bias: bool = True,
+        std: float = 0.02,
+        rng: np.random.Generator | int | None = None,
+        dtype: Any = np.float32,
     ):
         rng = np.random.default_rng(rng)
         super().__init__(d_in, d_out, bias, std, rng, dtype)
         self._add_low_rank(rank, alpha, dropout, seed, stream, rng)
 
     @classmethod
-    def of(cls, linear: Linear, rank, alpha, dropout=0.0, seed=0, stream=0, rng=None) -> LoRALinear:
-        """Put an addition beside a linear map, whose parameters it takes over and freezes."""
-        layer = cls.__new__(cls)
-        layer.__dict__.update(vars(linear))
+    def of(
+        cls,
+        linear: Linear,
+        rank: int,
+        alpha: float,
+        dropout: float = 0.0,
+        seed: int = 0,
+        stream: int = 0,
+        rng: np.random.Generator | int | None = None,
+    ) -> LoRALinear:
+        """Put an addition beside a linear map, whose parameters it takes over and freezes.
+
+        Parameters
+        ----------
+        linear : Linear
+        rank, alpha, dropout, seed, stream
+            As of the class.
+        rng : numpy.random.Generator or int, optional
+            Of the addition's start.
+        """
+        layer = cls.of_parameters(linear.weight, linear.bias)
         layer._add_low_rank(rank, alpha, dropout, seed, stream, np.random.default_rng(rng))
         return layer
 
-    def _add_low_rank(self, rank, alpha, dropout, seed, stream, rng):
+    def _add_low_rank(
+        self,
+        rank: int,
+        alpha: float,
+        dropout: float,
+        seed: int,
+        stream: int,
+        rng: np.random.Generator,
+    ) -> None:
         if rank < 1 or not alpha > 0.0:
             raise ValueError(
                 f"LoRALinear: rank must be at least 1 and alpha positive, got {rank} and {alpha}."
@@ -88,22 +125,22 @@ class LoRALinear(Linear):
         self.lora_B = Parameter(np.zeros((self.d_out, rank), dtype))
         self.dropout = Dropout(dropout, seed, stream)
 
-    def forward(self, x, with_bias=True):
-        """Map (..., d_in) to (..., d_out); without the bias if what follows adds it."""
-        y = super().forward(x, with_bias)
+    def _map(self, x: Array, bias: Parameter | None) -> Array:
+        y = super()._map(x, bias)
         if self.merged:
             return y
-        dropped = self.dropout.forward(x)
+        of_map, dropped = self.recall(), self.dropout.forward(x)
         h = ops.low_rank_forward(dropped, self.lora_A.value, self.lora_B.value, self.scaling, y)
-        self.keep(*self.recall(), dropped, h)
+        self.keep(LowRank(of_map, dropped, h))
         return y
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array:
         """Add to the gradients of A and B; return that of ``x``, (..., d_in)."""
         if self.merged:
             raise RuntimeError(f"{self._where()}: a merged map is not trained; unmerge it first.")
-        x, with_bias, dropped, h = self.recall()
-        dx = self._backward(dy, x, with_bias)  # through W
+        of_map, dropped, h = self.recall()
+        x = of_map.x
+        dx = self._map_backward(dy, of_map)  # through W
         # through A and B; without dropout both ways lead to the same x, and share its gradient
         shared = dx if dropped is x else None
         ddropped = ops.low_rank_backward(
@@ -128,17 +165,15 @@ class LoRALinear(Linear):
             self.weight.value -= self._addition()
             self.merged, self.saved = False, None
 
-    def _addition(self):
+    def _addition(self) -> Array:
         product = self.lora_B.value @ self.lora_A.value  # (d_out, d_in)
         return product * product.real.dtype.type(self.scaling)
 
     def to_linear(self) -> Linear:
         """Return the merged map as a plain, trained `Linear` on the same memory."""
         self.merge()
-        linear = Linear.__new__(Linear)
-        own = ("rank", "alpha", "scaling", "merged", "lora_A", "lora_B", "dropout")
-        linear.__dict__.update({k: v for k, v in vars(self).items() if k not in own})
-        linear.saved = None
+        linear = Linear.of_parameters(self.weight, self.bias)
+        linear.train(self.training)
         linear.weight.freeze(False)
         if linear.bias:
             linear.bias.freeze(False)

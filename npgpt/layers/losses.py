@@ -1,10 +1,24 @@
 """Cross-entropy loss."""
 
+from __future__ import annotations
+
+from typing import NamedTuple
+
 import numpy as np
 
 from npgpt import ops
 from npgpt.layers.core.layer import Layer
 from npgpt.ops import IGNORE_INDEX
+
+Array = np.ndarray
+
+
+class Compared(NamedTuple):
+    """What `CrossEntropy` keeps: logits and targets, and each row's ``log sum exp``."""
+
+    logits: Array
+    targets: Array
+    lse: Array
 
 
 class CrossEntropy(Layer):
@@ -18,12 +32,17 @@ class CrossEntropy(Layer):
         Positions with this target do not count: no loss, no gradient (-100 as in PyTorch).
     """
 
-    def __init__(self, ignore_index=IGNORE_INDEX):
+    def __init__(self, ignore_index: int = IGNORE_INDEX):
         super().__init__()
         self.ignore_index = ignore_index
 
-    def forward(self, logits, targets):
-        """Compare logits (..., vocab_size) with integer targets (...); returns a scalar.
+    def forward(self, logits: Array, targets: Array) -> np.floating:
+        """Compute the mean loss, a scalar.
+
+        Parameters
+        ----------
+        logits : ndarray, shape (..., vocab_size)
+        targets : ndarray of int, shape (...)
 
         Raises
         ------
@@ -33,18 +52,30 @@ class CrossEntropy(Layer):
         self._check_array(logits, "logits")
         targets = self.checked_targets(targets, logits.shape)
         loss, lse = ops.cross_entropy_forward(logits, targets, ignore_index=self.ignore_index)
-        self.keep(logits, targets, lse)
+        self.keep(Compared(logits, targets, lse))
         return loss
 
-    def backward(self, dloss=1.0):
+    def backward(self, dloss: float = 1.0) -> Array:
         """Return the gradient of the logits, scaled by that of the loss."""
         logits, targets, lse = self.recall()
         return ops.cross_entropy_backward(
             dloss, logits, targets, lse, ignore_index=self.ignore_index
         )
 
-    def checked_targets(self, targets, logits_shape):
-        """Return targets as an array; raises ValueError if they do not fit logits of a shape."""
+    def checked_targets(self, targets: Array, logits_shape: tuple[int, ...]) -> Array:
+        """Return targets as an array.
+
+        Parameters
+        ----------
+        targets : array_like of int, shape (...)
+        logits_shape : tuple of int
+            (..., vocab_size).
+
+        Raises
+        ------
+        ValueError
+            As `forward` does.
+        """
         targets = np.asarray(targets)
         if targets.shape != logits_shape[:-1]:
             raise ValueError(

@@ -1,14 +1,26 @@
 """Positions: rows that are added to embeddings, turned queries and keys, biases by distance."""
 
+from __future__ import annotations
+
 import functools
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 
 from npgpt import ops
 from npgpt.layers.block_config import BlockConfig
-from npgpt.layers.core.init import INITIAL_STD, Init, normal
-from npgpt.layers.core.layer import Layer
+from npgpt.layers.core.init import INITIAL_STD, Init, Unfilled, normal
+from npgpt.layers.core.layer import Layer, does_as
 from npgpt.layers.core.parameter import Parameter
+
+Array = np.ndarray
+
+
+class Rows(NamedTuple):
+    """What positions keep: the shape of their input, and where it begins."""
+
+    shape: tuple[int, ...]
+    offset: int
 
 
 class PositionEmbedding(Layer):
@@ -25,12 +37,21 @@ class PositionEmbedding(Layer):
     weight : Parameter, shape (context_length, d_model)
     """
 
-    def __init__(self, context_length, d_model, std=0.02, rng=None, dtype=np.float32):
+    IN_STEPS = True
+
+    def __init__(
+        self,
+        context_length: int,
+        d_model: int,
+        std: float = 0.02,
+        rng: np.random.Generator | Unfilled | int | None = None,
+        dtype: Any = np.float32,
+    ):
         super().__init__()
         self.context_length, self.d_model = context_length, d_model
         self.weight = Parameter(normal(rng, (context_length, d_model), std, dtype))
 
-    def forward(self, x, offset=0):
+    def forward(self, x: Array, offset: int = 0) -> Array:
         """Add the rows of positions ``offset ..`` to ``x``, (batch, time, d_model).
 
         Raises
@@ -41,7 +62,7 @@ class PositionEmbedding(Layer):
         self._check_last_axis(x, self.d_model, "d_model")
         return x + self.rows_for(x.shape, x.dtype, offset)
 
-    def rows_for(self, shape, dtype=None, offset=0):
+    def rows_for(self, shape: tuple[int, ...], dtype: Any = None, offset: int = 0) -> Array:
         """Return the rows that belong to ``x`` of a shape (batch, time, d_model), to be added.
 
         For when the sum is made elsewhere; `backward` is the same. The rows have the weight's
@@ -53,16 +74,16 @@ class PositionEmbedding(Layer):
                 f"{self._where()}: a sequence of {last} tokens is longer than the context of "
                 f"{self.context_length}."
             )
-        self.keep(shape, offset)
+        self.keep(Rows(shape, offset))
         return self.weight.value[offset:last]
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array:
         """Add to the rows' gradient, summed over the batch; return the gradient of ``x``."""
         shape, offset = self.recall()
         self._check_dy(dy, shape)
-        if self.weight.requires_grad:
-            rows = dy.reshape(-1, *shape[-2:]).sum(axis=0)
-            self.weight.grad[offset : offset + shape[-2]] += rows
+        dweight = self.weight.grad
+        if dweight is not None:
+            dweight[offset : offset + shape[-2]] += dy.reshape(-1, *shape[-2:]).sum(axis=0)
         return dy
 
 
@@ -80,30 +101,32 @@ class SinusoidalEmbedding(Layer):
         both parts of the sum are of one size.
     """
 
-    def __init__(self, d_model, scale=1.0):
+    IN_STEPS = True
+
+    def __init__(self, d_model: int, scale: float = 1.0):
         super().__init__()
         self.d_model, self.scale = d_model, scale
 
-    def forward(self, x, offset=0):
+    def forward(self, x: Array, offset: int = 0) -> Array:
         """Add the rows of positions ``offset ..`` to ``x``, (batch, time, d_model)."""
         self._check_last_axis(x, self.d_model, "d_model")
         return x + self.rows_for(x.shape, x.dtype, offset)
 
-    def rows_for(self, shape, dtype, offset=0):
+    def rows_for(self, shape: tuple[int, ...], dtype: Any, offset: int = 0) -> Array:
         """Return the rows that belong to ``x`` of a shape (batch, time, d_model), to be added."""
         self.keep(shape)
         last = offset + shape[-2]
         rows = _table(1 << (last - 1).bit_length(), self.d_model, self.scale, np.dtype(dtype))
         return rows[offset:last]
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array:
         """Return ``dy``, the gradient of ``x``."""
         self._check_dy(dy, self.recall())
         return dy
 
 
 @functools.lru_cache(maxsize=4)
-def _table(length, d_model, scale, dtype):
+def _table(length: int, d_model: int, scale: float, dtype: np.dtype) -> Array:
     return (scale * ops.sinusoids(np.arange(length), d_model)).astype(dtype)
 
 
@@ -131,7 +154,9 @@ class RotaryEmbedding(Layer):
     Backward turns the gradient by the opposite angle.
     """
 
-    def __init__(self, head_size, theta=10000.0):
+    IN_STEPS = True
+
+    def __init__(self, head_size: int, theta: float = 10000.0):
         super().__init__()
         if head_size < 2 or head_size % 2:
             raise ValueError(
@@ -142,16 +167,16 @@ class RotaryEmbedding(Layer):
             raise ValueError(f"RotaryEmbedding: theta must be positive, got {theta}.")
         self.head_size, self.theta = head_size, theta
 
-    def forward(self, x, offset=0, out=None):
+    def forward(self, x: Array, offset: int = 0, out: Array | None = None) -> Array:
         """Turn (batch, heads, time, head_size), whose first position is ``offset``.
 
         ``out``, where the result goes, may be ``x`` itself.
         """
         self._check_last_axis(x, self.head_size, "head_size")
-        self.keep(x.shape, offset)
+        self.keep(Rows(x.shape, offset))
         return ops.rotary_forward(x, *self._angles(x, offset), out=out)
 
-    def forward_at(self, x, positions):
+    def forward_at(self, x: Array, positions: Array) -> Array:
         """Turn one position of each sequence, (batch, heads, 1, head_size); no backward follows.
 
         ``positions`` are integers of shape (batch,).
@@ -163,20 +188,20 @@ class RotaryEmbedding(Layer):
         turned = ops.rotary_forward(x.swapaxes(0, 2), *(table[positions] for table in tables))
         return turned.swapaxes(0, 2)
 
-    def backward(self, dy, out=None):
+    def backward(self, dy: Array, out: Array | None = None) -> Array:
         """Return the gradient of ``x``, for any number of heads at the positions of forward."""
         (*_, time, head_size), offset = self.recall()
         self._check_dy(dy, (*np.shape(dy)[:2], time, head_size))
         return ops.rotary_backward(dy, *self._angles(dy, offset), out=out)
 
-    def _angles(self, x, offset):
+    def _angles(self, x: Array, offset: int) -> tuple[Array, ...]:
         last = offset + x.shape[2]
         tables = _tables(1 << (last - 1).bit_length(), self.head_size, self.theta, x.real.dtype)
         return tuple(table[offset:last] for table in tables)
 
 
 @functools.lru_cache(maxsize=16)
-def _tables(length, head_size, theta, dtype):
+def _tables(length: int, head_size: int, theta: float, dtype: np.dtype) -> tuple[Array, ...]:
     tables = ops.rotary_angles(np.arange(length), head_size, theta)
     return tuple(table.astype(dtype) for table in tables)
 
@@ -194,19 +219,19 @@ class ALiBi(Layer):
     """
 
     BUFFERS = ("slopes",)
-    learned = False
+    IN_STEPS = True
 
-    def __init__(self, n_heads):
+    def __init__(self, n_heads: int):
         super().__init__()
         self.n_heads = n_heads
         self.slopes = ops.alibi_slopes(n_heads)
 
-    def forward(self, keys, dtype=np.float32, time=1):
+    def forward(self, keys: int, dtype: Any = np.float32, time: int = 1) -> Array:
         """Return the biases of distances ``1-time .. keys-1``, (n_heads, time + keys - 1)."""
-        self.keep(self.n_heads, time + keys - 1)
+        self.keep((self.n_heads, time + keys - 1))
         return (-self.slopes[:, None] * np.abs(np.arange(1 - time, keys))).astype(dtype)
 
-    def backward(self, dbias):
+    def backward(self, dbias: Array) -> None:
         """Return None: nothing is learned, and distances have no gradient."""
         self._check_dy(dbias, self.recall())
 
@@ -247,12 +272,19 @@ class RelativePositionBias(Layer):
     bucket sum their gradients.
     """
 
-    learned = True
+    IN_STEPS = True
 
     def __init__(
-        self, n_heads, num_buckets=32, max_distance=128, tied_to=None, std=0.02, rng=None,
-        dtype=np.float32, bidirectional=False,
-    ):  # fmt: skip
+        self,
+        n_heads: int,
+        num_buckets: int = 32,
+        max_distance: int = 128,
+        tied_to: Parameter | None = None,
+        std: float = 0.02,
+        rng: np.random.Generator | Unfilled | int | None = None,
+        dtype: Any = np.float32,
+        bidirectional: bool = False,
+    ):
         super().__init__()
         one_side = num_buckets // 2 if bidirectional else num_buckets
         if one_side < 2 or max_distance <= one_side // 2:
@@ -264,7 +296,7 @@ class RelativePositionBias(Layer):
         self.n_heads, self.num_buckets, self.max_distance = n_heads, num_buckets, max_distance
         self.weight = tied_to or Parameter(normal(rng, (num_buckets, n_heads), std, dtype))
 
-    def forward(self, keys, dtype=None, time=1):
+    def forward(self, keys: int, dtype: Any = None, time: int = 1) -> Array:
         """Return the biases of distances ``1-time .. keys-1``, (n_heads, time + keys - 1)."""
         buckets = ops.relative_buckets(
             np.arange(1 - time, keys), self.num_buckets, self.max_distance, self.bidirectional
@@ -272,12 +304,13 @@ class RelativePositionBias(Layer):
         self.keep(buckets)
         return ops.embedding_forward(buckets, self.weight.value).T
 
-    def backward(self, dbias):
+    def backward(self, dbias: Array) -> None:
         """Add to the weight's gradient. Distances have no gradient: returns None."""
         buckets = self.recall()
         self._check_dy(dbias, (self.n_heads, len(buckets)))
-        if self.weight.requires_grad:
-            ops.embedding_backward(dbias.T, buckets, dweight=self.weight.grad)
+        dweight = self.weight.grad
+        if dweight is not None:
+            ops.embedding_backward(dbias.T, buckets, dweight=dweight)
 
 
 # --- which of them a config asks for --------------------------------------------------------------
@@ -312,3 +345,8 @@ def position_bias(
             bidirectional=not config.causal,
         )
     return None
+
+
+def gives_rows(positions: Layer) -> TypeGuard[PositionEmbedding | SinusoidalEmbedding]:
+    """Whether positions are rows that an embedding may add; see `PositionEmbedding.rows_for`."""
+    return does_as(positions, PositionEmbedding) or does_as(positions, SinusoidalEmbedding)

@@ -1,10 +1,16 @@
 """Layers whose weight is kept in fewer bits: for inference, with no backward."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from npgpt import ops
 from npgpt.layers.core.layer import Layer
+from npgpt.layers.core.parameter import Parameter
+from npgpt.layers.embedding import Embedding
 from npgpt.ops import IGNORE_INDEX
+
+Array = np.ndarray
 
 KINDS = ("bfloat16", "int8")
 
@@ -19,21 +25,21 @@ class QuantizedWeight:
         int8 has a scale for each row.
     """
 
-    def __init__(self, weight, kind):
+    def __init__(self, weight: Array, kind: str):
         if kind not in KINDS:
             raise ValueError(f"quantize: kind must be one of {', '.join(KINDS)}, got {kind!r}.")
-        self.scales = None
+        self.scales: Array | None = None
         if kind == "int8":
             self.array, self.scales = ops.to_int8(weight)
         else:
             self.array = ops.to_bfloat16(weight)
 
     @property
-    def nbytes(self):
+    def nbytes(self) -> int:
         """Size in memory."""
         return self.array.nbytes + (0 if self.scales is None else self.scales.nbytes)
 
-    def rows(self, index):
+    def rows(self, index: Array) -> Array:
         """Return some rows as float32."""
         return ops.from_bits(self.array[index], None if self.scales is None else self.scales[index])
 
@@ -41,7 +47,9 @@ class QuantizedWeight:
 class InferenceOnly(Layer):
     """Base of layers without backward."""
 
-    def backward(self, dy):
+    IN_STEPS = True
+
+    def backward(self, dy: Array) -> Array:
         """Raise RuntimeError."""
         raise RuntimeError(
             f"{self._where()} is for inference only: its weight was rounded to fewer bits. Load "
@@ -58,15 +66,21 @@ class QuantizedLinear(InferenceOnly):
     bias : Parameter, optional
     """
 
-    def __init__(self, weight, bias=None):
+    def __init__(self, weight: QuantizedWeight, bias: Parameter | None = None):
         super().__init__()
         self.weight, self.bias = weight, bias
         self.d_out, self.d_in = weight.array.shape
 
-    def forward(self, x, with_bias=True):
-        """Map (..., d_in) to (..., d_out); without the bias if what follows adds it."""
+    def forward(self, x: Array) -> Array:
+        """Map (..., d_in) to (..., d_out)."""
+        return self._map(x, self.bias.value if self.bias else None)
+
+    def product(self, x: Array) -> Array:
+        """Map without the bias, for a layer that adds it itself."""
+        return self._map(x, None)
+
+    def _map(self, x: Array, bias: Array | None) -> Array:
         self._check_last_axis(x, self.d_in, "d_in")
-        bias = self.bias.value if self.bias and with_bias else None
         return ops.quantized_linear_forward(x, self.weight.array, self.weight.scales, bias)
 
 
@@ -75,11 +89,18 @@ class QuantizedHead(QuantizedLinear):
 
     TAPS = ("logits",)
 
-    def forward(self, x, with_bias=False):
-        """Map (..., d_model) to logits (..., vocab_size)."""
-        return self.tap("logits", super().forward(x, with_bias))
+    @property
+    def vocab_size(self) -> int:
+        """How many tokens there are."""
+        return self.d_out
 
-    def cross_entropy(self, x, targets, ignore_index=IGNORE_INDEX):
+    def forward(self, x: Array) -> Array:
+        """Map (..., d_model) to logits (..., vocab_size)."""
+        return self.tap("logits", super().forward(x))
+
+    def cross_entropy(
+        self, x: Array, targets: Array, ignore_index: int = IGNORE_INDEX
+    ) -> np.floating:
         """Compute the cross-entropy of the logits, a few rows at a time."""
         rows, targets = x.reshape(-1, self.d_in), targets.reshape(-1)
         counted = targets != ignore_index
@@ -102,12 +123,12 @@ class QuantizedEmbedding(InferenceOnly):
         Whose checks of the ids are used.
     """
 
-    def __init__(self, weight, embedding):
+    def __init__(self, weight: QuantizedWeight, embedding: Embedding):
         super().__init__()
         self.weight, self._checked = weight, embedding.checked
         self.vocab_size, self.d_model = weight.array.shape
 
-    def forward(self, token_ids, positions=None):
+    def forward(self, token_ids: Array, positions: Array | None = None) -> Array:
         """Look up ids of shape (...); returns (..., d_model)."""
         rows = self.weight.rows(self._checked(token_ids))
         return rows if positions is None else rows + positions

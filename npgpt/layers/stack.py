@@ -40,6 +40,8 @@ class Stack(Layer):
     final_norm : Layer
     """
 
+    IN_STEPS = True
+
     def __init__(
         self,
         config: BlockConfig,
@@ -80,12 +82,17 @@ class Stack(Layer):
         states : sequence of KeyValueCache, optional
             One a block, as `new_states` makes them; no backward follows.
         """
+        named = {"memory": memory, "mask": mask, "memory_mask": memory_mask}
+        given: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
         if states is None:
             for block in self.blocks:
-                x = block.forward(x, memory, mask, memory_mask)
+                x = block.forward(x, **given)
         else:
             for block, state in zip(self.blocks, states, strict=True):
-                x = block.forward(x, memory, mask, memory_mask, state)
+                if block.takes_state:
+                    given["state"] = state
+                x = block.forward(x, **given)
+                given.pop("state", None)
                 block.forget()  # its arrays make room for those of the next one
         return self.final_norm.forward(x)
 
@@ -102,10 +109,9 @@ class Stack(Layer):
         dx = self.final_norm.backward(dy)
         dmemory = None
         for block in reversed(self.blocks[frozen:]):
-            if block.cross_attention is None:
-                dx = block.backward(dx)
-            else:
-                dx, dpart = block.backward(dx)
+            dx = block.backward(dx)
+            if isinstance(dx, tuple):  # a block that attends to the memory too
+                dx, dpart = dx
                 dmemory = dpart if dmemory is None else dmemory + dpart
         return dx if dmemory is None else (dx, dmemory)
 

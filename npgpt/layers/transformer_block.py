@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,17 +12,25 @@ from npgpt.layers.block_config import BlockConfig, check_config
 from npgpt.layers.core.init import Init
 from npgpt.layers.core.layer import Layer
 from npgpt.layers.core.parameter import Parameter
-from npgpt.layers.dropout import Dropout
+from npgpt.layers.core.progress import Progress
+from npgpt.layers.dropout import add_dropped
 from npgpt.layers.feed_forward import FeedForward
-from npgpt.layers.norms import NORMS
+from npgpt.layers.norms import NORMS, norm_backward
 from npgpt.layers.states import KeyValueCache
 from npgpt.ops import Mask
 
 Array = np.ndarray
 
 
-def new_norm(config: BlockConfig, init: Init, name: str | None = None) -> Any:
-    """Make a norm as the config chooses, or one of another name of `NORMS`."""
+def new_norm(config: BlockConfig, init: Init, name: str | None = None) -> Layer:
+    """Make a norm as the config chooses, or one of another name of `NORMS`.
+
+    Parameters
+    ----------
+    config : BlockConfig
+    init : Init
+    name : str, optional
+    """
     make = NORMS[name or config.norm]
     return make(config.d_model, config.layer_norm_eps, config.bias, init.dtype)
 
@@ -54,8 +62,11 @@ class TransformerBlock(Layer):
     -----
     Taps: ``residual_middle`` (after attention), with ``cross`` ``residual_cross`` (after the
     attention to the memory), ``residual`` (the output).
+
+    Any part may be replaced by a layer that has no more than ``forward(x)`` and ``backward(dy)``.
     """
 
+    IN_STEPS = True
     TAPS: tuple[str, ...] = ("residual_middle", "residual")
     CROSS_TAPS = ("residual_middle", "residual_cross", "residual")
 
@@ -115,50 +126,64 @@ class TransformerBlock(Layer):
 
     # --- the norm before each branch ------------------------------------------------------------
 
-    def _forward_pre(self, x, memory, mask, memory_mask, state):
-        branch = self.attention.forward(self.attention_norm.forward(x), mask=mask, state=state)
+    def _forward_pre(
+        self,
+        x: Array,
+        memory: Array | None,
+        mask: Mask | None,
+        memory_mask: Mask | None,
+        state: KeyValueCache | None,
+    ) -> Array:
+        branch = self._attend(self.attention_norm.forward(x), mask, state)
         x = self.tap("residual_middle", self._join(self.attention_dropout, x, branch))
 
         if self.cross_attention is not None:
             normed = self.cross_attention_norm.forward(x)
-            branch = self.cross_attention.forward(normed, memory, memory_mask)
+            branch = self._attend_across(normed, memory, memory_mask)
             x = self.tap("residual_cross", self._join(self.cross_attention_dropout, x, branch))
 
         branch = self.feed_forward.forward(self.feed_forward_norm.forward(x))
         return self.tap("residual", self._join(self.feed_forward_dropout, x, branch))
 
-    def _backward_pre(self, dy):
+    def _backward_pre(self, dy: Array) -> Any:
         dy = self.tap_grad("residual", dy)
         dbranch = self.feed_forward.backward(self.feed_forward_dropout.backward(dy))
-        dx = self.feed_forward_norm.backward(dbranch, dshortcut=self._round(dy))
+        dx = norm_backward(self.feed_forward_norm, dbranch, dshortcut=self._round(dy))
 
         if self.cross_attention is not None:
             dx = self.tap_grad("residual_cross", dx)
             dbranch = self.cross_attention_dropout.backward(dx)
             dbranch, dmemory = self.cross_attention.backward(dbranch)
-            dx = self.cross_attention_norm.backward(dbranch, dshortcut=self._round(dx))
+            dx = norm_backward(self.cross_attention_norm, dbranch, dshortcut=self._round(dx))
 
         dx = self.tap_grad("residual_middle", dx)
         dbranch = self.attention.backward(self.attention_dropout.backward(dx))
-        dx = self.attention_norm.backward(dbranch, dshortcut=self._round(dx))
+        dx = norm_backward(self.attention_norm, dbranch, dshortcut=self._round(dx))
         return dx if self.cross_attention is None else (dx, dmemory)
 
     # --- the norm after each shortcut -------------------------------------------------------------
 
-    def _forward_post(self, x, memory, mask, memory_mask, state):
-        branch = self.attention.forward(x, mask=mask, state=state)
+    def _forward_post(
+        self,
+        x: Array,
+        memory: Array | None,
+        mask: Mask | None,
+        memory_mask: Mask | None,
+        state: KeyValueCache | None,
+    ) -> Array:
+        branch = self._attend(x, mask, state)
         x = self._join(self.attention_dropout, x, branch)
         x = self.tap("residual_middle", self.attention_norm.forward(x))
 
         if self.cross_attention is not None:
-            branch = self.cross_attention.forward(x, memory, memory_mask)
+            branch = self._attend_across(x, memory, memory_mask)
             x = self._join(self.cross_attention_dropout, x, branch)
             x = self.tap("residual_cross", self.cross_attention_norm.forward(x))
 
         x = self._join(self.feed_forward_dropout, x, self.feed_forward.forward(x))
         return self.tap("residual", self.feed_forward_norm.forward(x))
 
-    def _backward_post(self, dy):
+    def _backward_post(self, dy: Array) -> Any:
         dx = self.feed_forward_norm.backward(self.tap_grad("residual", dy))
         dbranch = self.feed_forward.backward(self.feed_forward_dropout.backward(dx))
         dx = self._sum(self._round(dx), dbranch)
@@ -174,19 +199,43 @@ class TransformerBlock(Layer):
         dx = self._sum(self._round(dx), dbranch)
         return dx if self.cross_attention is None else (dx, dmemory)
 
+    # --- attention, of which a plain layer in its place knows only the input ----------------------
+
+    def _attend(self, x: Array, mask: Mask | None, state: KeyValueCache | None) -> Array:
+        named: dict[str, Any] = {} if mask is None else {"mask": mask}
+        if state is not None and self.attention.takes_state:
+            named["state"] = state
+        return self.attention.forward(x, **named)
+
+    def _attend_across(self, x: Array, memory: Array | None, mask: Mask | None) -> Array:
+        assert self.cross_attention is not None
+        if mask is None:
+            return self.cross_attention.forward(x, memory)
+        return self.cross_attention.forward(x, memory, mask)
+
     # --- shortcuts ------------------------------------------------------------------------------
 
-    def _join(self, dropout, x, branch):
-        return dropout.forward_add(x, branch) if self.shortcut else dropout.forward(branch)
+    def _join(self, dropout: Layer, x: Array, branch: Array) -> Array:
+        return add_dropped(dropout, x, branch) if self.shortcut else dropout.forward(branch)
 
-    def _round(self, dy):
+    def _round(self, dy: Array) -> Array | None:
         # the gradient that goes round the branch
         return dy if self.shortcut else None
 
-    def _sum(self, dshortcut, dbranch):
+    def _sum(self, dshortcut: Array | None, dbranch: Array) -> Array:
         if dshortcut is None:
             return dbranch
         return ops.add(dshortcut, dbranch)
+
+
+class Begun(NamedTuple):
+    """What `RecomputingBlock` keeps: where its layers stood, and what forward was given."""
+
+    progress: Progress
+    x: Array
+    memory: Array | None
+    mask: Mask | None
+    memory_mask: Mask | None
 
 
 class RecomputingBlock(TransformerBlock):
@@ -194,43 +243,47 @@ class RecomputingBlock(TransformerBlock):
 
     Activation checkpointing (Chen et al. 2016, arXiv 1604.06174): the block's own arrays, about 16
     times its input, exist only while its backward runs. All numbers are the same bit for bit;
-    dropout draws the same masks, because they depend on nothing but seed, stream and step.
+    dropout draws the same masks, because they depend on nothing but seed, stream and step, and a
+    layer that draws from a generator of its own finds it as it was.
 
     Notes
     -----
     A listener hears the forward pass of the block twice.
     """
 
-    def forward(self, x, memory=None, mask=None, memory_mask=None, state=None):
-        """Map (batch, time, d_model) to the same shape."""
-        steps = self._dropout_steps()
+    def forward(
+        self,
+        x: Array,
+        memory: Array | None = None,
+        mask: Mask | None = None,
+        memory_mask: Mask | None = None,
+        state: KeyValueCache | None = None,
+    ) -> Array:
+        """Map (batch, time, d_model) to the same shape.
+
+        Parameters
+        ----------
+        x, memory, mask, memory_mask, state
+            As for `TransformerBlock.forward`.
+        """
+        progress = Progress(self)
         y = super().forward(x, memory, mask, memory_mask, state)
         self._forget_inside()
-        self.keep(steps, x, memory, mask, memory_mask)
+        self.keep(Begun(progress, x, memory, mask, memory_mask))
         return y
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Any:
         """Add to all gradients inside; return that of ``x``, or of ``x`` and the memory."""
-        steps, x, *others = self.recall()
+        progress, x, *others = self.recall()
         self._check_dy(dy, x.shape)
-        later_steps = self._dropout_steps()
-        self._set_dropout_steps(steps)
+        later = Progress(self)
+        progress.restore()
         super().forward(x, *others)
-        self._set_dropout_steps(later_steps)
+        later.restore()
         gradients = super().backward(dy)
         self._forget_inside()
         return gradients
 
-    def _forget_inside(self):
+    def _forget_inside(self) -> None:
         for _, layer in self.children():
             layer.forget()
-
-    def _dropouts(self):
-        return [layer for layer in self.layers() if isinstance(layer, Dropout)]
-
-    def _dropout_steps(self):
-        return [dropout.step for dropout in self._dropouts()]
-
-    def _set_dropout_steps(self, steps):
-        for dropout, step in zip(self._dropouts(), steps, strict=True):
-            dropout.step = step

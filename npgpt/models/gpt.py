@@ -12,6 +12,7 @@ from npgpt.layers import (
     Embedding,
     FlatParameters,
     KeyValueCache,
+    Layer,
     OutputHead,
     Stack,
     TransformerBlock,
@@ -19,7 +20,10 @@ from npgpt.layers import (
 )
 from npgpt.layers.block_config import check_config
 from npgpt.layers.core.init import INITIAL_STD, Init
-from npgpt.layers.positions import position_embedding
+from npgpt.layers.core.layer import does_as
+from npgpt.layers.embedding import adds_positions
+from npgpt.layers.heads import head_loss, head_loss_and_backward
+from npgpt.layers.positions import gives_rows, position_embedding
 from npgpt.models.config import GPTConfig
 from npgpt.models.model import LanguageModel, TokenBatch, checked_ids, num_filled, register
 from npgpt.models.pretrained import Pretrained
@@ -102,9 +106,13 @@ class GPT(LanguageModel, Pretrained):
         return self.stack.blocks
 
     @property
-    def final_norm(self) -> Any:
+    def final_norm(self) -> Layer:
         """The norm between the blocks and the head."""
         return self.stack.final_norm
+
+    @final_norm.setter
+    def final_norm(self, norm: Layer) -> None:
+        self.stack.final_norm = norm
 
     @property
     def context_length(self) -> int:
@@ -169,10 +177,7 @@ class GPT(LanguageModel, Pretrained):
             self.backward(dloss)
             return loss
         x = self.hidden_states(token_ids)
-        targets = self._targets_for(x, targets)
-        loss, dx = self.head.cross_entropy_and_backward(
-            x, targets, dloss, self.cross_entropy.ignore_index
-        )
+        loss, dx = head_loss_and_backward(self.head, x, targets, self.cross_entropy, dloss)
         self.backward_from_hidden(dx)
         return loss
 
@@ -184,9 +189,7 @@ class GPT(LanguageModel, Pretrained):
         token_ids, targets : ndarray of int, shape (batch, time)
             Targets of -100 are ignored.
         """
-        x = self.hidden_states(token_ids)
-        targets = self._targets_for(x, targets)
-        return self.head.cross_entropy(x, targets, self.cross_entropy.ignore_index)
+        return head_loss(self.head, self.hidden_states(token_ids), targets, self.cross_entropy)
 
     def num_targets(self, token_ids, targets) -> int:
         """Count the targets that are not ignored: what the loss is the mean of."""
@@ -202,7 +205,7 @@ class GPT(LanguageModel, Pretrained):
         Gradients add up over calls: for the mean over ``n`` batches, call it after each batch's
         loss with ``dloss=1 / n``.
         """
-        if self.cross_entropy.saved is None:
+        if self.cross_entropy.saved is None and does_as(self.cross_entropy, CrossEntropy):
             raise RuntimeError(
                 "GPT: backward needs a call of loss before it; after forward alone, "
                 "backward_from_logits(dlogits) sends a gradient of the logits back."
@@ -243,21 +246,20 @@ class GPT(LanguageModel, Pretrained):
         trained = [bool(block.trained_parameters()) for block in self.blocks]
         return trained.index(True) if any(trained) else len(trained)
 
-    def _targets_for(self, x, targets) -> np.ndarray:
-        return self.cross_entropy.checked_targets(targets, (*x.shape[:-1], self.config.vocab_size))
-
     def embed(self, token_ids) -> np.ndarray:
         """Compute what the first block reads, (batch, time) -> (batch, time, d_model)."""
         token_ids = checked_ids(token_ids, "GPT")
         if not self._unrolling:
             self.cross_entropy.forget()  # an earlier loss does not belong to this forward pass
-        positions = None
-        if self.position_embedding is not None:
+        positions = self.position_embedding
+        if positions is None:
+            x = self.token_embedding.forward(token_ids)
+        elif gives_rows(positions) and adds_positions(self.token_embedding):  # in one pass
             shape = (*token_ids.shape, self.config.d_model)
-            positions = self.position_embedding.rows_for(shape, self.dtype)
-        x = self.token_embedding.forward(token_ids, positions)
-        x = self.embedding_dropout.forward(x)
-        return self.tap("embeddings", x)
+            x = self.token_embedding.forward(token_ids, positions.rows_for(shape, self.dtype))
+        else:
+            x = positions.forward(self.token_embedding.forward(token_ids))
+        return self.tap("embeddings", self.embedding_dropout.forward(x))
 
     def hidden_states(self, token_ids) -> np.ndarray:
         """Compute what the head reads, (batch, time) -> (batch, time, d_model)."""
@@ -267,6 +269,12 @@ class GPT(LanguageModel, Pretrained):
         return self.config._repr_html_() + self.summary()._repr_html_()
 
     # --- step by step ---------------------------------------------------------------------------
+
+    @property
+    def reads_in_steps(self) -> bool:
+        """Whether `start` and `step` give what the whole text at once does."""
+        parts = self.token_embedding, self.position_embedding, self.stack, self.head
+        return all(layer.IN_STEPS for part in parts if part is not None for layer in part.layers())
 
     def next_logits(self, token_ids: np.ndarray) -> np.ndarray:
         """Compute the logits after the last position only; see `Generates.next_logits`."""

@@ -6,10 +6,13 @@ import dataclasses
 
 import numpy as np
 
-from npgpt.layers import Init, Linear, TransformerBlock
+from npgpt.layers import Init, Layer, LayerNorm, Linear, NoNorm, RMSNorm, TransformerBlock
 from npgpt.models.config import GPTConfig
 from npgpt.models.gpt import GPT
 from npgpt.ops.workspace import head_chunk_rows
+
+# numbers a position that a norm makes and keeps beside its output; of others it is not known
+STATISTICS: dict[type[Layer], int] = {LayerNorm: 2, RMSNorm: 1, NoNorm: 0}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,8 +99,8 @@ class MemoryPlan:
         first = model.blocks[0]
         d_qkv, feed_forward = first.attention.qkv.d_out, _feed_forward_width(first)
         # one log-sum-exp a head, and those of both norms
-        statistics = config.n_heads + 2 * first.attention_norm.STATISTICS
-        norms = 2 * d * bool(first.attention_norm.STATISTICS)
+        statistics = config.n_heads + 2 * STATISTICS.get(type(first.attention_norm), 2)
+        norms = 0 if isinstance(first.attention_norm, NoNorm) else 2 * d
         # numbers a token, for each block: both norms' outputs, both sums, the context
         block = norms + 3 * d + d_qkv + feed_forward + statistics
         if method == "lora":
@@ -141,7 +144,7 @@ class MemoryPlan:
         model = GPT(config, init=Init(fill=False))
         d_kv, first = config.num_kv_heads * config.head_size, model.blocks[0]
         # while a prompt is read, as long as all of the text at most: one block at a time
-        norms = 2 * d * bool(first.attention_norm.STATISTICS)
+        norms = 0 if isinstance(first.attention_norm, NoNorm) else 2 * d
         working = 4 * d + norms + (d + 2 * d_kv) + _feed_forward_width(first)
         return cls(
             parameters=itemsize * model.num_parameters(),

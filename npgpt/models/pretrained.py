@@ -13,7 +13,7 @@ from npgpt import hub
 from npgpt.files import CONFIG, write_atomically
 from npgpt.generation import Sampling
 from npgpt.hub.folder import GENERATION_CONFIG
-from npgpt.layers import LoRALinear
+from npgpt.layers import CrossEntropy, LoRALinear
 from npgpt.layers.core.init import Init
 from npgpt.layers.core.taps import Listeners
 from npgpt.layers.quantized import KINDS, QuantizedHead, QuantizedLinear
@@ -134,6 +134,7 @@ def _plain_arrays(model: Model, weights: Iterable[hub.Weight]) -> dict[str, np.n
             "save_pretrained: the model's activations are edited, which no file says; leave the "
             "`with model.edit(...)` block first."
         )
+    _check_layers(model)
     arrays, merged = model.state_dict(), set()
     for name, layer in model.named_layers():
         if isinstance(layer, LoRALinear):
@@ -147,6 +148,23 @@ def _plain_arrays(model: Model, weights: Iterable[hub.Weight]) -> dict[str, np.n
                 "the config that it has, so a part of it was replaced; keep its state_dict instead."
             )
     return {name: array for name, array in arrays.items() if name not in merged}
+
+
+def _check_layers(model: Model) -> None:
+    """Refuse a model that holds a layer which its config does not choose."""
+    made: Any = type(model)
+    chosen = dict(made(model.config, init=Init(fill=False)).named_layers())
+    for name, layer in model.named_layers():
+        kind = type(chosen[name]) if name in chosen else None
+        if kind is None or isinstance(layer, CrossEntropy):
+            continue  # a part of one that was refused; what a file does not say of any model
+        same = issubclass(type(layer), kind) and type(layer).forward is kind.forward
+        if same or not layer.is_foreign:  # ours: LoRA's maps, blocks that recompute
+            continue
+        raise ValueError(
+            f"save_pretrained: {name} is a {type(layer).__name__}, which no file in another's "
+            "format can say; keep the weights with state_dict, and load them with load_state_dict."
+        )
 
 
 def _read_config(

@@ -34,11 +34,15 @@ class Summary:
     @classmethod
     def of(cls, model: Layer) -> Summary:
         """Collect the parameters of a model; equal ones of consecutive blocks share a row."""
-        layers = dict(model.named_layers())
+        owners = {
+            id(parameter): type(layer).__name__
+            for layer in reversed(list(model.layers()))  # a shared one is its first place's
+            for _, parameter in layer.own_parameters()
+        }
         groups: dict[tuple, list[tuple[int | None, str, int]]] = {}
         for name, parameter in model.named_parameters():
             pattern, block = pattern_of(name)
-            layer = type(layers[name.rpartition(".")[0]]).__name__
+            layer = owners[id(parameter)]
             key = (pattern, layer, parameter.shape)
             groups.setdefault(key, []).append((block, name, parameter.size))
         rows = []

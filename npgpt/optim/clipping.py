@@ -23,7 +23,8 @@ def grad_norm(parameters: Sequence[Parameter]) -> float:
     flat = flat_of(parameters)
     if flat is not None:
         return math.sqrt(float(ops.sum_of_squares(flat.grad)))
-    return math.sqrt(sum(float(ops.sum_of_squares(parameter.grad)) for parameter in parameters))
+    grads = [parameter.grad for parameter in parameters]  # None of those that are frozen
+    return math.sqrt(sum(float(ops.sum_of_squares(grad)) for grad in grads if grad is not None))
 
 
 def clip_grad_norm(parameters: Sequence[Parameter], max_norm: float) -> float:
@@ -50,5 +51,7 @@ def clip_grad_norm(parameters: Sequence[Parameter], max_norm: float) -> float:
     norm = grad_norm(parameters)
     if norm > max_norm:
         for parameter in parameters:
-            parameter.grad *= parameter.grad.dtype.type(max_norm / norm)
+            grad = parameter.grad
+            if grad is not None:
+                grad *= grad.dtype.type(max_norm / norm)
     return norm

@@ -38,7 +38,7 @@ def configs(draw, kind: type[BlockConfig] = BlockConfig, **fixed: Any) -> Any:
     fields: dict[str, Any] = {}
     for field in dataclasses.fields(kind):
         if option_of(field).choices:
-            fields[field.name] = st.sampled_from(option_of(field).choices)
+            fields[field.name] = st.sampled_from(sorted(option_of(field).choices))
         elif isinstance(field.default, bool):
             fields[field.name] = st.booleans()
     group, kv_heads = draw(st.integers(1, 3)), draw(st.integers(1, 2))

@@ -8,6 +8,7 @@ from collections.abc import Collection
 import numpy as np
 
 from npgpt.layers import Dropout, Layer, Parameter
+from npgpt.layers.core.layer import does_as
 from npgpt.layers.core.names import Place, pattern_of, place_of
 from npgpt.layers.core.taps import Listening
 from npgpt.trace.array_views import ArrayView
@@ -66,7 +67,7 @@ class Box:
     name : str
         Dotted, with ``*`` for the block: ``blocks.*.attention``.
     kind : str
-        The class.
+        The class; several if blocks differ in it, of which the first one's equation is shown.
     summary : str
         First sentence of its docstring.
     equation : Equation
@@ -109,13 +110,18 @@ class Views(Listening):
 
     def on_activation(self, name: str, array: np.ndarray) -> np.ndarray:
         """Look at an activation, (1, ...)."""
-        self.values[name] = ArrayView.of(array[0], name in self.with_maps)
+        self.values[name] = ArrayView.of(_of_one(array), name in self.with_maps)
         return array
 
     def on_gradient(self, name: str, array: np.ndarray) -> np.ndarray:
         """Look at a gradient, (1, ...)."""
-        self.grads[name] = ArrayView.of(array[0], name in self.with_maps)
+        self.grads[name] = ArrayView.of(_of_one(array), name in self.with_maps)
         return array
+
+
+def _of_one(array: np.ndarray) -> np.ndarray:
+    """Leave out the axis of the batch of one, which a tap of another's layer may not have."""
+    return array[0] if array.ndim and len(array) == 1 else array
 
 
 def named_blocks(model: Layer, blocks: Collection[int]) -> set[str]:
@@ -128,7 +134,7 @@ def boxes_of(model: Layer, views: Views) -> tuple[Box, ...]:
     """Make the boxes of a model that has run forward and backward; dropout, being off, has none."""
     layers: dict[str, dict[str, Layer]] = {}
     for name, layer in model.named_layers():
-        if not isinstance(layer, Dropout):  # a part without a name of its own is in what holds it
+        if not does_as(layer, Dropout):  # a part without a name of its own is in what holds it
             layers.setdefault(pattern_of(name)[0], {}).setdefault(name, layer)
     boxes = []
     for pattern, members in layers.items():
@@ -136,7 +142,7 @@ def boxes_of(model: Layer, views: Views) -> tuple[Box, ...]:
         boxes.append(
             Box(
                 pattern,
-                type(first).__name__,
+                ", ".join(dict.fromkeys(type(layer).__name__ for layer in members.values())),
                 (type(first).__doc__ or "").strip().partition("\n")[0],
                 equation_of(first),
                 tuple(code_of(first)),
@@ -154,9 +160,8 @@ def _instance(name: str, layer: Layer, views: Views) -> Instance:
         if value is not None:
             grad = views.grads.get(prefix + tap)
             arrays.append(ShownArray(tap, False, value, grad, has_heads=len(value.shape) == 3))
-    for attribute, parameter in vars(layer).items():
-        if isinstance(parameter, Parameter):
-            arrays.append(_parameter(attribute, prefix + attribute, parameter, views.with_maps))
+    for attribute, parameter in layer.own_parameters():
+        arrays.append(_parameter(attribute, prefix + attribute, parameter, views.with_maps))
     return Instance(name, place_of(name).number, tuple(arrays))
 
 
@@ -165,5 +170,6 @@ def _parameter(
 ) -> ShownArray:
     same_as = parameter.name if parameter.name != name else None
     maps = name in with_maps and same_as is None
-    value, grad = ArrayView.of(parameter.value, maps), ArrayView.of(parameter.grad, maps)
+    value = ArrayView.of(parameter.value, maps)
+    grad = None if parameter.grad is None else ArrayView.of(parameter.grad, maps)
     return ShownArray(attribute, True, value, grad, same_as=same_as)

@@ -136,18 +136,20 @@ def equation_of(layer: Layer) -> Equation:
     Parameters
     ----------
     layer : Layer
-        One whose class has no entry in `EQUATIONS` has that of the class it is made from, or else
-        the equation of its docstring; then it may have none.
+        One whose class has no entry in `EQUATIONS` has the equation of its docstring, or else, with
+        the forward of the class it is made from, that one's; then it may have none.
     """
     for kind in type(layer).__mro__:
-        if kind is Layer:
+        if kind is Layer or not issubclass(kind, Layer):
             break
         name = kind.__name__ + _arrangement(layer)
-        if name in EQUATIONS:
+        if name in EQUATIONS and not kind.is_foreign:  # another's GELU may be something else
             return EQUATIONS[name]
         found = IN_DOCSTRING.findall(kind.__doc__ or "")
         if found:
             return Equation((" ".join(found[0].split()),))
+        if kind.is_foreign and "forward" in vars(kind):
+            break  # what it is made from computes something else
     return Equation(())
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from npgpt import ops
 from npgpt.layers import Layer
+from npgpt.layers.activations import Activation
 from npgpt.ops import reference
 from npgpt.version import __version__
 
@@ -21,6 +22,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 METHOD_CALL = re.compile(r"\bself\.(\w+)\(")
 SUPER_CALL = re.compile(r"\bsuper\(\)\.(\w+)\(")
 PASSES = ("forward", "loss", "backward")
+DEFINITION = re.compile(r"^\s*def ", re.M)
 OPERATION = re.compile(r"\b(?:ops|reference)\.(\w+)\(")
 
 
@@ -83,17 +85,19 @@ def source_of(function: Callable[..., Any], name: str | None = None) -> SourceLi
 def code_of(layer: Layer) -> list[SourceLines]:
     """List what a layer runs: forward, backward, the methods and the operations they call.
 
-    Operations are shown in their reference form, which the compiled ones are proved equal to.
+    Operations are shown in their reference form, which the compiled ones are proved equal to. A
+    method whose source is not there, such as one that was typed into an interpreter, is left out.
     """
     own = _own(type(layer))
     methods = [own[name] for name in PASSES if name in own]
     for method in methods:  # the list grows with what is found in it
         methods += [called for called in _called(layer, method) if called not in methods]
     operations = [name for method in methods for name in OPERATION.findall(_text(method))]
-    operations += [name for name in vars(layer).values() if isinstance(name, str)]
+    if isinstance(layer, Activation):
+        operations += [f"{layer.op}_forward", f"{layer.op}_backward"]
     known = [name for name in dict.fromkeys(operations) if name in ops.OPERATIONS]
     functions = [*methods, *(getattr(reference, name) for name in known)]
-    return [source_of(function) for function in functions if inspect.isfunction(function)]
+    return [source_of(f) for f in functions if inspect.isfunction(f) and _text(f)]
 
 
 def _called(layer: Layer, method: Callable[..., Any]) -> list[Callable[..., Any]]:
@@ -125,7 +129,12 @@ def _before_layer(kind: type[Layer]) -> Iterator[type]:
 
 
 def _text(function: Callable[..., Any]) -> str:
-    return inspect.getsource(function)
+    """Return a function's source; nothing if there is none, or if it is no plain definition."""
+    try:
+        text = inspect.getsource(function)
+    except (OSError, TypeError):
+        return ""
+    return text if DEFINITION.search(text) else ""
 
 
 def _url(path: str, line: int) -> str | None:

@@ -15,7 +15,6 @@ from npgpt.gradients.attribution import (
     integrated_gradients,
     writes_to_a_sum,
 )
-from npgpt.gradients.record import record
 from npgpt.gradients.untouched import untouched
 from npgpt.models import GPT
 from npgpt.ops import IGNORE_INDEX, reference
@@ -118,13 +117,13 @@ def trace(
     targets = np.append(ids[1:], IGNORE_INDEX)
     views = Views(model, named_blocks(model, layers))
     with untouched(model, training=False):
-        with views, record(model, "head.logits") as tape:
-            loss = float(model.loss(ids[None], targets[None]))
-            logits = tape["head.logits"].value[0]  # (time, vocab_size)
-            predictions = _predictions(tokenizer, ids, logits)
+        with views:
+            logits = model.forward(ids[None])  # (1, time, vocab_size)
+            predictions = _predictions(tokenizer, ids, logits[0])
+            loss = float(model.cross_entropy.forward(logits, targets[None]))
+            del logits  # hundreds of megabytes in a large model
             model.backward()
         boxes = boxes_of(model, views)
-    tape = logits = None  # hundreds of megabytes in a large model
     model.forget()
     gradient = gradient_times_input(model, ids, position, token)
     position %= len(ids)

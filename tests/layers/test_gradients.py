@@ -8,8 +8,8 @@ from hypothesis import given, settings
 
 from npgpt import layers, models, ops, testing
 from npgpt.gradients import gradcheck
-from npgpt.gradients.checked import dropout_steps, set_dropout_steps
 from npgpt.layers import BlockConfig, Init, Layer, MultiHeadAttention, ReLU
+from npgpt.layers.core.progress import Progress
 from npgpt.models import GPTConfig, Model
 from npgpt.testing.drawn_layers import LAYERS, MODELS
 from tests.layers.configs import block_config
@@ -118,11 +118,11 @@ def test_listening_takes_fused_operations_apart_and_changes_no_number(drawn, see
     for listener in (None, AllEars()):
         layer.listen(listener)
         layer.zero_grad()
-        steps = dropout_steps(layer)
+        progress = Progress(layer)
         with ops.use(backend):
             y = layer.forward(*inputs)
             dx = layer.backward(normal(seed, np.shape(y), np.float64))
-        set_dropout_steps(layer, steps)
+        progress.restore()
         dxs = dx if isinstance(dx, tuple) else (dx,)
         grads = [p.grad.copy() for p in layer.trained_parameters()]
         results.append([y, *(dx for dx in dxs if dx is not None), *grads])

@@ -135,7 +135,10 @@ def test_a_block_that_several_places_of_a_stack_share_has_the_right_gradient(
 
 def other_batch(inputs):
     """Draw the same examples in another order, and numbers of another size."""
-    return tuple(x[::-1] * 1.5 if x.dtype.kind == "f" else x[::-1].copy() for x in inputs)
+    return tuple(
+        x if x.ndim == 0 else x[::-1] * 1.5 if x.dtype.kind == "f" else x[::-1].copy()
+        for x in inputs
+    )
 
 
 def step_of(layer):

@@ -6,14 +6,18 @@ import contextlib
 import inspect
 import itertools
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 import numpy as np
 
 from npgpt.html_table import html_table
-from npgpt.layers.core.parameters import HoldsParameters
+from npgpt.layers.core.parameters import HoldsParameters, dotted, with_spare_grads
 from npgpt.layers.core.taps import Change, Edit, Guarded, Listener, Listeners, Listening
 
+Array = np.ndarray
+Same = TypeVar("Same", bound="Layer")
+
+NONE = object()  # what is kept of a forward pass that kept None
 MADE_BY_INIT = ("name", "training", "listener", "saved", "_unrolling")
 NOT_SHOWN = ("seed", "stream", "first_stream")  # by a repr
 
@@ -27,7 +31,7 @@ class Layer(HoldsParameters):
 
     A layer that is an attribute of another (or in a list that is an attribute) belongs to it:
     parameters, training mode and listener are found by walking the attributes in order. The
-    contract:
+    contract, which is all that a layer of yours needs to stand anywhere in a model:
 
     - ``forward`` keeps what backward needs with `keep`, and hands out arrays that are the caller's
       to keep;
@@ -43,14 +47,40 @@ class Layer(HoldsParameters):
     TAPS : tuple of str
         Names of the intermediate arrays that the layer taps, in the order of the forward pass.
     UNNAMED : tuple of str
-        Attributes that hold a layer whose parts are named as if they were this layer's own.
+        Attributes that hold a layer without a name: its parts are named as if they were this
+        layer's own.
     BUFFERS : tuple of str
         Attributes that hold arrays which decide the output and are not learned.
+    CHANGES : tuple of str
+        Attributes that a forward pass changes beside `saved`, such as dropout's step; of a class
+        outside this package it may be any, see `npgpt.layers.core.progress`.
+    IN_STEPS : bool
+        Whether a text can be read through the layer one token after another, because each
+        position's output depends on that position alone, or because a state is kept of the others.
+        Generation reads the whole text again for each token if a layer of the model says no.
     """
 
     TAPS: tuple[str, ...] = ()
     UNNAMED: tuple[str, ...] = ()
     BUFFERS: tuple[str, ...] = ()
+    CHANGES: tuple[str, ...] = ()
+    IN_STEPS: bool = False
+    is_foreign = False  # defined outside this package
+    adds_shortcut = False  # backward takes dshortcut, and adds it to what it returns
+    takes_state = False  # forward takes the state of the positions before
+
+    def __init_subclass__(cls, **named: Any) -> None:
+        super().__init_subclass__(**named)
+        cls.is_foreign = not cls.__module__.startswith(f"{__package__.partition('.')[0]}.")
+        forward, backward = vars(cls).get("forward"), vars(cls).get("backward")
+        if inspect.isfunction(forward):
+            cls.takes_state = "state" in inspect.signature(forward).parameters
+            if cls.is_foreign and "IN_STEPS" not in vars(cls):
+                cls.IN_STEPS = False
+        if inspect.isfunction(backward):
+            cls.adds_shortcut = "dshortcut" in inspect.signature(backward).parameters
+            if cls.is_foreign:  # ours hand operations the None that a frozen parameter has
+                setattr(cls, "backward", with_spare_grads(backward))  # noqa: B010
 
     def __init__(self) -> None:
         self.name = ""  # dotted path inside the model that holds the layer
@@ -59,15 +89,15 @@ class Layer(HoldsParameters):
         self.saved: Any = None  # what forward kept; inside `unrolled` a `Passes`
         self._unrolling = False
 
-    def __call__(self, *inputs):
+    def __call__(self, *inputs: Any, **named: Any) -> Any:
         """Run `forward`."""
-        return self.forward(*inputs)
+        return self.forward(*inputs, **named)
 
-    def forward(self, *inputs):
+    def forward(self, *inputs: Any, **named: Any) -> Any:
         """Compute the output and keep what backward needs."""
         raise TypeError(f"{type(self).__name__} has no forward; a layer must define one.")
 
-    def backward(self, dy):
+    def backward(self, *gradients: Any, **named: Any) -> Any:
         """Add to the parameters' gradients and return the gradient of the input."""
         raise TypeError(f"{type(self).__name__} has no backward; a layer must define one.")
 
@@ -84,37 +114,82 @@ class Layer(HoldsParameters):
                         yield f"{name}.{i}", item
 
     def named_layers(self, prefix: str = "") -> Iterator[tuple[str, Layer]]:
-        """Yield (dotted name, layer) for this layer and all inside it."""
+        """Yield (dotted name, layer) for this layer and all inside it that have a name.
+
+        A layer without a name, see `UNNAMED`, is left out; its parts are there.
+        """
         yield prefix, self
-        for name, child in self.children():
-            yield from child.named_layers(".".join(filter(None, (prefix, name))))
+        for path, is_named, layer in self._inside(prefix):
+            if is_named:
+                yield path, layer
 
     def layers(self) -> Iterator[Layer]:
         """Yield this layer and all inside it."""
-        for _, layer in self.named_layers():
+        yield self
+        for _, _, layer in self._inside(""):
             yield layer
 
+    def paths(self) -> Iterator[tuple[str, Layer]]:
+        """Yield (what the names of its parts begin with, layer), also for those without a name."""
+        yield "", self
+        for path, _, layer in self._inside(""):
+            yield path, layer
+
+    def _inside(self, prefix: str) -> Iterator[tuple[str, bool, Layer]]:
+        for name, child in self.children():
+            path = dotted(prefix, name)
+            yield path, bool(name), child
+            yield from child._inside(path)
+
     def replace(self, old: Layer, new: Layer) -> None:
-        """Put a layer in the place of another, wherever inside this one that is."""
-        for parent in list(self.layers()):
-            for name, attribute in vars(parent).items():
+        """Put a layer in the place of another, wherever inside this one that is.
+
+        The new one takes over name, mode and listener.
+
+        Parameters
+        ----------
+        old, new : Layer
+
+        Raises
+        ------
+        ValueError
+            If the old one is not inside this layer.
+        """
+        places = []
+        for path, parent in list(self.paths()):
+            for name, attribute in list(vars(parent).items()):
                 if attribute is old:
                     setattr(parent, name, new)
+                    places.append(dotted(path, "" if name in parent.UNNAMED else name))
                 elif isinstance(attribute, list):
-                    attribute[:] = [new if item is old else item for item in attribute]
+                    for i, item in enumerate(attribute):
+                        if item is old:
+                            attribute[i] = new
+                            places.append(dotted(path, f"{name}.{i}"))
+        if not places:
+            raise ValueError(
+                f"{type(self).__name__}.replace: there is no such {type(old).__name__} in it; give "
+                "the layer itself, such as model.blocks[0].attention_norm."
+            )
+        new.train(old.training)
+        new.name = dotted(self.name, places[0])
+        new.assign_names()
+        new.listen(old.listener)
 
     def assign_names(self) -> None:
         """Tell every layer and parameter inside this one its dotted name."""
-        for name, layer in self.named_layers():
-            layer.name = name
+        root = self.name
+        for path, layer in self.paths():
+            layer.name = dotted(root, path)
         for name, parameter in self.named_parameters():
-            parameter.name = name
+            parameter.name = dotted(root, name)  # a shared one has that of its first place
 
     # --- what forward leaves to backward ------------------------------------------------------
 
     def keep(self, *saved: Any) -> None:
         """Keep what backward of this forward pass needs, in the place of what was kept before."""
         kept = saved[0] if len(saved) == 1 else saved
+        kept = NONE if kept is None else kept
         if not self._unrolling:
             self.saved = kept
         elif isinstance(self.saved, Passes):
@@ -134,7 +209,8 @@ class Layer(HoldsParameters):
         """
         if self.saved is None or (isinstance(self.saved, Passes) and not self.saved):
             raise RuntimeError(f"{self._where()}: backward needs a forward pass before it.")
-        return self.saved.pop() if isinstance(self.saved, Passes) else self.saved
+        kept = self.saved.pop() if isinstance(self.saved, Passes) else self.saved
+        return None if kept is NONE else kept
 
     @contextlib.contextmanager
     def unrolled(self) -> Iterator[None]:
@@ -166,13 +242,13 @@ class Layer(HoldsParameters):
 
     # --- state --------------------------------------------------------------------------------
 
-    def train(self, training: bool = True):
+    def train(self: Same, training: bool = True) -> Same:
         """Switch to training (dropout on); returns the layer."""
         for layer in self.layers():
             layer.training = training
         return self
 
-    def eval(self):
+    def eval(self: Same) -> Same:
         """Switch to evaluation (dropout off); returns the layer."""
         return self.train(False)
 
@@ -186,7 +262,7 @@ class Layer(HoldsParameters):
         finally:
             self.train(was_training)
 
-    def astype(self, dtype: np.dtype | type):
+    def astype(self: Same, dtype: np.dtype | type) -> Same:
         """Convert every parameter to a dtype; returns the layer."""
         for parameter in self.parameters():
             parameter.astype(dtype)
@@ -214,9 +290,9 @@ class Layer(HoldsParameters):
 
     def tap_names(self) -> Iterator[str]:
         """Yield the dotted name of every tap in this layer and all inside it."""
-        for layer in self.layers():
+        for path, layer in self.paths():
             for tap in layer.TAPS:
-                yield layer._tap_name(tap)
+                yield dotted(self.name, path, tap)
 
     def edit(
         self, name: str, forward: Change | None = None, backward: Change | None = None
@@ -279,13 +355,15 @@ class Layer(HoldsParameters):
         The listener is handed arrays that it cannot write to, and returns them, or others that
         the layer is to go on with.
         """
+        if listener is not None:
+            self.assign_names()  # a layer may have been put in since
         if listener is not None and not isinstance(listener, Listening | Listeners | Guarded):
             listener = Guarded(listener)
         for layer in self.layers():
             layer.listener = listener
 
     def _tap_name(self, name: str) -> str:
-        return f"{self.name}.{name}" if self.name else name
+        return dotted(self.name, name)
 
     # --- what is shown ------------------------------------------------------------------------
 
@@ -392,3 +470,17 @@ class Layer(HoldsParameters):
                 f"{self._where()}: backward expected dy of the output's shape {shape}, "
                 f"got {dy.shape}."
             )
+
+
+def does_as(layer: Layer, kind: type[Same]) -> TypeGuard[Same]:
+    """Tell whether a layer's forward and backward are those of a kind, not of a class made from it.
+
+    Then an operation that does several layers' work at once may stand for it.
+
+    Parameters
+    ----------
+    layer : Layer
+    kind : type
+    """
+    own = type(layer)
+    return own is kind or (own.forward is kind.forward and own.backward is kind.backward)

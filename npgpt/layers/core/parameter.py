@@ -35,7 +35,8 @@ class Parameter:
         Dotted path in the model, such as ``"blocks.3.attention.qkv.weight"``.
     requires_grad : bool
         Whether the parameter is trained. False freezes it: backward leaves its gradient out, which
-        is None then, and optimisers keep no state for it.
+        is None then, and optimisers keep no state for it. Operations take that None for "do not
+        compute it", so that a layer hands on what it finds.
     flat : FlatParameters or None
         The arrays that hold value and gradient, together with those of other parameters.
     """
@@ -49,23 +50,39 @@ class Parameter:
         self.flat: Flat | None = None
         self._grad: np.ndarray | None = None
         self._nothing_added = True  # since zero_grad: the array's content does not count
+        self._spare: np.ndarray | None = None
 
     @property
-    def grad(self) -> np.ndarray:
+    def grad(self) -> np.ndarray | None:
         """Sum of the gradients since `zero_grad`; made, as zeros, when first asked for.
 
-        None for a frozen parameter, which operations take for "do not compute it".
+        None for a frozen parameter.
         """
         grad, overwrite = self.grad_to_fill()
-        if overwrite:
+        if overwrite and grad is not None:
             grad.fill(0)
         return grad
 
     @grad.setter
     def grad(self, grad: np.ndarray) -> None:
-        self._grad, self._nothing_added = grad, False
+        if self.requires_grad:
+            self._grad, self._nothing_added = grad, False
 
-    def grad_to_fill(self) -> tuple[np.ndarray, bool]:
+    @property
+    def trained_grad(self) -> np.ndarray:
+        """`grad` of a parameter that is trained.
+
+        Raises
+        ------
+        RuntimeError
+            If it is frozen.
+        """
+        grad = self.grad
+        if grad is None:
+            raise RuntimeError(f"{self!r} is frozen, so it has no gradient.")
+        return grad
+
+    def grad_to_fill(self) -> tuple[np.ndarray | None, bool]:
         """Return the gradient's array, and whether to overwrite it instead of adding.
 
         After `zero_grad` its content is left over from before. The caller must write all of it
@@ -73,7 +90,7 @@ class Parameter:
         frozen parameter has no array, but None.
         """
         if not self.requires_grad:
-            return None, False  # type: ignore[return-value]  # or every layer would have to check
+            return self._spare, False
         if self._grad is None:
             if self.flat is not None:
                 self.flat.make_grads()
@@ -102,6 +119,19 @@ class Parameter:
     def restore_grad(self, kept: tuple[Flat | None, np.ndarray | None, bool]) -> None:
         """Go back to the gradient that `set_grad_aside` left."""
         self.flat, self._grad, self._nothing_added = kept
+
+    @property
+    def has_spare(self) -> bool:
+        """Whether an array stands in for the gradient of this frozen parameter."""
+        return self._spare is not None
+
+    def lend_spare(self) -> None:
+        """Let an array stand in for the gradient of this frozen parameter."""
+        self._spare = np.zeros_like(self.value)
+
+    def take_spare(self) -> None:
+        """Throw that array away again."""
+        self._spare = None
 
     def zero_grad(self) -> None:
         """Set the gradient to zero."""

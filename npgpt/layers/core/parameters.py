@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,20 +15,28 @@ from npgpt.layers.core.parameter import Parameter
 class HoldsParameters:
     """The parameters of a layer and of all layers inside it, by their dotted names."""
 
-    def named_layers(self, prefix: str = "") -> Iterator[tuple[str, Any]]:
-        """Yield (dotted name, layer) for this layer and all inside it."""
-        yield prefix, self
+    def paths(self) -> Iterator[tuple[str, Any]]:
+        """Yield (what the names of its parts begin with, layer) for this layer and all inside."""
+        yield "", self
+
+    def own_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Yield (name, parameter) of those that are attributes, or in a list that is one."""
+        for name, attribute in vars(self).items():
+            if isinstance(attribute, Parameter):
+                yield name, attribute
+            elif isinstance(attribute, list):
+                for i, item in enumerate(attribute):
+                    if isinstance(item, Parameter):
+                        yield f"{name}.{i}", item
 
     def named_parameters(self, trained_only: bool = False) -> Iterator[tuple[str, Parameter]]:
         """Yield (dotted name, parameter); a parameter that is shared comes once, first name."""
         seen = set()
-        for prefix, layer in self.named_layers():
-            for name, attribute in vars(layer).items():
-                if isinstance(attribute, Parameter) and id(attribute) not in seen:
-                    if trained_only and not attribute.requires_grad:
-                        continue
-                    seen.add(id(attribute))
-                    yield (f"{prefix}.{name}" if prefix else name), attribute
+        for path, layer in self.paths():
+            for name, parameter in layer.own_parameters():
+                if id(parameter) not in seen and (parameter.requires_grad or not trained_only):
+                    seen.add(id(parameter))
+                    yield dotted(path, name), parameter
 
     def parameters(self) -> list[Parameter]:
         """List the parameters, each once."""
@@ -118,3 +127,28 @@ class HoldsParameters:
                 f"{type(self).__name__}.load_trained_state_dict: {', '.join(both)} is frozen."
             )
         self.load_state_dict({**frozen, **arrays})
+
+
+def dotted(*names: str) -> str:
+    """Join names with dots, leaving out empty ones."""
+    return ".".join(filter(None, names))
+
+
+def with_spare_grads(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a layer's backward find an array at the gradients of its frozen parameters.
+
+    What it adds there is thrown away, so that a layer need not know which parameters are trained.
+    """
+
+    @functools.wraps(backward)
+    def wrapped(layer: HoldsParameters, *gradients: Any, **named: Any) -> Any:
+        frozen = [p for _, p in layer.own_parameters() if not p.requires_grad and not p.has_spare]
+        for parameter in frozen:
+            parameter.lend_spare()
+        try:
+            return backward(layer, *gradients, **named)
+        finally:
+            for parameter in frozen:
+                parameter.take_spare()
+
+    return wrapped

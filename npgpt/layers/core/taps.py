@@ -132,7 +132,7 @@ class Listening:
         listeners.members.append(self)
         return self
 
-    def __exit__(self, *exc_info) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         listeners = self._model.listener
         if isinstance(listeners, Listeners):
             listeners.members = [member for member in listeners.members if member is not self]

@@ -1,9 +1,15 @@
 """Token embedding as a matrix product."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
 from npgpt.layers.core.layer import Layer
 from npgpt.layers.linear import Linear
+
+Array = np.ndarray
 
 
 class OneHotEmbedding(Layer):
@@ -24,12 +30,19 @@ class OneHotEmbedding(Layer):
         With a weight of shape (d_model, vocab_size), the transposed table.
     """
 
-    def __init__(self, vocab_size, d_model, std=0.02, rng=None, dtype=np.float32):
+    def __init__(
+        self,
+        vocab_size: int,
+        d_model: int,
+        std: float = 0.02,
+        rng: np.random.Generator | int | None = None,
+        dtype: Any = np.float32,
+    ):
         super().__init__()
         self.vocab_size = vocab_size
         self.linear = Linear(vocab_size, d_model, bias=False, std=std, rng=rng, dtype=dtype)
 
-    def forward(self, token_ids):
+    def forward(self, token_ids: Array) -> Array:
         """Map ids of shape (...) to (..., d_model).
 
         Raises
@@ -50,7 +63,7 @@ class OneHotEmbedding(Layer):
         self.keep(one_hot)
         return self.linear.forward(one_hot)
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> None:
         """Add to the weight's gradient. Ids have no gradient: returns None."""
         self.recall()
         self.linear.backward(dy)

@@ -1,6 +1,9 @@
 """Single heads of attention, from the bare idea to the causal head that models stack."""
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import numpy as np
 
@@ -8,6 +11,8 @@ from npgpt.layers.core.layer import Layer
 from npgpt.layers.dropout import Dropout
 from npgpt.layers.linear import Linear
 from npgpt.ops import reference
+
+Array = np.ndarray
 
 NORMALISATIONS = ("softmax", "sum")
 MASKINGS = ("scores", "weights", "leaking")
@@ -33,7 +38,7 @@ class SimplifiedSelfAttention(Layer):
 
     TAPS = ("scores", "weights", "context")
 
-    def __init__(self, normalise="softmax"):
+    def __init__(self, normalise: str = "softmax"):
         super().__init__()
         if normalise not in NORMALISATIONS:
             raise ValueError(
@@ -42,7 +47,7 @@ class SimplifiedSelfAttention(Layer):
             )
         self.normalise = normalise
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         """Map (batch, time, d_model) to the same shape; every position sees all others."""
         _check_sequence(self, x, None)
         scores = self.tap("scores", x @ x.swapaxes(-1, -2))
@@ -55,7 +60,7 @@ class SimplifiedSelfAttention(Layer):
         self.keep(x, weights, total, used)
         return self.tap("context", used @ x)
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array:
         """Return the gradient of ``x``, (batch, time, d_model)."""
         x, weights, total, used = self.recall()
         self._check_dy(dy, x.shape)
@@ -94,7 +99,15 @@ class SelfAttention(Layer):
 
     TAPS: tuple[str, ...] = ("q", "k", "v", "scores", "weights", "context")
 
-    def __init__(self, d_in, d_out, qkv_bias=False, scale_scores=True, rng=None, dtype=np.float32):
+    def __init__(
+        self,
+        d_in: int,
+        d_out: int,
+        qkv_bias: bool = False,
+        scale_scores: bool = True,
+        rng: np.random.Generator | int | None = None,
+        dtype: Any = np.float32,
+    ):
         super().__init__()
         rng = np.random.default_rng(rng)
         self.d_in, self.d_out = d_in, d_out
@@ -103,7 +116,7 @@ class SelfAttention(Layer):
         self.key = Linear(d_in, d_out, qkv_bias, rng=rng, dtype=dtype)
         self.value = Linear(d_in, d_out, qkv_bias, rng=rng, dtype=dtype)
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         """Map (batch, time, d_in) to (batch, time, d_out)."""
         _check_sequence(self, x, self.d_in)
         q = self.tap("q", self.query.forward(x))
@@ -115,7 +128,7 @@ class SelfAttention(Layer):
         self.keep(q, k, v, used, kept)
         return self.tap("context", used @ v)
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array:
         """Add to the gradients of the three maps; return that of ``x``, (batch, time, d_in)."""
         q, k, v, used, kept = self.recall()
         self._check_dy(dy, v.shape)
@@ -127,12 +140,12 @@ class SelfAttention(Layer):
         dq = self.tap_grad("q", self.scale * (dscores @ k))
         return self.value.backward(dv) + self.key.backward(dk) + self.query.backward(dq)
 
-    def _weights(self, scores):
+    def _weights(self, scores: Array) -> tuple[Array, Any]:
         """From scores to weights, and what backward needs for that."""
         weights = reference.softmax_forward(scores)
         return weights, weights
 
-    def _weights_backward(self, dweights, weights):
+    def _weights_backward(self, dweights: Array, weights: Array) -> Array:
         return reference.softmax_backward(dweights, weights)
 
 
@@ -161,9 +174,18 @@ class CausalSelfAttention(SelfAttention):
     """
 
     def __init__(
-        self, d_in, d_out, dropout=0.0, masking="scores", qkv_bias=False, scale_scores=True, seed=0,
-        stream=0, rng=None, dtype=np.float32,
-    ):  # fmt: skip
+        self,
+        d_in: int,
+        d_out: int,
+        dropout: float = 0.0,
+        masking: str = "scores",
+        qkv_bias: bool = False,
+        scale_scores: bool = True,
+        seed: int = 0,
+        stream: int = 0,
+        rng: np.random.Generator | int | None = None,
+        dtype: Any = np.float32,
+    ):
         super().__init__(d_in, d_out, qkv_bias, scale_scores, rng, dtype)
         if masking not in MASKINGS:
             raise ValueError(
@@ -173,7 +195,7 @@ class CausalSelfAttention(SelfAttention):
         self.masking = masking
         self.dropout = Dropout(dropout, seed, stream)
 
-    def _weights(self, scores):
+    def _weights(self, scores: Array) -> tuple[Array, Any]:
         if self.masking == "scores":
             weights = reference.softmax_forward(reference.mask_future_forward(scores, -np.inf))
             return self.dropout.forward(weights), (weights,)
@@ -184,7 +206,7 @@ class CausalSelfAttention(SelfAttention):
         weights, total = reference.sum_normalise_forward(masked)
         return self.dropout.forward(weights), (softmax, weights, total)
 
-    def _weights_backward(self, dweights, kept):
+    def _weights_backward(self, dweights: Array, kept: Any) -> Array:
         dweights = self.dropout.backward(dweights)
         softmax, *renormalised = kept
         if self.masking == "scores":
@@ -194,7 +216,7 @@ class CausalSelfAttention(SelfAttention):
         return reference.softmax_backward(reference.mask_future_backward(dweights), softmax)
 
 
-def _check_sequence(layer, x, d_in):
+def _check_sequence(layer: Layer, x: Array, d_in: int | None) -> None:
     layer._check_array(x)
     if x.ndim != 3 or d_in not in (None, x.shape[-1]):
         raise ValueError(

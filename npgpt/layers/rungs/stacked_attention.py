@@ -1,5 +1,9 @@
 """Multi-head attention as a stack of single heads, and its conversion to weight splits."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
 from npgpt.layers.attention import MultiHeadAttention
@@ -9,6 +13,8 @@ from npgpt.layers.core.layer import Layer
 from npgpt.layers.core.taps import Listening
 from npgpt.layers.linear import Linear
 from npgpt.layers.rungs.self_attention import CausalSelfAttention
+
+Array = np.ndarray
 
 
 class StackedAttention(Layer):
@@ -36,9 +42,16 @@ class StackedAttention(Layer):
     """
 
     def __init__(
-        self, d_model, n_heads, dropout=0.0, bias=True, seed=0, first_stream=0, rng=None,
-        dtype=np.float32,
-    ):  # fmt: skip
+        self,
+        d_model: int,
+        n_heads: int,
+        dropout: float = 0.0,
+        bias: bool = True,
+        seed: int = 0,
+        first_stream: int = 0,
+        rng: np.random.Generator | int | None = None,
+        dtype: Any = np.float32,
+    ):
         super().__init__()
         if n_heads < 1 or d_model % n_heads:
             raise ValueError(
@@ -56,19 +69,20 @@ class StackedAttention(Layer):
         ]  # fmt: skip
         self.projection = Linear(d_model, d_model, bias, rng=rng, dtype=dtype)
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         """Map (batch, time, d_model) to the same shape."""
         contexts = [head.forward(x) for head in self.heads]  # each (batch, time, head_size)
         return self.projection.forward(np.concatenate(contexts, axis=-1))
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array:
         """Add to all gradients inside; return that of ``x``, (batch, time, d_model)."""
         dcontexts = np.split(self.projection.backward(dy), len(self.heads), axis=-1)
-        return sum(
+        dxs = [
             head.backward(dcontext) for head, dcontext in zip(self.heads, dcontexts, strict=True)
-        )
+        ]
+        return sum(dxs[1:], dxs[0])
 
-    def to_multi_head(self):
+    def to_multi_head(self) -> MultiHeadAttention:
         """Return the `MultiHeadAttention` with the same weights."""
         projection = self.projection
         config = BlockConfig(
@@ -86,7 +100,7 @@ class StackedAttention(Layer):
         return layer
 
     @classmethod
-    def of_multi_head(cls, layer):
+    def of_multi_head(cls, layer: MultiHeadAttention) -> StackedAttention:
         """Return the stack with the weights of a `MultiHeadAttention`.
 
         Raises
@@ -119,7 +133,7 @@ class StackedAttention(Layer):
 PARTS = ("query", "key", "value")
 
 
-def explain_shapes(layer, x):
+def explain_shapes(layer: MultiHeadAttention, x: Array) -> str:
     """Say what `MultiHeadAttention` does with its splits, step by step, with the shapes.
 
     Parameters
@@ -169,13 +183,13 @@ def explain_shapes(layer, x):
 class _Shapes(Listening):
     """A listener that notes the shape of every tap."""
 
-    def __init__(self, layer):
+    def __init__(self, layer: MultiHeadAttention):
         super().__init__(layer)
-        self.seen = []
+        self.seen: list[tuple[str, tuple[int, ...]]] = []
 
-    def wants(self, name):
+    def wants(self, name: str) -> bool:
         return True
 
-    def on_activation(self, name, array):
+    def on_activation(self, name: str, array: Array) -> Array:
         self.seen.append((name.rpartition(".")[2], array.shape))
         return array

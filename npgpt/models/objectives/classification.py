@@ -8,6 +8,8 @@ import numpy as np
 
 from npgpt import ops
 from npgpt.layers import CrossEntropy, OutputHead, flatten_trained
+from npgpt.layers.core.layer import does_as
+from npgpt.layers.heads import head_loss, head_loss_and_backward
 from npgpt.models.gpt import GPT
 from npgpt.models.objectives.objective import Objective
 from npgpt.ops import IGNORE_INDEX
@@ -19,6 +21,15 @@ class TextBatch(NamedTuple):
     token_ids: np.ndarray
     lengths: np.ndarray
     labels: np.ndarray
+
+
+class Read(NamedTuple):
+    """What `GPTForClassification` keeps: its texts, and what the head read one position of."""
+
+    last: tuple[np.ndarray, np.ndarray]
+    x: np.ndarray
+    token_ids: np.ndarray
+    lengths: np.ndarray
 
 
 class GPTForClassification(Objective):
@@ -73,7 +84,7 @@ class GPTForClassification(Objective):
         body.head = OutputHead(
             body.config.d_model, num_classes, rng=np.random.default_rng(seed), dtype=body.dtype
         )
-        self.cross_entropy = CrossEntropy()
+        self.cross_entropy, self.lm_cross_entropy = CrossEntropy(), CrossEntropy()
         self.assign_names()
         flatten_trained(self)
 
@@ -106,7 +117,7 @@ class GPTForClassification(Objective):
             )
         x = self.body.hidden_states(token_ids)  # (batch, time, d_model)
         last = np.arange(len(lengths)), lengths - 1
-        self.keep(last, x, token_ids, lengths)
+        self.keep(Read(last, x, token_ids, lengths))
         return self.body.head.forward(x[last])  # (batch, d_model) -> (batch, num_classes)
 
     def loss(self, token_ids, lengths, labels) -> np.floating:
@@ -122,10 +133,10 @@ class GPTForClassification(Objective):
         """
         loss = self.cross_entropy.forward(self.forward(token_ids, lengths), labels)
         kept = _, x, token_ids, lengths = self.recall()
-        self.keep(*kept)
+        self.keep(kept)
         if lm_head := self._lm_head_for(lengths):
             targets = next_tokens(token_ids, lengths)
-            loss += self.lm_coef * lm_head.cross_entropy(x, targets)
+            loss += self.lm_coef * head_loss(lm_head, x, targets, self.lm_cross_entropy)
         return loss
 
     def backward(self, dloss: float = 1.0) -> None:
@@ -134,14 +145,17 @@ class GPTForClassification(Objective):
 
     def _backward(self, dloss: float) -> np.floating | float:
         """Do `backward`; return the mean cross-entropy of the next tokens, which it meets again."""
-        if self.cross_entropy.saved is None:
+        if self.cross_entropy.saved is None and does_as(self.cross_entropy, CrossEntropy):
             raise RuntimeError("GPTForClassification: backward needs a call of loss before it.")
         last, x, token_ids, lengths = self.recall()
-        dx, language = np.zeros_like(x), 0.0
+        dx = np.zeros_like(x)
+        language: np.floating | float = 0.0
         if lm_head := self._lm_head_for(lengths):
             targets = next_tokens(token_ids, lengths)
-            of_language = self.lm_coef * dloss
-            language, dlanguage = lm_head.cross_entropy_and_backward(x, targets, of_language)
+            share = self.lm_coef * dloss
+            language, dlanguage = head_loss_and_backward(
+                lm_head, x, targets, self.lm_cross_entropy, share
+            )
             dx += dlanguage
         dlogits = self.cross_entropy.backward(dloss)
         dlast = self.body.head.backward(dlogits)  # (batch, d_model)

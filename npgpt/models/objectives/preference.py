@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from npgpt import ops
-from npgpt.layers import flatten_trained
+from npgpt.layers import OutputHead, flatten_trained
+from npgpt.layers.core.layer import does_as
 from npgpt.models.gpt import GPT
 from npgpt.models.model import num_filled
 from npgpt.models.objectives.objective import Objective
@@ -19,6 +20,14 @@ class PairBatch(NamedTuple):
     token_ids: np.ndarray
     targets: np.ndarray
     reference: np.ndarray
+
+
+class Likelihoods(NamedTuple):
+    """What `GPTForPreference` keeps; the margin is there after `GPTForPreference.loss` only."""
+
+    x: np.ndarray
+    targets: np.ndarray
+    margin: np.ndarray | None = None
 
 
 class GPTForPreference(Objective):
@@ -76,9 +85,14 @@ class GPTForPreference(Objective):
         -------
         ndarray, shape (rows,)
         """
+        if not does_as(self.policy.head, OutputHead):
+            raise TypeError(
+                "GPTForPreference: the policy's head must be an OutputHead, whose logits never "
+                f"exist all at once, and this one is a {type(self.policy.head).__name__}."
+            )
         x = self.policy.hidden_states(token_ids)  # (rows, time, d_model)
         log_p = ops.head_log_probs_forward(x, self.policy.head.weight.value, targets)
-        self.keep(x, targets)
+        self.keep(Likelihoods(x, targets))
         return log_p.sum(axis=-1)
 
     def forward(self, token_ids, targets, reference) -> np.ndarray:
@@ -111,15 +125,14 @@ class GPTForPreference(Objective):
     def loss(self, token_ids, targets, reference) -> np.floating:
         """Compute the mean of ``-log sigmoid(margin)`` over pairs; `backward` may follow."""
         margin = self.forward(token_ids, targets, reference)
-        self.keep(*self.recall(), margin)
+        self.keep(self.recall()._replace(margin=margin))
         return ops.preference_loss_forward(margin)
 
     def backward(self, dloss: float = 1.0) -> None:
         """Add the gradient of `loss`, times ``dloss``, to every trained parameter's ``.grad``."""
-        saved = self.recall()
-        if len(saved) != 3:  # without the margin: the last pass was none of loss
+        x, targets, margin = self.recall()
+        if margin is None:
             raise RuntimeError("GPTForPreference: backward needs a call of loss before it.")
-        x, targets, margin = saved
         dmargin = ops.preference_loss_backward(dloss, margin)
         dlog_p = margin.real.dtype.type(self.beta) * np.concatenate([dmargin, -dmargin])
         dlog_p = np.broadcast_to(dlog_p[:, None], targets.shape)  # through the sum over tokens
