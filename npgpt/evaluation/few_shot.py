@@ -170,5 +170,6 @@ def _write(model, tokenizer, prompt_ids, question) -> tuple[str, bool]:
     )[len(kept) :]
     if tokenizer.end_of_text_id is not None:
         new = new[new != tokenizer.end_of_text_id]
-    lines = tokenizer.decode(new).strip().split("\n")
-    return lines[0].strip(), len(kept) < len(prompt_ids)
+    line = tokenizer.decode(new).strip().split("\n")[0].strip()
+    is_right = line == question.answer.strip()  # white space around a written answer is none of it
+    return question.answer if is_right else line, len(kept) < len(prompt_ids)

@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from npgpt.data.docstrings import instruction_records
+from npgpt.data.left_out import NO_UNICODE, LeftOut, is_unicode
 from npgpt.data.records import Record, text_field
 from npgpt.data.sequences import Responses
 from npgpt.finetuning.config import FineTuningConfig
-from npgpt.finetuning.splitting import open_records, split_records
+from npgpt.finetuning.splitting import Keep, open_records, split_records
 from npgpt.finetuning.templates import prompt_of
 from npgpt.models import LanguageModel
 from npgpt.tokenizers import Tokenizer
@@ -19,10 +20,12 @@ from npgpt.tokenizers import Tokenizer
 SHORTEST_RESPONSE = 1  # tokens that must fit behind a prompt, the end of text included
 
 
-def read_instructions(config: FineTuningConfig) -> dict[str, list[Record]]:
+def read_instructions(
+    config: FineTuningConfig, left_out: LeftOut, keep: Keep = list
+) -> dict[str, list[Record]]:
     """Read Alpaca-shaped records (``instruction``, optional ``input``, ``output``) and split them.
 
-    Parts are those of `split_records`.
+    Parts are those of `split_records`, which also says what is left out.
 
     Raises
     ------
@@ -32,7 +35,37 @@ def read_instructions(config: FineTuningConfig) -> dict[str, list[Record]]:
         If a record has no instruction or no output; with the row.
     """
     needed = ["instruction", "output"]
-    return split_records(config, open_records(config, instruction_records, needed), needed)
+    records = open_records(config, instruction_records, needed)
+    return split_records(config, records, needed, left_out, keep=keep)
+
+
+def with_room(
+    records: Sequence[Record],
+    template: str,
+    tokenizer: Tokenizer,
+    context_length: int,
+    left_out: LeftOut,
+) -> list[Record]:
+    """Return the records whose prompt leaves room for a response; leave the others out.
+
+    Raises
+    ------
+    ValueError
+        If an ``input`` is there but is no text; with the row.
+    """
+    kept = []
+    for record in records:
+        prompt = prompt_of(record, template)
+        if not is_unicode(prompt):
+            left_out.add(record, f"the prompt {NO_UNICODE}")
+            continue
+        length = len(tokenizer.encode(prompt))
+        if length + SHORTEST_RESPONSE > context_length:
+            rest = f"fills the context of {context_length}, so there is no room for a response"
+            left_out.add(record, f"the prompt {rest}", f"the prompt of {length} tokens {rest}")
+        else:
+            kept.append(record)
+    return kept
 
 
 def encode_pair(
@@ -93,7 +126,10 @@ def respond(
     max_new_tokens: int = 60,
     temperature: float = 0.0,
 ) -> str:
-    """Let a model respond to a prompt, up to its end of text; greedily unless told otherwise."""
+    """Let a model respond to a prompt, up to its end of text; greedily unless told otherwise.
+
+    The response is what the model wrote, white space at its ends included.
+    """
     ids = tokenizer.encode(prompt)
     room = model.context_length - len(ids)
     new = model.generate(
@@ -103,7 +139,7 @@ def respond(
         seed=0,
         stop_id=tokenizer.end_of_text_id,
     )[len(ids) :]
-    return tokenizer.decode(new[new != tokenizer.end_of_text_id]).strip()
+    return tokenizer.decode(new[new != tokenizer.end_of_text_id])
 
 
 @dataclasses.dataclass(frozen=True)
