@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from npgpt.data.streams import TOKENIZER_FILE
+from npgpt.data.token_folder import TOKENIZER_FILE
 from npgpt.files import write_atomically
 from npgpt.training.trainer import BEST, LAST
 from npgpt.version import __version__

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from npgpt import tokenizers
-from npgpt.data.streams import TOKENIZER_FILE
+from npgpt.data.token_folder import TOKENIZER_FILE
 from npgpt.tokenizers import BPETokenizer, CharTokenizer, GPT2Tokenizer, Tokenizer, WordTokenizer
 
 LEARNED = ("bpe", "char", "word")  # from the text
