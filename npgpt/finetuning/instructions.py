@@ -128,7 +128,8 @@ def respond(
 ) -> str:
     """Let a model respond to a prompt, up to its end of text; greedily unless told otherwise.
 
-    The response is what the model wrote, white space at its ends included.
+    The response is what the model wrote, its indentation included; empty lines before it and white
+    space after it are left out.
     """
     ids = tokenizer.encode(prompt)
     room = model.context_length - len(ids)
@@ -139,7 +140,7 @@ def respond(
         seed=0,
         stop_id=tokenizer.end_of_text_id,
     )[len(ids) :]
-    return tokenizer.decode(new[new != tokenizer.end_of_text_id])
+    return tokenizer.decode(new[new != tokenizer.end_of_text_id]).lstrip("\r\n").rstrip()
 
 
 @dataclasses.dataclass(frozen=True)

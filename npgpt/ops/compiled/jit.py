@@ -9,6 +9,10 @@ import numpy as np
 from numba import njit, typeof, types
 from numba.extending import overload
 
+from npgpt.ops import team
+
+team.link()  # before the first kernel is
+
 # Everything "fast" but nnan and ninf: attention masks with infinities, and a loss that
 # became nan must stay nan.
 FASTMATH = {"reassoc", "contract", "arcp", "afn", "nsz"}
