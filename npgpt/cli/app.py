@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from npgpt.cli.shared.old_spellings import OldSpellings
+from npgpt.ops.threads import number_from_environment
 from npgpt.version import __version__
 
 INTERRUPTED = 130  # what a shell reports for a program that SIGINT ended
@@ -85,6 +86,7 @@ def tells_errors(command):
         if os.environ.get("NPGPT_TRACEBACK"):
             return command(*args, **kwargs)
         try:
+            number_from_environment()  # a mistake in it is told before anything is done
             return command(*args, **kwargs)
         except (typer.Exit, typer.Abort):  # these are RuntimeErrors, and no errors of ours
             raise

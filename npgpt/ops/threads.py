@@ -89,10 +89,10 @@ def _number(variable: str) -> int | None:
     text = os.environ.get(variable, "").strip()
     if not text:
         return None
-    if not text.isdecimal() or len(text) > len(str(MOST)) or not 1 <= int(text) <= MOST:
-        raise ValueError(
-            f"{variable} must be a positive whole number, at most {MOST:,}, got {text[:40]!r}."
-        )
+    if not text.isdecimal() or not text.strip("0"):
+        raise ValueError(f"{variable} must be a positive whole number, got {text[:40]!r}.")
+    if len(text) > len(str(MOST)) or int(text) > MOST:
+        raise ValueError(f"{variable} must be at most {MOST:,}, got {text[:40]}.")
     return int(text)
 
 

@@ -6,20 +6,18 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from npgpt.files import write_atomically
 from npgpt.tokenizers.base import END_OF_TEXT, checked_ids, documents_of, read_tokenizer, to_utf8
 from npgpt.tokenizers.byte_alphabet import BYTE_TO_CHARACTER
+from npgpt.tokenizers.forms import forms
 from npgpt.tokenizers.merge_step import MergeStep
 from npgpt.tokenizers.reference import PRE_TOKEN
 from npgpt.tokenizers.special import Names, chosen, parts_of, refuse
 from npgpt.tokenizers.tokenizer_json import FORMAT, Ids, Pair, from_json, to_json
-
-if TYPE_CHECKING:
-    from npgpt.tokenizers.compiled.codec import Decoder, Encoder
 
 __all__ = ["PRE_TOKEN", "BPETokenizer"]
 
@@ -96,8 +94,8 @@ class BPETokenizer:
         places = range(len(tokens), len(pieces))
         external = places if self._ids is None else self._ids[places.start :].tolist()
         self._special_ids = dict(zip(self.special_tokens, external, strict=True))
-        self._encoder: Encoder | None = None
-        self._decoder: Decoder | None = None
+        self._encoder: Any = None
+        self._decoder: Any = None
 
     @classmethod
     def train(
@@ -142,17 +140,15 @@ class BPETokenizer:
                 f"{cls.__name__}: vocab_size must be at least {smallest} (256 bytes and "
                 f"{' and '.join(special_tokens) or 'no special token'}), got {vocab_size}."
             )
-        from npgpt.tokenizers.compiled.counting import PreTokenCounts
-        from npgpt.tokenizers.compiled.training import learn_merges
-
-        words = PreTokenCounts()
+        code = forms()
+        words = code.PreTokenCounts()
         for document in documents_of(text):
             words.update(to_utf8(document, cls.__name__))
         if not len(words.counts):
             raise ValueError(f"{cls.__name__}: the text to train on is empty.")
         ids = np.array(_byte_ids(), np.int64)[words.content]
         num_merges = vocab_size - smallest
-        merges, table = learn_merges(
+        merges, table = code.learn_merges(
             ids, words.starts, words.counts, num_merges, NUM_BYTES, progress
         )
         tokenizer = cls(merges.tolist(), special_tokens)
@@ -263,9 +259,7 @@ class BPETokenizer:
         space.
         """
         if self._encoder is None:
-            from npgpt.tokenizers.compiled.codec import Encoder
-
-            self._encoder = Encoder(_byte_ids(), self.merges)
+            self._encoder = forms().Encoder(_byte_ids(), self.merges)
         ids = self._encoder(content)
         return ids.astype(np.int64) if self._ids is None else self._ids[ids]
 
@@ -306,9 +300,7 @@ class BPETokenizer:
         """
         checked = checked_ids(ids, self.vocab_size, type(self).__name__)
         if self._decoder is None:
-            from npgpt.tokenizers.compiled.codec import Decoder
-
-            self._decoder = Decoder(self._pieces)
+            self._decoder = forms().Decoder(self._pieces)
         return self._decoder(checked)
 
     def decode(self, ids: Iterable[int], errors: str = "replace") -> str:
