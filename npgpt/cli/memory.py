@@ -7,15 +7,20 @@ import functools
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 from npgpt import hub
 from npgpt.cli.app import console, tells_errors
 from npgpt.cli.shared.options import usage_errors, with_options
 from npgpt.cli.shared.tables import plain_table
-from npgpt.fields import check_options, option
+from npgpt.fields import check_options, names_of, option
 from npgpt.finetuning.config import METHODS
+from npgpt.layers import Parameter
 from npgpt.models.config import GPT2_SIZES, GPTConfig
+from npgpt.optim import OPTIMIZERS
+from npgpt.runs import OptimisationConfig
+from npgpt.runs.run import make_optimizer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +40,10 @@ class Step:
         What is trained, as of npgpt finetune: full, last-block or lora.
     rank : int
         Of LoRA.
+    optimizer : {"adamw", "adam", "sgd"}
+        As of npgpt train: adamw, adam or sgd.
+    momentum : float
+        Of sgd; 0 is none.
     """
 
     config: Any
@@ -47,9 +56,19 @@ class Step:
     )
     method: str = option(default="full", choices=METHODS, shown_default="the run's, or full")
     rank: int = option(default=8, minimum=1, shown_default="the run's, or 8")
+    optimizer: str = option(
+        default="adamw", choices=tuple(OPTIMIZERS), shown_default="the run's, or adamw"
+    )
+    momentum: float = option(default=0.9, shown_default="the run's, or 0.9")
 
     def __post_init__(self) -> None:
         check_options(self)
+        self.optimisation  # noqa: B018  (raises if the momentum is out of range)
+
+    @property
+    def optimisation(self) -> OptimisationConfig:
+        """The settings of the optimiser."""
+        return OptimisationConfig(optimizer=self.optimizer, momentum=self.momentum)
 
     @property
     def trained(self) -> str:
@@ -59,7 +78,7 @@ class Step:
 
 
 @tells_errors
-@with_options(Step, names=("batch_size", "time", "recompute", "method", "rank"))
+@with_options(Step, names=names_of(Step)[1:])
 def memory_command(
     model: Annotated[
         str,
@@ -101,15 +120,22 @@ def memory_command(
     if generate:
         plan = MemoryPlan.of_generation(config, step.batch_size, time)
     else:
+        kept = make_optimizer([Parameter(np.zeros(1))], step.optimisation).num_kept
         plan = MemoryPlan.of(
-            config, step.batch_size, time, step.recompute, method=step.method, rank=step.rank
+            config,
+            step.batch_size,
+            time,
+            step.recompute,
+            method=step.method,
+            rank=step.rank,
+            num_moments=kept,
         )
     libraries = _size_of_libraries(config)
     predicted = plan.total + libraries
     sizes = {
         "parameters": plan.parameters,
         "gradients": plan.gradients,
-        "AdamW's two moments": plan.moments,
+        f"what {step.optimizer} keeps": plan.moments,
         "saved for backward": plan.saved,
         "working arrays": plan.working,
         "logits" if generate else "a chunk of logits": plan.logits,
@@ -145,7 +171,7 @@ def _find(name: str) -> Step:
         if run is None:
             return Step(read_config(path))
         settings = run.config.to_dict()
-        names = [n for n in ("batch_size", "recompute", "method", "rank") if n in settings]
+        names = [name for name in names_of(Step) if name in settings]
         return Step(run.model_config, **{name: settings[name] for name in names})
     if name in GPT2_SIZES:
         return Step(GPTConfig.gpt2(name))
@@ -166,7 +192,8 @@ def _measured(step: Step, time: int, generate: bool) -> int:
         if generate:
             return measure_generation(step.config, step.batch_size, time)
         prepare = functools.partial(train_by, method=step.method, lora=LoRAConfig(step.rank))
-        return measure_step(step.config, step.batch_size, time, step.recompute, prepare)
+        optimizer = functools.partial(make_optimizer, config=step.optimisation)
+        return measure_step(step.config, step.batch_size, time, step.recompute, prepare, optimizer)
 
 
 def _size_of_libraries(config: GPTConfig) -> int:

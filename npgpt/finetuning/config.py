@@ -16,10 +16,12 @@ from npgpt.fields import (
 )
 from npgpt.finetuning.lora import LoRAConfig
 from npgpt.models import GPT
+from npgpt.optim import OPTIMIZERS
 
 TASKS, METHODS = ("classify", "instruct", "dpo"), ("full", "last-block", "lora")
 TEMPLATES = ("alpaca", "chat")
-LEARNING_RATES = {"full": 3e-4, "last-block": 1e-3, "lora": 1e-3}
+LEARNING_RATES = {"full": 3e-4, "last-block": 1e-3, "lora": 1e-3}  # of adamw and adam
+SGD_TIMES = 100  # what gradient descent needs of these rates
 DEFAULTS = {
     "classify": {"epochs": 4, "batch_size": 16},
     "instruct": {"epochs": 2, "batch_size": 16},
@@ -93,10 +95,13 @@ class FineTuningConfig(Settings):
         Records a batch.
     grad_accumulation : int
         Batches a step.
+    optimizer : {"adamw", "adam", "sgd"}
+        adamw, adam, or sgd (gradient descent with momentum 0.9).
     lr : float
         Highest learning rate.
     weight_decay : float
-        Of AdamW.
+        Of adamw: the share of a weight, times the rate, that a step takes away. Of adam and sgd: a
+        penalty in the gradient.
     clip_norm : float
         Largest gradient norm; 0 does not clip.
     evals_per_epoch : int
@@ -137,13 +142,22 @@ class FineTuningConfig(Settings):
     epochs: int = option(default=by_task("epochs"), minimum=1)
     batch_size: int = option(default=by_task("batch_size"), minimum=1)
     grad_accumulation: int = option(default=1, minimum=1)
+    optimizer: str = option(default="adamw", choices=tuple(OPTIMIZERS))
     lr: float = option(
         default=FromOthers(
-            lambda config: LEARNING_RATES[config.method], "3e-4; last-block and lora 1e-3"
+            lambda config: (
+                LEARNING_RATES[config.method] * (SGD_TIMES if config.optimizer == "sgd" else 1)
+            ),
+            f"3e-4; last-block and lora 1e-3; sgd {SGD_TIMES} times as much",
         ),
         minimum=0,
     )
-    weight_decay: float = option(default=0.01, minimum=0)
+    weight_decay: float = option(
+        default=FromOthers(
+            lambda config: 0.01 if config.optimizer == "adamw" else 0.0, "0.01; adam and sgd 0"
+        ),
+        minimum=0,
+    )
     clip_norm: float = option(default=1.0, minimum=0)
     evals_per_epoch: int = option(default=2, minimum=1)
     patience: int = option(default=4, minimum=0)

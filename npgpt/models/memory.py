@@ -19,8 +19,8 @@ class MemoryPlan:
     Attributes
     ----------
     parameters, gradients, moments : int
-        Of the model and of AdamW, which keeps two running means. Frozen parameters have neither
-        gradients nor moments.
+        Of the model and of the optimiser: AdamW keeps two running means. Frozen parameters have
+        neither gradients nor moments.
     saved : int
         What the blocks keep from forward for backward.
     working : int
@@ -71,6 +71,7 @@ class MemoryPlan:
         dtype=np.float32,
         method: str = "full",
         rank: int = 8,
+        num_moments: int = 2,
     ) -> MemoryPlan:
         """Count the arrays of a step of `npgpt.Trainer` with the compiled operations.
 
@@ -87,6 +88,9 @@ class MemoryPlan:
             beside all linear maps of the blocks.
         rank : int
             Of ``lora``.
+        num_moments : int
+            Arrays of the parameters' size that the optimiser keeps, `Optimizer.num_kept`: 2 of Adam
+            and AdamW, 1 of SGD with momentum, 0 without.
         """
         d, model = config.d_model, GPT(config, init=Init(fill=False))
         first = model.blocks[0]
@@ -112,7 +116,7 @@ class MemoryPlan:
         return cls(
             parameters=itemsize * (trained + frozen),
             gradients=itemsize * trained,
-            moments=2 * itemsize * trained,
+            moments=num_moments * itemsize * trained,
             saved=itemsize * tokens * saved,
             working=itemsize * tokens * working,
             logits=itemsize * rows * config.vocab_size,

@@ -18,11 +18,15 @@ from npgpt.fields import (
     option,
 )
 from npgpt.models import MODELS, ModelConfig
+from npgpt.optim import OPTIMIZERS, SCHEDULES
 from npgpt.runs.tokenizer import check_tokenizer_name
 
 # what a run takes where the config of the model's family has no default
 FAMILY = "gpt"
 SHAPE = {"context_length": 64, "n_layers": 2, "n_heads": 4, "d_model": 128}
+
+LEARNING_RATES = {"adamw": 3e-3, "adam": 3e-3, "sgd": 0.1}
+WEIGHT_DECAYS = {"adamw": 0.1, "adam": 0.0, "sgd": 0.0}  # a penalty is another thing than a decay
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,18 +92,30 @@ class OptimisationConfig(Settings):
         Batches a step.
     recompute : bool
         Compute blocks again for backward: less memory, about a third more work.
+    optimizer : {"adamw", "adam", "sgd"}
+        adamw, adam, or sgd (gradient descent with momentum).
     lr : float
         Highest learning rate.
+    schedule : {"cosine", "constant", "linear", "inverse-sqrt", "wsd"}
+        How the rate goes on after its rise: cosine, constant, linear, inverse-sqrt, or wsd
+        (constant, then a line down).
     min_lr : float
-        Rate at the end of the cosine.
+        Rate at the end of cosine, linear and wsd.
     warmup_steps : int
         Steps in which the rate rises.
+    decay_steps : int
+        Steps at the end in which the rate of wsd falls.
     beta1 : float
-        Of AdamW.
+        Of adamw and adam: decay of the running mean of gradients.
     beta2 : float
-        Of AdamW.
+        Of adamw and adam: decay of the running mean of their squares.
+    momentum : float
+        Of sgd; 0 is none.
+    nesterov : bool
+        Nesterov's momentum.
     weight_decay : float
-        Of AdamW.
+        Of adamw: the share of a weight, times the rate, that a step takes away. Of adam and sgd: a
+        penalty in the gradient.
     clip_norm : float
         Largest gradient norm; 0 does not clip.
     eval_every : int
@@ -123,14 +139,27 @@ class OptimisationConfig(Settings):
     batch_size: int = option(default=12, minimum=1)
     grad_accumulation: int = option(default=1, minimum=1)
     recompute: bool = option(default=False)
-    lr: float = option(default=0.003, minimum=0)
+    optimizer: str = option(default="adamw", choices=tuple(OPTIMIZERS))
+    lr: float = option(
+        default=FromOthers(lambda config: LEARNING_RATES[config.optimizer], "0.003; sgd 0.1"),
+        minimum=0,
+    )
+    schedule: str = option(default="cosine", choices=SCHEDULES)
     min_lr: float = option(default=FromOthers(lambda config: 0.1 * config.lr, "lr / 10"), minimum=0)
     warmup_steps: int = option(
         default=FromOthers(lambda config: config.steps // 20, "steps / 20"), minimum=0
     )
+    decay_steps: int = option(
+        default=FromOthers(lambda config: config.steps // 10, "steps / 10"), minimum=0
+    )
     beta1: float = option(default=0.9)
     beta2: float = option(default=0.99)
-    weight_decay: float = option(default=0.1, minimum=0)
+    momentum: float = option(default=0.9)
+    nesterov: bool = option(default=False)
+    weight_decay: float = option(
+        default=FromOthers(lambda config: WEIGHT_DECAYS[config.optimizer], "0.1; adam and sgd 0"),
+        minimum=0,
+    )
     clip_norm: float = option(default=1.0, minimum=0)
     eval_every: int = option(
         default=FromOthers(lambda config: max(1, config.steps // 5), "steps / 5"), minimum=1
@@ -140,14 +169,14 @@ class OptimisationConfig(Settings):
     seed: int = option(default=0, minimum=0)
 
     def __post_init__(self) -> None:
+        check_options(self)
         fill_defaults(self)
         if not 0.0 <= self.min_lr <= self.lr:
             raise ValueError(
                 f"learning rates must satisfy 0 <= min_lr <= lr, got lr {self.lr} and min_lr "
                 f"{self.min_lr}."
             )
-        check_options(self)
-        for name in ("beta1", "beta2"):
+        for name in ("beta1", "beta2", "momentum"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ValueError(
                     f"{name} must be at least 0 and below 1, got {getattr(self, name)}."
@@ -156,6 +185,13 @@ class OptimisationConfig(Settings):
             raise ValueError(
                 f"warmup_steps must not exceed steps, got {self.warmup_steps} and {self.steps}."
             )
+        if self.schedule == "wsd" and self.warmup_steps + self.decay_steps > self.steps:
+            raise ValueError(
+                "warmup_steps and decay_steps together must not exceed steps, got "
+                f"{self.warmup_steps} and {self.decay_steps} of {self.steps}."
+            )
+        if self.nesterov and self.momentum == 0.0:
+            raise ValueError("nesterov needs a momentum above 0.")
 
 
 @dataclasses.dataclass(frozen=True, init=False)

@@ -168,6 +168,7 @@ class FineTuningRun(Run):
         optimisation = OptimisationConfig(
             steps=steps,
             grad_accumulation=config.grad_accumulation,
+            optimizer=config.optimizer,
             lr=config.lr,
             weight_decay=config.weight_decay,
             clip_norm=config.clip_norm,

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import multiprocessing
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
+from npgpt.layers import Parameter
 from npgpt.models import GPT, GPTConfig
 from npgpt.ops import Workspace
-from npgpt.optim import AdamW
+from npgpt.optim import AdamW, Optimizer
 from npgpt.training.step import train_step
 
 
@@ -32,6 +33,7 @@ def measure_step(
     time: int,
     recompute: bool = False,
     prepare: Callable[[GPT], object] | None = None,
+    optimizer: Callable[[Iterable[Parameter]], Optimizer] = AdamW,
 ) -> int:
     """Do two training steps on random tokens in a process of its own; return its peak memory.
 
@@ -45,6 +47,8 @@ def measure_step(
     prepare : function, optional
         Freezes parameters of the model or adds to them; a function of a module, or a
         `functools.partial` of one, since it goes to another process.
+    optimizer : function
+        Makes the optimiser; as ``prepare``, it goes to another process.
 
     Returns
     -------
@@ -56,7 +60,7 @@ def measure_step(
     RuntimeError
         If the process did not finish; the system may have ended it for want of memory.
     """
-    return _measured(_steps, config, batch, time, recompute, prepare)
+    return _measured(_steps, config, batch, time, recompute, prepare, optimizer)
 
 
 def measure_generation(config: GPTConfig, batch: int, time: int) -> int:
@@ -100,15 +104,17 @@ def _generation(sender, config: GPTConfig, batch: int, time: int) -> None:
     sender.send(peak_resident_size())
 
 
-def _steps(sender, config: GPTConfig, batch: int, time: int, recompute: bool, prepare) -> None:
+def _steps(
+    sender, config: GPTConfig, batch: int, time: int, recompute: bool, prepare, optimizer
+) -> None:
     model = GPT(config, recompute=recompute)
     if prepare is not None:
         prepare(model)
-    optimizer = AdamW(model.parameters())
+    chosen = optimizer(model.parameters())
     ids = np.random.default_rng(0).integers(0, config.vocab_size, (batch, time + 1))
     with Workspace():
         for _ in range(2):
-            train_step(model, optimizer, [(ids[:, :-1], ids[:, 1:])])
+            train_step(model, chosen, [(ids[:, :-1], ids[:, 1:])])
     sender.send(peak_resident_size())
 
 

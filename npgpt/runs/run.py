@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,8 +14,9 @@ from npgpt import tokenizers
 from npgpt.data import DataLoader
 from npgpt.evaluation.loss import Batches
 from npgpt.gradients import Flow
+from npgpt.layers import Parameter
 from npgpt.models import GPTForClassification, LanguageModel, Model
-from npgpt.optim import AdamW, WarmupCosine
+from npgpt.optim import OPTIMIZERS, Adam, Optimizer, make_schedule
 from npgpt.runs.config import OptimisationConfig
 from npgpt.runs.flow_log import GradientFlowLog, read_flows
 from npgpt.runs.folder import (
@@ -248,6 +249,16 @@ def kind_of(settings: Mapping[str, Any]) -> type[Run] | None:
     return next((KINDS[name] for name in names if name in KINDS), None)
 
 
+def make_optimizer(parameters: Iterable[Parameter], config: OptimisationConfig) -> Optimizer:
+    """Make the optimiser that a config names."""
+    kind: Any = OPTIMIZERS[config.optimizer]
+    if issubclass(kind, Adam):
+        own: dict[str, Any] = {"betas": (config.beta1, config.beta2)}
+    else:
+        own = {"momentum": config.momentum, "nesterov": config.nesterov}
+    return kind(parameters, lr=config.lr, weight_decay=config.weight_decay, **own)
+
+
 def make_trainer(
     model: Model,
     loader: DataLoader,
@@ -255,19 +266,21 @@ def make_trainer(
     config: OptimisationConfig,
     **options: Any,
 ) -> Trainer:
-    """Make a trainer with AdamW, a warm-up and a cosine; the options are those of `Trainer`."""
+    """Make a trainer with the optimiser and schedule of a config; the options are `Trainer`'s."""
     return Trainer(
         model,
         loader,
         held_out,
         steps=config.steps,
-        optimizer=AdamW(
-            model.parameters(),
-            lr=config.lr,
-            betas=(config.beta1, config.beta2),
-            weight_decay=config.weight_decay,
+        optimizer=make_optimizer(model.parameters(), config),
+        schedule=make_schedule(
+            config.schedule,
+            config.lr,
+            config.min_lr,
+            config.warmup_steps,
+            config.steps,
+            config.decay_steps,
         ),
-        schedule=WarmupCosine(config.lr, config.min_lr, config.warmup_steps, config.steps),
         grad_accumulation=config.grad_accumulation,
         clip_norm=config.clip_norm,
         eval_every=config.eval_every,

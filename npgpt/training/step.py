@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from npgpt.models.model import Model
-from npgpt.optim import Adam, grad_norm
+from npgpt.optim import Optimizer, grad_norm
 
 Batch = tuple[np.ndarray, ...]
 
 
 def train_step(
     model: Model,
-    optimizer: Adam,
+    optimizer: Optimizer,
     batches: Sequence[Batch],
     clip_norm: float = 1.0,
     on_gradients: Callable[[], Any] = lambda: None,
@@ -29,7 +29,7 @@ def train_step(
     Parameters
     ----------
     model : Model
-    optimizer : Adam
+    optimizer : Optimizer
     batches : sequence of tuples of ndarray
     clip_norm : float
         Largest global gradient norm; 0 does not clip.

@@ -15,7 +15,7 @@ from npgpt import ops
 from npgpt.data import DataLoader
 from npgpt.evaluation.loss import Batches, Interrupted, evaluate
 from npgpt.models import Model
-from npgpt.optim import Adam, AdamW, WarmupCosine
+from npgpt.optim import AdamW, Optimizer, Schedule, WarmupCosine
 from npgpt.training.callbacks import Callback, EvaluationMetrics, StepMetrics
 from npgpt.training.checkpoints import load_checkpoint, save_checkpoint, with_prefix, without_prefix
 from npgpt.training.interrupt import StopRequest, stop_requests
@@ -61,7 +61,7 @@ class Trainer:
         and "best" is not written.
     steps : int
         Optimiser steps in all, those of earlier sessions included.
-    optimizer : Adam, optional
+    optimizer : Optimizer, optional
         `AdamW` with its defaults when None.
     schedule : function, optional
         From the step, counted from 0, to the learning rate. When None: a warm-up over the first
@@ -110,8 +110,8 @@ class Trainer:
         val_loader: Batches | None = None,
         *,
         steps: int = 1000,
-        optimizer: Adam | None = None,
-        schedule: Callable[[int], float] | None = None,
+        optimizer: Optimizer | None = None,
+        schedule: Schedule | None = None,
         grad_accumulation: int = 1,
         clip_norm: float = 1.0,
         eval_every: int = 250,

@@ -187,9 +187,14 @@ def test_an_option_that_the_chosen_family_lacks_is_named(monkeypatch, tmp_path):
 def test_npgpt_finetune_has_the_defaults_of_the_config(task):
     parameters, config = command_of("finetune", task), FineTuningConfig(task, "base")
     declared = {field.name: field for field in dataclasses.fields(FineTuningConfig)}
-    for name in declared.keys() & parameters.keys() - {"base", "lr", "target_modules"}:
+    for name in declared.keys() & parameters.keys() - {
+        "base",
+        "lr",
+        "weight_decay",
+        "target_modules",
+    }:
         assert parameters[name].default == getattr(config, name), name
-    for name in ("lr", "target_modules"):  # by the method; all
+    for name in ("lr", "weight_decay", "target_modules"):  # by method and optimiser; all
         assert parameters[name].default is None
     assert (config.epochs, config.batch_size) == {
         "classify": (4, 16), "instruct": (2, 16), "dpo": (2, 8)

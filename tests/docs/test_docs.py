@@ -15,7 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 FENCE = re.compile(r"^```(?P<info>[^\n]*)\n(?P<body>.*?)^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)(?P<target>[^)#\s]+)(#(?P<anchor>[^)\s]+))?")
 
-spec = importlib.util.spec_from_file_location("update_code", ROOT / "docs" / "update_code.py")
+SCRIPTS = ROOT / "docs" / "_scripts"
+spec = importlib.util.spec_from_file_location("update_code", SCRIPTS / "update_code.py")
 update_code = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(update_code)
 
@@ -40,7 +41,7 @@ def fences(page):
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
 def test_code_of_the_package_is_shown_as_it_is(page):
     assert update_code.updated(page) == page.read_text(encoding="utf-8"), (
-        "run: python docs/update_code.py"
+        "run: python docs/_scripts/update_code.py"
     )
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 import torch
 from safetensors.numpy import save_file
 
+from tests.golden.optimizers import OPTIMIZERS, WEIGHT_DECAY
 from tests.models.tiny import CONFIGS, batch_for, shaken_model
 from tests.parity.torch_gpt import twin_name, twin_of, twin_optimizer
 
 FOLDER = Path(__file__).parent
-STEPS, LR, BETAS, WEIGHT_DECAY = 50, 1e-3, (0.9, 0.99), 0.1
+STEPS, LR, BETAS = 50, 1e-3, (0.9, 0.99)
 
 
 def golden_path(name):
@@ -35,17 +36,34 @@ def make(name):
     theirs = dict(twin.named_parameters())
     for key in model.state_dict():
         arrays[f"grad.{key}"] = theirs[twin_name(key)].grad.numpy().copy()
-    optimizer = twin_optimizer(twin, LR, BETAS, WEIGHT_DECAY)
+    arrays |= trained("trained", model, twin, twin_optimizer(twin, LR, BETAS, WEIGHT_DECAY))
+    save_file(arrays, golden_path(name))
+
+
+def trained(prefix, model, twin, optimizer):
+    """Take 50 steps of an optimiser of PyTorch; return the weights by our names."""
     for step in range(STEPS):
-        inputs, targets = batch_for(config, seed=step)
+        inputs, targets = batch_for(model.config, seed=step)
         optimizer.zero_grad()
         twin.loss(torch.from_numpy(inputs), torch.from_numpy(targets)).backward()
         optimizer.step()
-    for key in model.state_dict():
-        arrays[f"trained.{key}"] = theirs[twin_name(key)].detach().numpy().copy()
-    save_file(arrays, golden_path(name))
+    theirs = dict(twin.named_parameters())
+    keys = model.state_dict()
+    return {f"{prefix}.{key}": theirs[twin_name(key)].detach().numpy().copy() for key in keys}
+
+
+def make_optimizers():
+    """Write the weights after 50 steps of the other optimisers, from those of "tied"."""
+    arrays = {}
+    for name, (_, theirs, settings) in OPTIMIZERS.items():
+        model = shaken_model(CONFIGS["tied"])
+        twin = twin_of(model)
+        optimizer = getattr(torch.optim, theirs)(twin.parameters(), **settings)
+        arrays |= trained(name, model, twin, optimizer)
+    save_file(arrays, FOLDER / "optimizers.safetensors")
 
 
 if __name__ == "__main__":
     for configuration in CONFIGS:
         make(configuration)
+    make_optimizers()

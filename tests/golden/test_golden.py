@@ -8,12 +8,13 @@ from safetensors.numpy import load_file
 
 from npgpt.models import GPT
 from npgpt.ops import reference
-from npgpt.optim import AdamW
+from npgpt.optim import SGD, AdamW, Optimizer
+from tests.golden.optimizers import OPTIMIZERS, WEIGHT_DECAY
 from tests.models.tiny import CONFIGS, batch_for
 from tests.mutations import mutated
 
 FOLDER = Path(__file__).parent
-STEPS, LR, BETAS, WEIGHT_DECAY = 50, 1e-3, (0.9, 0.99), 0.1
+STEPS, LR, BETAS = 50, 1e-3, (0.9, 0.99)
 
 
 def golden(name):
@@ -35,13 +36,25 @@ def train(name):
     """Take 50 AdamW steps; compare the weights with PyTorch's."""
     arrays, model = golden(name)
     optimizer = AdamW(model.parameters(), LR, BETAS, weight_decay=WEIGHT_DECAY)
+    fifty_steps(model, optimizer, arrays, "trained")
+
+
+def train_with(name):
+    """Take 50 steps of one of the other optimisers; compare the weights with PyTorch's."""
+    kind, _, settings = OPTIMIZERS[name]
+    _, model = golden("tied")
+    optimizer = kind(model.parameters(), **settings)
+    fifty_steps(model, optimizer, load_file(FOLDER / "optimizers.safetensors"), name)
+
+
+def fifty_steps(model, optimizer: Optimizer, arrays, prefix):
     for step in range(STEPS):
         optimizer.zero_grad()
         model.loss(*batch_for(model.config, seed=step))
         model.backward()
         optimizer.step()
     for key, parameter in model.named_parameters():
-        close(parameter.value, arrays[f"trained.{key}"], 1e-9)
+        close(parameter.value, arrays[f"{prefix}.{key}"], 1e-9)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -59,15 +72,35 @@ def test_fifty_steps_of_adamw(name, backend):
     train(name)
 
 
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_fifty_steps_of_the_others(name, backend):
+    train_with(name)
+
+
 @pytest.mark.parametrize(
     ("function", "old", "new"),
     [
         (reference.adamw_update, "1.0 - lr * weight_decay", "1.0"),
         (reference.adamw_update, "* grad, m, v, step", "* grad, m, v, 50"),
-        (AdamW._update, "self.weight_decay if decays else 0.0", "self.weight_decay"),
+        (AdamW.update, "self.weight_decay if decays else 0.0", "self.weight_decay"),
     ],
     ids=["no decay", "no bias correction", "biases decay too"],
 )  # fmt: skip
 def test_an_optimiser_without_one_of_its_parts_is_noticed(function, old, new):
     with mutated(function, old, new), pytest.raises(AssertionError):
         train("tied")
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "old", "new"),
+    [
+        ("sgd", reference.sgd_update, "scale * grad + weight_decay * value", "scale * grad"),
+        ("momentum", reference.momentum_update, "velocity *= momentum", "pass"),
+        ("nesterov", reference.momentum_update, "g + momentum * velocity if", "g if"),
+        ("nesterov", SGD.update, "self.nesterov", "False"),
+    ],
+    ids=["no penalty", "all is kept", "gradient alone", "not Nesterov's"],
+)
+def test_gradient_descent_without_one_of_its_parts_is_noticed(name, function, old, new):
+    with mutated(function, old, new), pytest.raises(AssertionError):
+        train_with(name)

@@ -144,6 +144,15 @@ def test_optimiser_updates(shape, dtype, seed, step, name):
     assert_same(f"{name}_update", dtype, value, grad, m, v * v, *numbers, in_place=(0, 2, 3))
 
 
+@given(row_shapes(), dtypes, seeds, st.floats(0.0, 2.0), st.booleans())
+def test_gradient_descent(shape, dtype, seed, grad_scale, nesterov):
+    value, grad, velocity = normal(seed, (3, *shape), dtype)
+    rates = (1e-2, 0.1, grad_scale)
+    assert_same("sgd_update", dtype, value, grad, *rates, in_place=(0,))
+    arguments = (value, grad, velocity, 0.9, *rates, nesterov)
+    assert_same("momentum_update", dtype, *arguments, in_place=(0, 2))
+
+
 @given(st.integers(1, 40_000), dtypes, seeds)
 def test_sum_of_squares(size, dtype, seed):
     assert_same("sum_of_squares", np.float32, normal(seed, size, dtype))
@@ -157,11 +166,17 @@ def test_arrays_that_are_not_contiguous(dtype, seed):
     assert_same("layer_norm_forward", dtype, x, gamma, beta, 1e-5)
     q = normal(seed, (2, 7, 3, 4), dtype).transpose(0, 2, 1, 3)
     assert_same("attention_forward", dtype, q, q, q, scale=0.5)
-    for name in ("adam", "adamw"):
+    for name, num_kept, numbers in (
+        ("adam", 2, (3, 0.1, 0.9, 0.99, 1e-8, 0.1)),
+        ("adamw", 2, (3, 0.1, 0.9, 0.99, 1e-8, 0.1)),
+        ("sgd", 0, (0.1, 0.1)),
+        ("momentum", 1, (0.9, 0.1, 0.1)),
+    ):
         results = []
         for backend in (compiled, reference):
-            value, grad, m, v = normal(seed, (4, 6, 4), dtype).transpose(0, 2, 1)
-            getattr(backend, f"{name}_update")(value, grad, m, v * v, 3, 0.1, 0.9, 0.99, 1e-8, 0.1)
+            value, grad, *kept = normal(seed, (2 + num_kept, 6, 4), dtype).transpose(0, 2, 1)
+            kept = [array * array for array in kept]
+            getattr(backend, f"{name}_update")(value, grad, *kept, *numbers)
             results.append(value)
         assert_close(*results, TOLERANCE[np.dtype(dtype)], "an update in place is not lost")
 

@@ -6,7 +6,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="the parity tests need the extra 'reference'")
 
 from npgpt import layers, ops  # noqa: E402
-from npgpt.optim import Adam, AdamW, clip_grad_norm  # noqa: E402
+from npgpt.optim import AdamW, CosineDecay, LinearDecay, clip_grad_norm  # noqa: E402
+from tests.golden.optimizers import OPTIMIZERS  # noqa: E402
 from tests.models.tiny import CONFIGS, batch_for, shaken_model  # noqa: E402
 from tests.parity.torch_gpt import twin_name, twin_of, twin_optimizer  # noqa: E402
 from tests.strategies import normal  # noqa: E402
@@ -64,17 +65,20 @@ def test_fifty_steps_of_adamw_with_clipping(name, backend):
         close(parameter.value, values[twin_name(parameter_name)], 1e-4)
 
 
-@pytest.mark.parametrize(("ours", "theirs"), [(Adam, torch.optim.Adam), (AdamW, torch.optim.AdamW)])
+@pytest.mark.parametrize("chosen", ["adamw", *OPTIMIZERS])
 @pytest.mark.parametrize("name", CONFIGS)
-def test_fifty_steps_without_clipping(name, ours, theirs, backend):
+def test_fifty_steps_without_clipping(name, chosen, backend):
     config = CONFIGS[name]
     model = shaken_model(config)
     twin = twin_of(model)
-    optimizer = ours(model.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=0.1)
-    if theirs is torch.optim.AdamW:
-        twin_steps = twin_optimizer(twin, lr=1e-3, betas=(0.9, 0.99), weight_decay=0.1)
+    if chosen == "adamw":
+        settings = {"lr": 1e-3, "betas": (0.9, 0.99), "weight_decay": 0.1}
+        optimizer = AdamW(model.parameters(), **settings)
+        twin_steps = twin_optimizer(twin, **settings)
     else:
-        twin_steps = theirs(twin.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=0.1)
+        ours, theirs, settings = OPTIMIZERS[chosen]
+        optimizer = ours(model.parameters(), **settings)
+        twin_steps = getattr(torch.optim, theirs)(twin.parameters(), **settings)
     for step in range(50):
         inputs, targets = batch_for(config, seed=step)
         optimizer.zero_grad()
@@ -87,6 +91,26 @@ def test_fifty_steps_without_clipping(name, ours, theirs, backend):
     values = dict(twin.named_parameters())
     for parameter_name, parameter in model.named_parameters():
         close(parameter.value, values[twin_name(parameter_name)], 1e-9)
+
+
+def test_schedules():
+    steps, floor = 20, 0.1
+    for ours, theirs in (
+        (
+            LinearDecay(1.0, floor, steps),
+            lambda o: torch.optim.lr_scheduler.LinearLR(o, 1.0, floor, steps),
+        ),
+        (
+            CosineDecay(1.0, floor, steps),
+            lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, steps, floor),
+        ),
+    ):
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+        scheduler = theirs(optimizer)
+        for step in range(steps + 1):
+            assert ours(step) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12)
+            optimizer.step()
+            scheduler.step()
 
 
 def test_layer_norm(backend):

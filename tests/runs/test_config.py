@@ -19,6 +19,7 @@ OTHERS = {  # a value for each field that is not its default
     "rope_theta": 500.0, "relative_attention_num_buckets": 8, "relative_attention_max_distance": 20,
     "tie_embeddings": False, "steps": 40, "batch_size": 3, "grad_accumulation": 2,
     "recompute": True, "lr": 1e-2, "min_lr": 1e-4, "warmup_steps": 7, "beta1": 0.8, "beta2": 0.95,
+    "optimizer": "sgd", "momentum": 0.8, "nesterov": True, "schedule": "wsd", "decay_steps": 5,
     "weight_decay": 0.3, "clip_norm": 0.5, "eval_every": 9, "eval_batches": 2, "gradient_flow": 4,
     "seed": 5,
 }  # fmt: skip

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from npgpt.data import HeldOutBatches, TokenWindows
+from npgpt.optim import OPTIMIZERS
 from npgpt.plots.training import plot_loss
 from npgpt.runs import Run, TrainingConfig
 from npgpt.tokenizers import BPETokenizer
@@ -160,7 +161,7 @@ def test_metrics_are_json_lines(finished):
     ("change", "message"),
     [
         ({"tokenizer": "words"}, "tokenizer must be one of bpe, char, word, gpt2, or the path"),
-        ({"lr": -1.0}, "0 <= min_lr <= lr"),
+        ({"lr": -1.0}, "lr must be at least 0"),
         ({"lr": 1e-3, "min_lr": 1e-2}, "0 <= min_lr <= lr"),
         ({"steps": 0}, "steps must be at least 1"),
         ({"warmup_steps": 700}, "warmup_steps must not exceed steps"),
@@ -168,6 +169,11 @@ def test_metrics_are_json_lines(finished):
         ({"clip_norm": -1.0}, "clip_norm must be at least 0"),
         ({"beta2": 1.0}, "beta2 must be at least 0 and below 1"),
         ({"weight_decay": -0.1}, "weight_decay must be at least 0"),
+        ({"optimizer": "lion"}, "optimizer must be one of adamw, adam, sgd, got 'lion'"),
+        ({"momentum": 1.0}, "momentum must be at least 0 and below 1"),
+        ({"nesterov": True, "momentum": 0.0}, "nesterov needs a momentum above 0"),
+        ({"schedule": "step"}, "schedule must be one of cosine, constant, linear"),
+        ({"schedule": "wsd", "decay_steps": 590}, "decay_steps together must not exceed steps"),
         ({"d_model": 100, "n_heads": 3}, "n_heads must divide d_model"),
     ],
 )
@@ -207,3 +213,24 @@ def test_files_of_nanogpt_are_trained_on_with_a_tokenizer_that_is_named(tmp_path
     with pytest.raises(ValueError, match="but the tokenizer has 257 tokens: it was made with"):
         Run.create(tmp_path / "other", config)
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_run_with_any_optimiser_goes_on_bit_for_bit(optimizer, tmp_path):
+    config = tiny_config(
+        tmp_path, optimizer=optimizer, schedule="wsd", warmup_steps=2, decay_steps=4, min_lr=0.0
+    )
+    whole = Run.create(tmp_path / "whole", config).trainer()
+    whole.fit()
+    rates = [line["lr"] for line in Run.open(tmp_path / "whole").metrics if line["kind"] == "step"]
+    third = 1e-2 / 3
+    assert rates == pytest.approx([third, 2 * third, *[1e-2] * 7, 7.5e-3, 5e-3, 2.5e-3])
+    half = Run.create(tmp_path / "half", config).trainer()
+    half.steps = 8
+    half.fit()
+    rest = Run.open(tmp_path / "half").trainer()
+    rest.resume()
+    rest.fit()
+    for name, array in (whole.model.state_dict() | whole.optimizer.state_dict()).items():
+        again = (rest.model.state_dict() | rest.optimizer.state_dict())[name]
+        np.testing.assert_array_equal(again, array)

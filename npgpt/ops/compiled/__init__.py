@@ -43,6 +43,7 @@ from npgpt.ops.compiled.lora import low_rank_backward, low_rank_forward
 from npgpt.ops.compiled.quantized import quantized_linear_forward
 from npgpt.ops.compiled.rms_norm import rms_norm_backward, rms_norm_forward
 from npgpt.ops.compiled.rotary import rotary_backward, rotary_forward
+from npgpt.ops.compiled.sgd import momentum_update, sgd_update
 
 __all__ = [
     "adam_update",
@@ -72,6 +73,7 @@ __all__ = [
     "linear_forward",
     "low_rank_backward",
     "low_rank_forward",
+    "momentum_update",
     "quantized_linear_forward",
     "relu_backward",
     "relu_forward",
@@ -79,6 +81,7 @@ __all__ = [
     "rms_norm_forward",
     "rotary_backward",
     "rotary_forward",
+    "sgd_update",
     "sum_of_squares",
     "swiglu_backward",
     "swiglu_forward",

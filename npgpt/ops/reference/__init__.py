@@ -66,6 +66,7 @@ from npgpt.ops.reference.quantized import (
 from npgpt.ops.reference.relu import relu_backward, relu_forward
 from npgpt.ops.reference.rms_norm import rms_norm_backward, rms_norm_forward
 from npgpt.ops.reference.rotary import rotary_angles, rotary_backward, rotary_forward
+from npgpt.ops.reference.sgd import momentum_update, sgd_update
 from npgpt.ops.reference.softmax import log_sum_exp, softmax_backward, softmax_forward
 from npgpt.ops.reference.swiglu import swiglu_backward, swiglu_forward
 
@@ -109,6 +110,7 @@ __all__ = [
     "low_rank_forward",
     "mask_future_backward",
     "mask_future_forward",
+    "momentum_update",
     "preference_loss_backward",
     "preference_loss_forward",
     "quantized_linear_forward",
@@ -122,6 +124,7 @@ __all__ = [
     "rotary_forward",
     "scores_backward",
     "scores_forward",
+    "sgd_update",
     "sinusoids",
     "softmax_backward",
     "softmax_forward",
