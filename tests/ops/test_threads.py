@@ -137,7 +137,7 @@ def test_numba_that_came_first_with_fewer_threads_is_named():
 def test_what_is_no_number_of_threads_is_told(monkeypatch, text):
     monkeypatch.setenv("NPGPT_NUM_THREADS", text)
     with pytest.raises(
-        ValueError, match="NPGPT_NUM_THREADS must be (a positive whole number|at most 4,096), got"
+        ValueError, match=r"NPGPT_NUM_THREADS must be (a positive whole number|at most 4,096), got"
     ):
         threads.number_from_environment()
 
@@ -189,7 +189,6 @@ def test_a_pool_of_forked_processes_computes_the_same_bits_and_does_not_wait(num
     assert result.stdout.split() == ["True", "1", str(number)], result.stderr
 
 
-@pytest.mark.slow
 def test_gradients_do_not_depend_on_whether_a_thread_works_alone():
     digests = {python(STEP, NPGPT_NUM_THREADS=str(n)).stdout.split()[1] for n in (1, 2, 3)}
     assert len(digests) == 1
@@ -228,7 +227,6 @@ def test_without_a_cache_kernels_work_and_one_sentence_says_so(tmp_path, broken)
     assert result.stderr.count("NUMBA_CACHE_DIR") == len(result.stderr.splitlines()) == 1
 
 
-@pytest.mark.slow
 def test_a_cache_folder_is_made_and_a_damaged_cache_is_written_anew(tmp_path):
     folder = tmp_path / "not" / "there"
     assert python(KERNELS, NUMBA_CACHE_DIR=str(folder)).returncode == 0
