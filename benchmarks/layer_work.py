@@ -123,16 +123,16 @@ def npgpt_layers(d: int, shape: tuple[int, int]) -> Callable[[str], Callable[[],
         def embedding_both():
             ops.embedding_forward(ids, w, b)
             dw.fill(0)
-            ops.embedding_backward(dy, ids, dw)
+            ops.embedding_backward(dy, ids, dweight=dw)
             return dw
 
         def layer_norm_both():
             _, mean, rstd = ops.layer_norm_forward(x, w, b, EPS)
-            return ops.layer_norm_backward(dy, x, mean, rstd, w, dw, db)
+            return ops.layer_norm_backward(dy, x, w, mean, rstd, dgamma=dw, dbeta=db)
 
         def rms_norm_both():
             _, rstd = ops.rms_norm_forward(x, w, EPS)
-            return ops.rms_norm_backward(dy, x, rstd, w, dw)
+            return ops.rms_norm_backward(dy, x, w, rstd, dgamma=dw)
 
         def swiglu_both():
             ops.swiglu_forward(x)
@@ -147,14 +147,14 @@ def npgpt_layers(d: int, shape: tuple[int, int]) -> Callable[[str], Callable[[],
 
         def linear_both():
             ops.linear_forward(x, w, b)
-            return ops.linear_backward(dy, x, w, dw, db, overwrite=True)
+            return ops.linear_backward(dy, x, w, dweight=dw, dbias=db, overwrite=True)
 
         def gelu_both():
             ops.gelu_tanh_forward(x, b)
-            return ops.gelu_tanh_backward(dy, x, b, db)
+            return ops.gelu_tanh_backward(dy, x, b, dbias=db)
 
         def residual_both():
-            ops.dropout_add_forward(x, dy, 0.0, None)
+            ops.add(x, dy)
             return dy  # the gradient of both
 
         def dropout_both():
@@ -162,7 +162,7 @@ def npgpt_layers(d: int, shape: tuple[int, int]) -> Callable[[str], Callable[[],
             return ops.dropout_backward(dy, P, key)
 
         def head_both():
-            return ops.head_cross_entropy_backward(1.0, x, w, ids, dw, overwrite=True)[1]
+            return ops.head_cross_entropy_backward(1.0, x, w, ids, dweight=dw, overwrite=True)[1]
 
         def adamw():
             ops.adamw_update(w, x, a["m"], a["v"], 10, 1e-6, 0.9, 0.95, 1e-8, 0.1)
@@ -177,7 +177,7 @@ def npgpt_layers(d: int, shape: tuple[int, int]) -> Callable[[str], Callable[[],
             "RMS": (lambda: ops.rms_norm_forward(x, w, EPS)[0], rms_norm_both),
             "SwiGLU": (lambda: ops.swiglu_forward(x), swiglu_both),
             "rotary": (rotary, rotary_both),
-            "residual": (lambda: ops.dropout_add_forward(x, dy, 0.0, None), residual_both),
+            "residual": (lambda: ops.add(x, dy), residual_both),
             "residual +": (lambda: ops.dropout_add_forward(x, dy, P, key), dropout_both),
             "head": (lambda: ops.head_cross_entropy_forward(x, w, ids), head_both),
             "gradient": (lambda: ops.sum_of_squares(x) ** 0.5,) * 2,

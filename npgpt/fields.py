@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 Config = TypeVar("Config")
@@ -125,8 +126,47 @@ def _parameters(config_class: type) -> str:
     return section[1].rstrip("\n") + "\n" if section else ""
 
 
+def did_you_mean(name: str, names: Iterable[str], most: int = 8) -> str:
+    """End an error's sentence with the names nearest to one that does not exist, or with all.
+
+    Parameters
+    ----------
+    name : str
+    names : iterable of str
+    most : int
+        How many are listed where none is near; 0 lists none.
+
+    Examples
+    --------
+    >>> did_you_mean("wieghts", ["scores", "weights"])
+    "; did you mean 'weights'?"
+    >>> did_you_mean("x", ["scores", "weights"])
+    '; there is scores, weights.'
+    """
+    names = list(names)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.7)
+    if near:
+        # only those that are as near as the nearest
+        best = difflib.SequenceMatcher(None, near[0], name).ratio()
+        near = [n for n in near if difflib.SequenceMatcher(None, n, name).ratio() > best - 0.02]
+        return f"; did you mean {' or '.join(map(repr, near))}?"
+    if not names or not most:
+        return "."
+    return f"; there is {', '.join(names[:most])}{', ...' if len(names) > most else ''}."
+
+
 class Settings:
     """Base of dataclasses that are written to JSON and read again."""
+
+    def __new__(cls, *args: Any, **fields: Any) -> Any:
+        """Refuse an unknown keyword with the name that is nearest to it."""
+        known = [field.name for field in dataclasses.fields(cls) if field.init]  # type: ignore[arg-type]
+        for name in fields:
+            if name not in known:
+                raise TypeError(
+                    f"{cls.__name__}: no field is named {name!r}{did_you_mean(name, known)}"
+                )
+        return super().__new__(cls)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields, ready for JSON."""
@@ -157,7 +197,10 @@ def from_fields(config_class: type[Config], fields: Mapping[str, Any]) -> Config
     names = [field.name for field in known]
     unknown = [name for name in fields if name not in names]
     if unknown:
-        raise ValueError(f"{what}: no field is named {', '.join(map(repr, unknown))}.")
+        raise ValueError(
+            f"{what}: no field is named {', '.join(map(repr, unknown))}"
+            f"{did_you_mean(unknown[0], names, most=0)}"
+        )
     missing = [
         field.name
         for field in known

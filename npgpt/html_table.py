@@ -43,6 +43,12 @@ def html_table(
     )
 
 
+def html_list(sentences: Sequence[str]) -> str:
+    """Make an HTML list of texts, which are escaped; nothing of none."""
+    items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
+    return f"<ul>{items}</ul>" if items else ""
+
+
 def _row(tag: str, cells: Sequence[object], sides: Sequence[str]) -> str:
     columns = (
         f'<{tag} style="{CELL}{side}">{escape(str(cell))}</{tag}>'

@@ -39,7 +39,7 @@ class Shuffled:
     count: int
 
     def order(self, rng: np.random.Generator) -> np.ndarray:
-        """Return a permutation."""
+        """Draw an epoch's order, (count,)."""
         return rng.permutation(self.count)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from npgpt.layers.losses import IGNORE_INDEX
+from npgpt.ops import IGNORE_INDEX
 
 
 def pad(rows: Sequence[np.ndarray], value: int = 0) -> np.ndarray:

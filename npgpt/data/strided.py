@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from npgpt.layers.losses import IGNORE_INDEX
+from npgpt.ops import IGNORE_INDEX
 
 
 class StridedWindows:

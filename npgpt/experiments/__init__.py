@@ -1,7 +1,7 @@
 """Questions that a few models answer: each an experiment that anyone can repeat.
 
 An experiment is a function that returns its numbers, `npgpt.plots.experiments` draws them, and
-`npgpt experiment` runs it.
+``npgpt experiment`` runs it.
 """
 
 from npgpt.experiments.positions import PositionResult, compare_positions

@@ -57,7 +57,7 @@ def compare_positions(
     Parameters
     ----------
     training : RunConfig
-        What `npgpt train` would be told; its ``position`` is replaced by each kind.
+        What ``npgpt train`` would be told; its ``position`` is replaced by each kind.
     longer : int
         The context to evaluate at.
     kinds : sequence of str

@@ -147,7 +147,7 @@ class ClassificationReport:
 
 
 def held_out_batches(texts: LabelledTexts, batch_size: int) -> HeldOutBatches:
-    """Make the batches to evaluate on, those of similar length together."""
+    """Cut labelled texts into batches of similar length, so that little is padded."""
     order = np.argsort(texts.lengths, kind="stable")
     ordered = LabelledTexts([texts.texts[i] for i in order], texts.labels[order])
     return HeldOutBatches(ordered, batch_size)

@@ -44,7 +44,7 @@ def by_task(name: str) -> FromOthers:
 
 @dataclasses.dataclass(frozen=True)
 class FineTuningConfig(Settings):
-    """What `npgpt finetune` can be told; the same config, base and data give the same run.
+    """What ``npgpt finetune`` can be told; the same config, base and data give the same run.
 
     Parameters
     ----------

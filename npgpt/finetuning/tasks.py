@@ -43,7 +43,7 @@ class Task:
     parts : dict of str to Dataset
         The records, encoded.
     train : Dataset
-        What is trained on.
+        The part whose gradients are taken.
     left_out : LeftOut
         Records that nothing can be learned from.
     """
@@ -55,7 +55,7 @@ class Task:
 
     @property
     def train(self) -> Any:
-        """What is trained on."""
+        """The part whose gradients are taken."""
         return self.parts[TRAIN]
 
     @property
@@ -70,11 +70,11 @@ class Task:
         """Compute what is needed of the model before its first step."""
 
     def sampler(self, batch_size: int) -> Sampler:
-        """Make the order of the training examples: those of similar length come together."""
+        """Put training examples of similar length into a batch, so that little is padded."""
         return LengthGrouped(self.train.lengths, batch_size)
 
     def held_out(self, batch_size: int) -> HeldOutBatches:
-        """Make the batches to validate on."""
+        """Cut the validation part into batches."""
         return HeldOutBatches(self.parts[VALIDATION], batch_size)
 
     def scores(self, model: Any) -> dict[str, float]:
@@ -105,15 +105,15 @@ class ClassifyTask(Task):
         return LengthGrouped(self.train.lengths, batch_size, Balanced(self.train.labels))
 
     def held_out(self, batch_size: int) -> HeldOutBatches:
-        """Make the batches to validate on."""
+        """Cut the validation part into batches of similar length."""
         return held_out_batches(self.parts[VALIDATION], batch_size)
 
     def scores(self, model: Any) -> dict[str, float]:
-        """Compute the accuracy."""
+        """Share of the validation texts whose likeliest class is theirs."""
         return {"accuracy": self.report(model, VALIDATION).accuracy}
 
     def report(self, model: Any, part: str = TEST) -> ClassificationReport:
-        """Compute all measures of a part."""
+        """Compare predicted and true classes of a part, the test part unless another is named."""
         return ClassificationReport.of(*predict(model, self.parts[part]), self.labels)
 
 

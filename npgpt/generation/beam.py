@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from npgpt import ops
 from npgpt.generation.decoders import StepByStep
 from npgpt.generation.sampling import check_logits
 
@@ -51,7 +52,9 @@ def beam_search(
     logits = decoder.start([prompt] * num_beams)
     for length in range(1, max_new_tokens + 1):
         check_logits(logits)
-        totals = scores[:, None] + _log_softmax(logits)  # (num_beams, vocab_size)
+        logits = logits.astype(np.float64)
+        log_p = logits - ops.log_sum_exp(logits)  # (num_beams, vocab_size)
+        totals = scores[:, None] + log_p
         # twice as many as beams: at most num_beams of them end, so enough go on
         kept = _largest(totals.ravel(), 2 * num_beams)
         parents, tokens = np.divmod(kept, totals.shape[1])
@@ -75,12 +78,6 @@ def beam_search(
         decoder.reorder(np.array([parent for _, parent, _ in going_on]))
         logits = decoder.step(np.array([sequence[-1] for sequence in beams]))
     return np.array(finished[0][1])
-
-
-def _log_softmax(logits: np.ndarray) -> np.ndarray:
-    logits = logits.astype(np.float64)
-    logits -= logits.max(axis=-1, keepdims=True)
-    return logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
 
 
 def _largest(values: np.ndarray, count: int) -> np.ndarray:

@@ -55,7 +55,7 @@ class EveryTime:
     def _logits(self) -> np.ndarray:
         if len({len(row) for row in self.rows}) == 1:
             return self.next_logits(np.stack(self.rows))
-        return np.concatenate([self.next_logits(row[None]) for row in self.rows])
+        return np.concatenate([self.next_logits(row[None].copy()) for row in self.rows])
 
 
 def window_start(length: int, context_length: int) -> int:

@@ -74,7 +74,7 @@ def generate_tokens(
         if stop_id is not None:
             tokens = np.where(finished, stop_id, tokens)
             finished |= tokens == stop_id
-        yield tokens
+        yield tokens.copy()  # the caller's, who may write to it
         if finished.all() or i == max_new_tokens - 1:
             return
         for tokens_seen, token in zip(seen, tokens, strict=True):

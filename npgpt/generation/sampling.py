@@ -6,6 +6,8 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
+from npgpt import ops
+
 
 def check_sampling(
     temperature: float, top_k: int | None, top_p: float | None, repetition_penalty: float = 1.0
@@ -101,8 +103,7 @@ def next_token_probabilities(
     if top_k is not None and top_k < scores.shape[-1]:
         smallest_kept = np.partition(scores, -top_k, axis=-1)[:, -top_k, None]
         scores = np.where(scores >= smallest_kept, scores, -np.inf)
-    probabilities = np.exp(scores)
-    probabilities /= probabilities.sum(axis=-1, keepdims=True)
+    probabilities = ops.softmax_forward(scores)
     if top_p is not None and top_p < 1.0:
         order = np.argsort(-probabilities, axis=-1, kind="stable")
         ranked = np.take_along_axis(probabilities, order, axis=-1)

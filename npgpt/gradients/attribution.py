@@ -132,7 +132,8 @@ def integrated_gradients(
 
     ``values = sum over features of (x - x0) * integral of d logit / dx (x0 + a (x - x0)) da``, a
     from 0 to 1 (Sundararajan, Taly and Yan 2017, arXiv 1703.01365, eq. 1). The values sum to the
-    difference of the logits (completeness), up to the error of the integral, which `gap` tells.
+    difference of the logits (completeness), up to the error of the integral,
+    `TokenAttribution.gap`.
 
     Parameters
     ----------

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from npgpt import ops
-from npgpt.gradients.gradcheck import COMPLEX_STEP, unsaved_copy
+from npgpt.gradients.checked import unsaved_copy
+from npgpt.gradients.gradcheck import COMPLEX_STEP
 from npgpt.layers import Parameter
 from npgpt.models import GPT, Model
 from npgpt.ops import reference

@@ -216,7 +216,9 @@ def _entropy_of_scores(kept: Fused | InSteps, example: int, scale: float) -> np.
     lengths = None if kept.mask.lengths is None else kept.mask.lengths[one]
     mask = kept.mask._replace(lengths=lengths)
     scores = reference.scores_forward(kept.q[one], kept.k[one], scale=scale, mask=mask)
-    weights = reference.softmax_forward(reference.distance_bias_forward(scores, kept.bias))
+    if kept.bias is not None:
+        scores = reference.distance_bias_forward(scores, kept.bias)
+    weights = reference.softmax_forward(scores)
     return -np.sum(weights * np.log(np.where(weights > 0, weights, 1.0)), axis=-1)
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from npgpt import ops
+from npgpt.gradients.checked import Checked, CheckedFunction, CheckedLayer
 from npgpt.gradients.report import ArrayCheck, GradcheckReport
-from npgpt.layers import Dropout, Layer
+from npgpt.layers import Layer
 
 TOLERANCES = {"central": 1e-6, "complex": 1e-11}
 CENTRAL_STEP = float(np.cbrt(np.finfo(np.float64).eps))  # balances truncation and rounding
@@ -34,6 +34,12 @@ def gradcheck(
     give the derivative of ``L`` by every element of every input and parameter. Of an array with
     more than ``max_coordinates`` elements a random sample is compared, and always two derivatives
     along random directions, which involve all elements.
+
+    What else forward and backward promise is checked too: that they change neither inputs, ``dy``,
+    parameters, nor what was kept; that forward gives the same output again; that backward can be
+    called again, and then *adds* to the gradients of parameters, which it finds not at zero; that
+    gradients have the shape and dtype of their arrays; that no array decides the output which is
+    neither an input, nor a `Parameter`, nor named in ``BUFFERS``. A broken promise fails the check.
 
     Parameters
     ----------
@@ -62,12 +68,16 @@ def gradcheck(
     Returns
     -------
     GradcheckReport
-        For each array the largest error, where it is, and both values.
+        For each array the largest error, where it is, and both values; which promises were
+        broken; and what the check could not see.
 
     Raises
     ------
     ValueError
-        If the method is unknown, or a function comes without ``backward``.
+        If the method is unknown, a function comes without ``backward``, or backward returns another
+        number of gradients than there are inputs of floats.
+    TypeError
+        If ``layer`` is neither a layer nor a function, or forward returns several arrays.
 
     Examples
     --------
@@ -82,12 +92,14 @@ def gradcheck(
         raise ValueError(f"gradcheck: method must be 'central' or 'complex', got {method!r}.")
     # a stream of its own: inputs drawn with the same seed must not equal r
     rng = np.random.default_rng([seed, 0x67726164])
-    check: _CheckedLayer | _CheckedFunction
+    check: Checked
+    if isinstance(layer, type) or not (isinstance(layer, Layer) or callable(layer)):
+        raise TypeError(f"gradcheck: expected a layer, or a function, got {layer!r}.")
     if isinstance(layer, Layer):
-        check = _CheckedLayer(layer, inputs)
+        check = CheckedLayer(layer, inputs)
     else:
-        check = _CheckedFunction(layer, inputs, backward)
-    y = check.forward(check.arrays)
+        check = CheckedFunction(layer, inputs, backward)
+    y = check.output()
     r = rng.standard_normal(np.shape(y))
     analytic = check.gradients(r)
 
@@ -107,14 +119,21 @@ def gradcheck(
             ]
         )
 
+    check.finish()
+
     scales = [max(abs(number) for row in rows for number in row[1:]) for rows in results]
-    smallest = SMALLEST_SCALE * max(*scales, float(np.max(np.abs(r))))
+    smallest = SMALLEST_SCALE * max([*scales, float(np.max(np.abs(r), initial=0.0))])
     checks = [
         _worst(name, gradient.shape, rows, max(scale, smallest))
         for (name, gradient), rows, scale in zip(analytic.items(), results, scales, strict=True)
     ]
     chosen = TOLERANCES[method] if tolerance is None else tolerance
-    return GradcheckReport(check.name, method, chosen, checks)
+    notes = check.notes + [
+        f"the gradient of {name} is 0 at these inputs"
+        for name, scale in zip(analytic, scales, strict=True)
+        if scale == 0.0
+    ]
+    return GradcheckReport(check.name, method, chosen, checks, check.faults, notes)
 
 
 def _worst(name, shape, rows, scale) -> ArrayCheck:
@@ -146,101 +165,3 @@ def _complex_derivative(check, name, change, r) -> float:
     with ops.use("reference"):
         y = check.forward({**check.arrays, name: x + 1j * COMPLEX_STEP * change}, complex_step=True)
     return float(np.sum(r * np.imag(y))) / COMPLEX_STEP
-
-
-class _CheckedFunction:
-    """A forward/backward pair of functions, with its float inputs by name."""
-
-    def __init__(self, forward, inputs, backward):
-        if backward is None:
-            raise ValueError("gradcheck: a function needs its backward, given as backward=.")
-        self.name = getattr(forward, "__name__", "function")
-        self._forward, self._backward = forward, backward
-        self._inputs = [_as_float64(x) for x in inputs]
-        self.arrays = {f"input {i}": x for i, x in enumerate(self._inputs) if x.dtype.kind == "f"}
-
-    def _current_inputs(self, arrays):
-        return [arrays.get(f"input {i}", x) for i, x in enumerate(self._inputs)]
-
-    def forward(self, arrays, complex_step=False):
-        return self._forward(*self._current_inputs(arrays))
-
-    def gradients(self, r):
-        names = [name for name in self.arrays if name.startswith("input ")]
-        return _by_name(names, self._backward(r, *self._inputs), self.name)
-
-
-class _CheckedLayer:
-    """A float64 copy of a layer, with its float inputs and parameters by name."""
-
-    def __init__(self, layer, inputs):
-        self.name = type(layer).__name__
-        self._layer = unsaved_copy(layer).astype(np.float64)
-        self._complex_layer = None
-        self._inputs = [_as_float64(x) for x in inputs]
-        self._input_names = [
-            f"input {i}" for i, x in enumerate(self._inputs) if x.dtype.kind == "f"
-        ]
-        self.arrays = {
-            name: x
-            for name, x in zip(
-                (f"input {i}" for i in range(len(inputs))), self._inputs, strict=True
-            )
-            if name in self._input_names
-        }
-        self.arrays.update(self._layer.state_dict())
-
-    def _layer_for(self, complex_step):
-        if not complex_step:
-            return self._layer
-        if self._complex_layer is None:
-            self._complex_layer = unsaved_copy(self._layer).astype(np.complex128)
-        return self._complex_layer
-
-    def forward(self, arrays, complex_step=False):
-        layer = self._layer_for(complex_step)
-        for name, parameter in layer.named_parameters():
-            parameter.value = arrays[name].astype(parameter.value.dtype, copy=False)
-        inputs = [arrays.get(f"input {i}", x) for i, x in enumerate(self._inputs)]
-        if complex_step:
-            inputs = [x.astype(np.complex128) if x.dtype.kind == "f" else x for x in inputs]
-        dropouts = [inner for inner in layer.layers() if isinstance(inner, Dropout)]
-        steps = [dropout.step for dropout in dropouts]
-        y = getattr(layer, "loss", layer.forward)(*inputs)
-        for dropout, step in zip(dropouts, steps, strict=True):
-            dropout.step = step  # the next forward pass draws the same masks
-        return y
-
-    def gradients(self, r):
-        self.forward(self.arrays)
-        self._layer.zero_grad()
-        gradients = _by_name(self._input_names, self._layer.backward(r), self.name)
-        trained = ((n, p) for n, p in self._layer.named_parameters() if p.requires_grad)
-        gradients.update({name: p.grad for name, p in trained})
-        return gradients
-
-
-def _by_name(names, gradients, what):
-    if gradients is None:
-        gradients = ()
-    gradients = gradients if isinstance(gradients, tuple) else (gradients,)
-    if len(gradients) != len(names):
-        raise ValueError(
-            f"gradcheck: the backward of {what} returned {len(gradients)} gradients for "
-            f"{len(names)} float inputs."
-        )
-    return dict(zip(names, gradients, strict=True))
-
-
-def unsaved_copy(layer):
-    """Copy a layer without what its forward passes saved and without listeners."""
-    memo: dict[int, Any] = {}
-    for inner in layer.layers():
-        for attribute in (inner.saved, inner.listener):
-            memo[id(attribute)] = None
-    return copy.deepcopy(layer, memo)
-
-
-def _as_float64(x):
-    x = np.asarray(x)
-    return x.astype(np.float64) if x.dtype.kind == "f" else x

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from npgpt.fields import did_you_mean
 from npgpt.html_table import html_table
 from npgpt.layers import Layer
-from npgpt.layers.core.taps import Listening, matching_names
+from npgpt.layers.core.taps import Listening, matching_names, read_only
 
 MAX_BYTES = 1 << 30
 
@@ -78,9 +79,7 @@ class Tape(Listening, Mapping[str, Recorded]):
         self.num_bytes += added
         if array is None:
             return None
-        view = array.view()
-        view.flags.writeable = False
-        return view
+        return read_only(array)
 
     # --- as a mapping -------------------------------------------------------------------------
 
@@ -88,8 +87,8 @@ class Tape(Listening, Mapping[str, Recorded]):
         try:
             return self._recorded[name]
         except KeyError:
-            known = ", ".join(list(self._recorded)[:8]) or "nothing yet"
-            raise KeyError(f"nothing was recorded under {name!r}; there is {known}") from None
+            near = did_you_mean(str(name), self._recorded)
+            raise KeyError(f"nothing was recorded under {name!r}{near}") from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._recorded)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from npgpt.html_table import html_table
+from npgpt.html_table import html_list, html_table
 from npgpt.text_table import text_table
 
 
@@ -42,12 +42,25 @@ class ArrayCheck:
 
 @dataclasses.dataclass(frozen=True)
 class GradcheckReport:
-    """All arrays of one check; ``print(report)`` shows a table."""
+    """All arrays of one check; ``print(report)`` shows a table.
+
+    Attributes
+    ----------
+    what, method : str
+    tolerance : float
+    arrays : list of ArrayCheck
+    faults : list of str
+        Promises of the contract that were broken, such as "forward changes input 0 in place".
+    notes : list of str
+        What the check could not see, such as frozen parameters.
+    """
 
     what: str
     method: str
     tolerance: float
     arrays: list[ArrayCheck]
+    faults: list[str] = dataclasses.field(default_factory=list)
+    notes: list[str] = dataclasses.field(default_factory=list)
 
     @property
     def max_error(self) -> float:
@@ -56,8 +69,8 @@ class GradcheckReport:
 
     @property
     def passed(self) -> bool:
-        """Whether every array is within the tolerance."""
-        return all(check.error <= self.tolerance for check in self.arrays)
+        """Whether every array is within the tolerance, and no promise broken."""
+        return not self.faults and not self.failures
 
     @property
     def failures(self) -> list[ArrayCheck]:
@@ -65,10 +78,11 @@ class GradcheckReport:
         return [check for check in self.arrays if not check.error <= self.tolerance]
 
     def raise_if_failed(self) -> None:
-        """Raise `GradcheckError`, naming the arrays, if an error is beyond the tolerance."""
+        """Raise `GradcheckError`, naming arrays and broken promises, unless the check passed."""
         if not self.passed:
             names = ", ".join(check.name for check in self.failures)
-            raise GradcheckError(f"the gradient of {names} is wrong.\n{self}")
+            wrong = [f"the gradient of {names} is wrong"] if names else []
+            raise GradcheckError(f"{'; '.join(wrong + self.faults)}.\n{self}")
 
     @property
     def title(self) -> str:
@@ -93,7 +107,13 @@ class GradcheckReport:
             ]
             for check in self.arrays
         ]
-        return html_table(self.title, header, rows, numbers=[2, 3, 5, 6])
+        table = html_table(self.title, header, rows, numbers=[2, 3, 5, 6])
+        return table + html_list(self._sentences())
+
+    def _sentences(self) -> list[str]:
+        return [f"FAILED: {fault}" for fault in self.faults] + [
+            f"not seen: {note}" for note in self.notes
+        ]
 
     def __str__(self) -> str:
         rows = [
@@ -105,4 +125,7 @@ class GradcheckReport:
             )
             for check in self.arrays
         ]
-        return "\n".join([self.title, *text_table((), rows).splitlines()])
+        lines = text_table((), rows).splitlines() if rows else []
+        marked = [f"! {fault}" for fault in self.faults]
+        seen = [f"  not seen: {note}" for note in self.notes]
+        return "\n".join([self.title, *lines, *marked, *seen])

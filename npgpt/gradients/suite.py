@@ -1,4 +1,4 @@
-"""One example of every layer, and of a whole GPT: what `npgpt gradcheck` runs."""
+"""One example of every layer, and of a whole GPT: what ``npgpt gradcheck`` runs."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from npgpt.layers import (
     TransformerBlock,
 )
 from npgpt.models import GPT, GPTConfig, GPTForClassification, GPTForPreference
+from npgpt.ops import IGNORE_INDEX
 
 BATCH, TIME, D_MODEL, N_HEADS, VOCAB_SIZE = 2, 5, 12, 3, 17
 
@@ -56,7 +57,7 @@ class TrainingStep(GPT):
 def _gpt(rng, kind=GPT, **changes):
     config = GPTConfig(VOCAB_SIZE, TIME + 1, n_layers=2, n_heads=N_HEADS, d_model=D_MODEL)
     targets = _ids(rng)
-    targets[0, 1] = -100
+    targets[0, 1] = IGNORE_INDEX
     return kind(dataclasses.replace(config, **changes), seed=1), (_ids(rng), targets)
 
 
@@ -77,13 +78,13 @@ class Preference(GPTForPreference):
 
 def _preference(rng):
     targets = _ids(rng)
-    targets[:, :2] = -100
+    targets[:, :2] = IGNORE_INDEX
     return Preference(_gpt(rng)[0], beta=0.3), (_ids(rng), targets)
 
 
 def _cross_entropy(rng):
     targets = _ids(rng)
-    targets[0, 1] = -100
+    targets[0, 1] = IGNORE_INDEX
     return layers.CrossEntropy(), (3.0 * rng.standard_normal((BATCH, TIME, VOCAB_SIZE)), targets)
 
 

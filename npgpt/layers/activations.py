@@ -43,7 +43,7 @@ class GELU(Layer):
         x, bias = self.recall()
         self._check_dy(dy, x.shape)
         value, grad = (bias.value, bias.grad) if bias else (None, None)
-        return getattr(ops, self._backward_op)(dy, x, value, grad)
+        return getattr(ops, self._backward_op)(dy, x, value, dbias=grad)
 
 
 class ReLU(Layer):
@@ -59,7 +59,7 @@ class ReLU(Layer):
         x, bias = self.recall()
         self._check_dy(dy, x.shape)
         value, grad = (bias.value, bias.grad) if bias else (None, None)
-        return ops.relu_backward(dy, x, value, grad)
+        return ops.relu_backward(dy, x, value, dbias=grad)
 
 
 class SwiGLU(Layer):
@@ -86,7 +86,7 @@ class SwiGLU(Layer):
         x, bias = self.recall()
         self._check_dy(dy, (*x.shape[:-1], x.shape[-1] // 2))
         value, grad = (bias.value, bias.grad) if bias else (None, None)
-        return ops.swiglu_backward(dy, x, value, grad)
+        return ops.swiglu_backward(dy, x, value, dbias=grad)
 
 
 ACTIVATIONS: dict[str, Callable[[], Layer]] = {

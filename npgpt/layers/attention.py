@@ -235,8 +235,7 @@ class MultiHeadAttention(Layer):
         dweights, dv = reference.weighted_sum_backward(dcontext, saved.weights, saved.v)
         dsoftmax = self.dropout.backward(self.tap_grad("weights", dweights))
         dscores = self.tap_grad("scores", reference.softmax_backward(dsoftmax, saved.softmax))
-        if dbias is not None:
-            reference.distance_bias_backward(dscores, dbias)
+        dscores = reference.distance_bias_backward(dscores, dbias=dbias)
         dq, dk = reference.scores_backward(dscores, saved.q, saved.k, scale=self.scale)
         return dq, dk, dv
 

@@ -68,4 +68,4 @@ class Embedding(Layer):
         token_ids = self.recall()
         self._check_dy(dy, (*token_ids.shape, self.d_model))
         if self.weight.requires_grad:
-            ops.embedding_backward(dy, token_ids, self.weight.grad)
+            ops.embedding_backward(dy, token_ids, dweight=self.weight.grad)

@@ -6,6 +6,7 @@ from npgpt import ops
 from npgpt.layers.core.init import normal
 from npgpt.layers.core.layer import Layer
 from npgpt.layers.core.parameter import Parameter
+from npgpt.ops import IGNORE_INDEX
 
 
 class OutputHead(Layer):
@@ -50,9 +51,11 @@ class OutputHead(Layer):
         self._check_dy(dlogits, (*x.shape[:-1], self.vocab_size))
         dlogits = self.tap_grad("logits", dlogits)
         dweight, overwrite = self.weight.grad_to_fill()
-        return ops.linear_backward(dlogits, x, self.weight.value, dweight, overwrite=overwrite)
+        return ops.linear_backward(
+            dlogits, x, self.weight.value, dweight=dweight, overwrite=overwrite
+        )
 
-    def cross_entropy(self, x, targets, ignore_index=-100):
+    def cross_entropy(self, x, targets, ignore_index=IGNORE_INDEX):
         """Compute the cross-entropy of the logits, which never exist all at once.
 
         Parameters
@@ -61,9 +64,11 @@ class OutputHead(Layer):
         targets : ndarray of int, shape (...)
         ignore_index : int
         """
-        return ops.head_cross_entropy_forward(x, self.weight.value, targets, ignore_index)
+        return ops.head_cross_entropy_forward(
+            x, self.weight.value, targets, ignore_index=ignore_index
+        )
 
-    def cross_entropy_and_backward(self, x, targets, dloss=1.0, ignore_index=-100):
+    def cross_entropy_and_backward(self, x, targets, dloss=1.0, ignore_index=IGNORE_INDEX):
         """Compute `cross_entropy` and do its backward: add to the weight's gradient.
 
         Returns
@@ -74,5 +79,6 @@ class OutputHead(Layer):
         """
         dweight, overwrite = self.weight.grad_to_fill()
         return ops.head_cross_entropy_backward(
-            dloss, x, self.weight.value, targets, dweight, ignore_index, overwrite
-        )
+            dloss, x, self.weight.value, targets,
+            ignore_index=ignore_index, dweight=dweight, overwrite=overwrite,
+        )  # fmt: skip

@@ -53,4 +53,6 @@ class Linear(Layer):
         self._check_dy(dy, (*x.shape[:-1], self.d_out))
         dweight, overwrite = self.weight.grad_to_fill()
         dbias = self.bias.grad if self.bias and with_bias else None
-        return ops.linear_backward(dy, x, self.weight.value, dweight, dbias, overwrite)
+        return ops.linear_backward(
+            dy, x, self.weight.value, dweight=dweight, dbias=dbias, overwrite=overwrite
+        )

@@ -105,19 +105,12 @@ class LoRALinear(Linear):
         x, with_bias, dropped, h = self.recall()
         dx = self._backward(dy, x, with_bias)  # through W
         # through A and B; without dropout both ways lead to the same x, and share its gradient
-        ddropped = dx if dropped is x else np.zeros_like(dx)
-        ops.low_rank_backward(
-            dy,
-            dropped,
-            h,
-            self.lora_A.value,
-            self.lora_B.value,
-            self.scaling,
-            ddropped,
-            self.lora_A.grad,
-            self.lora_B.grad,
-        )
-        return dx if dropped is x else dx + self.dropout.backward(ddropped)
+        shared = dx if dropped is x else None
+        ddropped = ops.low_rank_backward(
+            dy, dropped, self.lora_A.value, self.lora_B.value, self.scaling, h,
+            dlora_a=self.lora_A.grad, dlora_b=self.lora_B.grad, dshortcut=shared, out=shared,
+        )  # fmt: skip
+        return ddropped if dropped is x else dx + self.dropout.backward(ddropped)
 
     def merge(self) -> None:
         """Add ``(alpha / rank) B A`` to ``weight``: the same map at a plain one's cost."""

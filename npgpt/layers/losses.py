@@ -4,8 +4,7 @@ import numpy as np
 
 from npgpt import ops
 from npgpt.layers.core.layer import Layer
-
-IGNORE_INDEX = -100  # the target of a position that does not count, as in PyTorch
+from npgpt.ops import IGNORE_INDEX
 
 
 class CrossEntropy(Layer):
@@ -32,14 +31,16 @@ class CrossEntropy(Layer):
             If the shapes do not fit, a target is outside the vocabulary, or none counts.
         """
         targets = self.checked_targets(targets, logits.shape)
-        loss, lse = ops.cross_entropy_forward(logits, targets, self.ignore_index)
+        loss, lse = ops.cross_entropy_forward(logits, targets, ignore_index=self.ignore_index)
         self.keep(logits, targets, lse)
         return loss
 
     def backward(self, dloss=1.0):
         """Return the gradient of the logits, scaled by that of the loss."""
         logits, targets, lse = self.recall()
-        return ops.cross_entropy_backward(dloss, logits, targets, lse, self.ignore_index)
+        return ops.cross_entropy_backward(
+            dloss, logits, targets, lse, ignore_index=self.ignore_index
+        )
 
     def checked_targets(self, targets, logits_shape):
         """Return targets as an array; raises ValueError if they do not fit logits of a shape."""

@@ -61,7 +61,9 @@ class LayerNorm(Layer):
         dy = self.tap_grad("output", dy)
         dbeta = self.beta.grad if self.beta else None
         gamma = self.gamma
-        return ops.layer_norm_backward(dy, x, mean, rstd, gamma.value, gamma.grad, dbeta, dshortcut)
+        return ops.layer_norm_backward(
+            dy, x, gamma.value, mean, rstd, dgamma=gamma.grad, dbeta=dbeta, dshortcut=dshortcut
+        )
 
 
 class RMSNorm(Layer):
@@ -108,7 +110,9 @@ class RMSNorm(Layer):
         x, rstd = self.recall()
         self._check_dy(dy, x.shape)
         dy = self.tap_grad("output", dy)
-        return ops.rms_norm_backward(dy, x, rstd, self.gamma.value, self.gamma.grad, dshortcut)
+        return ops.rms_norm_backward(
+            dy, x, self.gamma.value, rstd, dgamma=self.gamma.grad, dshortcut=dshortcut
+        )
 
 
 class BatchNorm(Layer):
@@ -136,6 +140,8 @@ class BatchNorm(Layer):
         Starting at 0 and 1; the variance is the unbiased one. They are no parameters, so
         `state_dict` has them not.
     """
+
+    BUFFERS = ("running_mean", "running_variance")
 
     def __init__(self, d_model, eps=1e-5, momentum=0.1, dtype=np.float32):
         super().__init__()
@@ -174,7 +180,7 @@ class BatchNorm(Layer):
             return self._backward_running(dy, x)
         gamma, beta = self.gamma, self.beta
         return ops.batch_norm_backward(
-            dy, x, mean, variance, gamma.value, gamma.grad, beta.grad, self.eps
+            dy, x, gamma.value, self.eps, mean, variance, dgamma=gamma.grad, dbeta=beta.grad
         )
 
     # --- evaluation: the statistics are constants -------------------------------------------------
@@ -227,7 +233,7 @@ class NoNorm(Layer):
         shape = self.recall()
         self._check_dy(dy, shape)
         dy = self.tap_grad("output", dy)
-        return dy if dshortcut is None else ops.dropout_add_forward(dshortcut, dy, 0.0, None)
+        return dy if dshortcut is None else ops.add(dshortcut, dy)
 
 
 # name -> function of (d_model, eps, bias, dtype)

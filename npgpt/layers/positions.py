@@ -149,7 +149,7 @@ class RotaryEmbedding(Layer):
         """
         self._check_last_axis(x, self.head_size, "head_size")
         self.keep(x.shape, offset)
-        return ops.rotary_forward(x, *self._angles(x, offset), out)
+        return ops.rotary_forward(x, *self._angles(x, offset), out=out)
 
     def forward_at(self, x, positions):
         """Turn one position of each sequence, (batch, heads, 1, head_size); no backward follows.
@@ -167,7 +167,7 @@ class RotaryEmbedding(Layer):
         """Return the gradient of ``x``, for any number of heads at the positions of forward."""
         (*_, time, head_size), offset = self.recall()
         self._check_dy(dy, (*dy.shape[:2], time, head_size))
-        return ops.rotary_backward(dy, *self._angles(dy, offset), out)
+        return ops.rotary_backward(dy, *self._angles(dy, offset), out=out)
 
     def _angles(self, x, offset):
         last = offset + x.shape[2]
@@ -193,6 +193,7 @@ class ALiBi(Layer):
         The slopes of a power of two are ``2^(-8/n), 2^(-16/n), ..., 2^-8``.
     """
 
+    BUFFERS = ("slopes",)
     learned = False
 
     def __init__(self, n_heads):
@@ -276,7 +277,7 @@ class RelativePositionBias(Layer):
         buckets = self.recall()
         self._check_dy(dbias, (self.n_heads, len(buckets)))
         if self.weight.requires_grad:
-            ops.embedding_backward(dbias.T, buckets, self.weight.grad)
+            ops.embedding_backward(dbias.T, buckets, dweight=self.weight.grad)
 
 
 # --- which of them a config asks for --------------------------------------------------------------

@@ -4,6 +4,7 @@ import numpy as np
 
 from npgpt import ops
 from npgpt.layers.core.layer import Layer
+from npgpt.ops import IGNORE_INDEX
 
 KINDS = ("bfloat16", "int8")
 
@@ -78,7 +79,7 @@ class QuantizedHead(QuantizedLinear):
         """Map (..., d_model) to logits (..., vocab_size)."""
         return self.tap("logits", super().forward(x, with_bias))
 
-    def cross_entropy(self, x, targets, ignore_index=-100):
+    def cross_entropy(self, x, targets, ignore_index=IGNORE_INDEX):
         """Compute the cross-entropy of the logits, a few rows at a time."""
         rows, targets = x.reshape(-1, self.d_in), targets.reshape(-1)
         counted = targets != ignore_index

@@ -11,7 +11,7 @@ from npgpt.fields import Settings, option
 from npgpt.generation.generates import Generates
 from npgpt.layers import Dropout, Layer
 from npgpt.layers.block_config import MODEL
-from npgpt.layers.losses import IGNORE_INDEX
+from npgpt.ops import IGNORE_INDEX
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,17 +10,23 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from npgpt.ops import reference
 from npgpt.ops.jit_state import VARIABLE, jit_is_off
 from npgpt.ops.mask import Mask
 from npgpt.ops.reference import DropoutKey
+from npgpt.ops.reference.cross_entropy import IGNORE_INDEX
 from npgpt.ops.threads import get_num_threads, obey_environment, set_num_threads
 from npgpt.ops.workspace import Workspace, empty, head_chunk_rows
 
+if TYPE_CHECKING:  # for mypy and editors: each operation is what the reference's is
+    from npgpt.ops.reference import *  # noqa: F403
+
 __all__ = [
     "BACKENDS",
+    "IGNORE_INDEX",
+    "OPERATIONS",
     "DropoutKey",
     "Mask",
     "Workspace",
@@ -33,6 +39,7 @@ __all__ = [
 ]
 
 BACKENDS = ("compiled", "reference")
+OPERATIONS: tuple[str, ...] = tuple(vars(reference)["__all__"])  # names of ops.<name>
 _chosen: str | None = None
 
 
@@ -74,7 +81,7 @@ class use:
     def __enter__(self) -> use:
         return self
 
-    def __exit__(self, *exc_info) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         _bind(self.previous)
 
 
@@ -92,14 +99,20 @@ def _bind(name: str) -> None:
     if name == "compiled":
         obey_environment()
     module = importlib.import_module(f"npgpt.ops.{name}")
-    for op in reference.__all__:
+    for op in OPERATIONS:
         globals()[op] = getattr(module, op, getattr(reference, op))
     _chosen = name
 
 
-def __getattr__(name: str) -> Callable[..., Any]:
-    # Numba takes half a second to import, so the first operation asked for loads the backend.
-    if name in reference.__all__ and _chosen is None:
-        _bind(backend())
-        return globals()[name]
-    raise AttributeError(f"module 'npgpt.ops' has no attribute {name!r}")
+if not TYPE_CHECKING:  # with it, mypy would take any name for an operation
+
+    def __getattr__(name: str) -> Callable[..., Any]:
+        # Numba takes half a second to import, so the first operation asked for loads the backend.
+        if name in OPERATIONS and _chosen is None:
+            _bind(backend())
+            return globals()[name]
+        raise AttributeError(f"module 'npgpt.ops' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *OPERATIONS})

@@ -64,8 +64,9 @@ class Adam(Optimizer):
         decays: bool,
         grad_scale: float,
     ) -> None:
-        rates = (self.step_count, self.lr, *self.betas, self.eps, self.weight_decay)
-        ops.adam_update(value, grad, *kept, *rates, grad_scale)
+        (m, v), (beta1, beta2) = kept, self.betas
+        decay, step = self.weight_decay, self.step_count
+        ops.adam_update(value, grad, m, v, step, self.lr, beta1, beta2, self.eps, decay, grad_scale)
 
 
 class AdamW(Adam):
@@ -98,6 +99,8 @@ class AdamW(Adam):
         decays: bool,
         grad_scale: float,
     ) -> None:
-        weight_decay = self.weight_decay if decays else 0.0
-        rates = (self.step_count, self.lr, *self.betas, self.eps, weight_decay)
-        ops.adamw_update(value, grad, *kept, *rates, grad_scale)
+        (m, v), (beta1, beta2) = kept, self.betas
+        decay, step = self.weight_decay if decays else 0.0, self.step_count
+        ops.adamw_update(
+            value, grad, m, v, step, self.lr, beta1, beta2, self.eps, decay, grad_scale
+        )

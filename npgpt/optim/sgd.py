@@ -77,8 +77,17 @@ class SGD(Optimizer):
         decays: bool,
         grad_scale: float,
     ) -> None:
-        rates = (self.lr, self.weight_decay, grad_scale)
-        if kept:
-            ops.momentum_update(value, grad, *kept, self.momentum, *rates, self.nesterov)
-        else:
-            ops.sgd_update(value, grad, *rates)
+        if self.momentum == 0.0:
+            ops.sgd_update(value, grad, self.lr, self.weight_decay, grad_scale)
+            return
+        (velocity,) = kept
+        ops.momentum_update(
+            value,
+            grad,
+            velocity,
+            self.momentum,
+            self.lr,
+            self.weight_decay,
+            grad_scale,
+            self.nesterov,
+        )

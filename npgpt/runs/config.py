@@ -196,7 +196,7 @@ class OptimisationConfig(Settings):
 
 @dataclasses.dataclass(frozen=True, init=False)
 class RunConfig:
-    """What `npgpt train` can be told; the same config and corpus give the same run.
+    """What ``npgpt train`` can be told; the same config and corpus give the same run.
 
     Parameters
     ----------

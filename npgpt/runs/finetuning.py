@@ -1,4 +1,4 @@
-"""A run of `npgpt finetune`: a model that goes on from another."""
+"""A run of ``npgpt finetune``: a model that goes on from another."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ITEMS = {"classify": "text", "instruct": "token", "dpo": "pair"}
 
 @dataclasses.dataclass
 class FineTuningRun(Run):
-    """A folder that `npgpt finetune` made: it needs neither the base model nor anything else.
+    """A folder that ``npgpt finetune`` made: it needs neither the base model nor anything else.
 
     Attributes
     ----------

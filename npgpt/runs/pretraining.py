@@ -1,4 +1,4 @@
-"""A run of `npgpt train`: a model that learns a text from scratch."""
+"""A run of ``npgpt train``: a model that learns a text from scratch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from npgpt.training.trainer import Trainer
 
 @dataclasses.dataclass
 class PretrainingRun(Run):
-    """A folder that `npgpt train` made.
+    """A folder that ``npgpt train`` made.
 
     Attributes
     ----------

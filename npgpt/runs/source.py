@@ -127,7 +127,7 @@ class TokenFiles(TokenFolder):
         return corpus_name(self.place)
 
     def tokenizer(self, config: DataConfig, progress: Progress | None = None) -> Tokenizer:
-        """Open the tokenizer."""
+        """Open the one beside the files, else the one that the config names."""
         own = self.folder / TOKENIZER
         if own.is_file():
             return open_tokenizer(own)
@@ -158,7 +158,7 @@ class TokenFiles(TokenFolder):
         return train[:cut], train[cut:]
 
     def keep(self, folder: Path) -> str:
-        """Return where the files are."""
+        """Copy nothing: token files are read where they are."""
         return str(Path(self.place).absolute())
 
 

@@ -217,8 +217,8 @@ class BPETokenizer:
         ----------
         text : str
         allowed_special : collection of str, or "all"
-            Special tokens that are recognised in the text. By default none is: a text from a
-            stranger that holds ``<|endoftext|>`` gets the ids of those thirteen characters.
+            Special tokens that are recognised in the text. By default none is: untrusted
+            text that holds ``<|endoftext|>`` gets the ids of those thirteen characters.
         disallowed_special : collection of str, or "all"
             Special tokens that must not be in the text; "all" means those that are not allowed.
         errors : {"strict", "replace", "surrogatepass"}

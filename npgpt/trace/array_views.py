@@ -36,7 +36,7 @@ class Statistics:
 
     @classmethod
     def of(cls, array: np.ndarray) -> Statistics:
-        """Measure an array."""
+        """Measure an array; NaN and infinities other than ``-inf``, which masks, are ``wrong``."""
         finite = array[np.isfinite(array)].astype(np.float64)
         masked = int(np.count_nonzero(np.isneginf(array)))
         zeros = np.count_nonzero(finite == 0) / max(array.size, 1)

@@ -104,7 +104,7 @@ class Views(Listening):
         self.grads: dict[str, ArrayView] = {}
 
     def wants(self, name: str) -> bool:
-        """Want every name."""
+        """Listen to every name: a box shows all of its arrays."""
         return True
 
     def forward(self, name: str, array: np.ndarray) -> np.ndarray:

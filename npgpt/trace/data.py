@@ -22,7 +22,7 @@ class Prediction:
     likeliest : tuple of (TokenText, float)
         What it expected next, with probabilities, the likeliest first.
     target : TokenText or None
-        What came next; None at the end of the text.
+        The token that the text has next; None at its end.
     loss, probability, rank : float, float, int; or None
         Of the target: cross-entropy in nats, and its place among all tokens, from 1.
     """

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from npgpt import ops
 from npgpt.layers import Layer
 from npgpt.ops import reference
 from npgpt.version import __version__
@@ -90,7 +91,7 @@ def code_of(layer: Layer) -> list[SourceLines]:
         methods += [called for called in _called(layer, method) if called not in methods]
     operations = [name for method in methods for name in OPERATION.findall(_text(method))]
     operations += [name for name in vars(layer).values() if isinstance(name, str)]
-    known = [name for name in dict.fromkeys(operations) if name in reference.__all__]
+    known = [name for name in dict.fromkeys(operations) if name in ops.OPERATIONS]
     functions = [*methods, *(getattr(reference, name) for name in known)]
     return [source_of(function) for function in functions if inspect.isfunction(function)]
 

@@ -17,9 +17,8 @@ from npgpt.gradients.attribution import (
 )
 from npgpt.gradients.record import record
 from npgpt.gradients.untouched import untouched
-from npgpt.layers.losses import IGNORE_INDEX
 from npgpt.models import GPT
-from npgpt.ops import reference
+from npgpt.ops import IGNORE_INDEX, reference
 from npgpt.tokenizers import Tokenizer
 from npgpt.trace.boxes import Views, boxes_of, named_blocks
 from npgpt.trace.data import Explanation, Prediction, TraceData

@@ -1,5 +1,7 @@
 """Recording and editing what happens inside a model."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -171,3 +173,157 @@ def test_a_recomputing_model_is_recorded_and_edited_alike():
     assert results[0][0] == results[1][0]
     for a, b in zip(results[0][1], results[1][1], strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+# --- what a function is given is its own ----------------------------------------------------------
+
+
+def in_place(array):
+    """Ablate the first half of the last axis, as people write it."""
+    array[..., : array.shape[-1] // 2] = 0.0
+    return array
+
+
+def on_a_copy(array):
+    return in_place(array.copy())
+
+
+class Writing:
+    """A listener of the user's, whose functions write to what they are given."""
+
+    def __init__(self, change):
+        self.change = change
+
+    def wants(self, name):
+        return True
+
+    def forward(self, name, array):
+        return self.change(array)
+
+    def backward(self, name, array):
+        return self.change(array)
+
+
+@pytest.mark.parametrize("way", ["forward", "backward"])
+@pytest.mark.parametrize("config", ["tied", "nothing normed"])
+def test_a_function_that_changes_its_argument_edits_as_one_that_makes_an_array(
+    config, way, backend
+):
+    """In place and on a copy: the same loss and the same gradients, at every tap."""
+    choices = {"norm": "none", "dropout": 0.3} if config == "nothing normed" else {}
+    config = dataclasses.replace(CONFIGS["tied"], **choices)
+    for name in shaken_model(config).tap_names():
+        results = []
+        for change in (in_place, on_a_copy):
+            model = shaken_model(config)
+            with model.edit(name, **{way: change}):
+                results.append(step(model))
+        (loss, grads), (expected_loss, expected) = results
+        assert loss == expected_loss, name
+        for grad, other in zip(grads, expected, strict=True):
+            np.testing.assert_array_equal(grad, other, err_msg=name)
+
+
+@pytest.mark.parametrize("way", ["forward", "backward"])
+def test_what_an_edit_returned_may_be_written_to_afterwards(model, way):
+    name, kept = "blocks.0.attention.context", []
+
+    def keep(array):
+        kept.append(array)
+        return array
+
+    expected = step(model)
+    model.zero_grad()
+    with model.edit("*", **{way: keep}), model.edit(name, forward=np.positive):
+        loss = model.loss(*batch_for(model.config))
+        for array in kept:
+            array[...] = 9.0
+        model.backward()
+    assert loss == pytest.approx(expected[0], rel=1e-12)
+    for parameter, grad in zip(model.parameters(), expected[1], strict=True):
+        np.testing.assert_allclose(parameter.grad, grad, atol=1e-12)
+
+
+def test_an_edit_does_not_reach_what_was_recorded_before_it(model):
+    with record(model) as plain:
+        step(model)
+    with record(model) as tape, model.edit("embeddings", forward=in_place):
+        step(model)
+    np.testing.assert_array_equal(tape["embeddings"].value, plain["embeddings"].value)
+
+
+def test_an_edit_without_a_result_is_told_to_return_the_array(model):
+    def forgets(array):
+        array[...] = 0.0
+
+    with (
+        pytest.raises(ValueError, match="forward of 'embeddings' returned None; it must return"),
+        model.edit("embeddings", forward=forgets),
+    ):
+        step(model)
+
+
+@pytest.mark.parametrize("wrong", [1j * np.ones(1), np.array(["a"]), np.array([None])])
+def test_an_edit_that_changes_the_kind_of_number_is_refused(model, wrong):
+    with (
+        pytest.raises(ValueError, match="'embeddings' must return an array of float64, got"),
+        model.edit("embeddings", forward=lambda x: np.broadcast_to(wrong, x.shape)),
+    ):
+        step(model)
+
+
+def test_a_listener_of_the_users_cannot_write_to_the_models_arrays(model):
+    expected = step(model)
+    model.listen(Writing(in_place))
+    with pytest.raises(ValueError, match="read-only"):
+        step(model)
+    model.listen(Writing(lambda array: array))
+    loss, grads = step(model)
+    model.listen(None)
+    assert loss == pytest.approx(expected[0], rel=1e-12)
+    for grad, other in zip(grads, expected[1], strict=True):
+        np.testing.assert_allclose(grad, other, atol=1e-12)
+
+
+def test_tokens_that_are_streamed_may_be_written_to(model):
+    tokens = []
+    for token in model.stream(np.array([[1, 2]]), 6, temperature=0):
+        tokens.append(int(token[0]))
+        token[...] = 0
+    expected = model.generate(np.array([[1, 2]]), 6, temperature=0)
+    assert tokens == expected[0, 2:].tolist()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"forward": 0}, "edit: forward must be a function .* got 0; forward=np.zeros_like puts"),
+        ({"backward": 0}, "edit: backward must be a function .* got 0"),
+        ({"backward": np.zeros(3)}, "edit: backward must be a function"),
+        ({}, "edit: give forward= or backward=, a function that changes 'embeddings'"),
+    ],
+)
+def test_an_edit_by_what_is_no_function_is_refused(model, wrong, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        model.edit("embeddings", **wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("blocks.0.attention.wieghts", "blocks.0.attention.weights"),
+        ("block.1.residual", "blocks.1.residual"),
+        ("embedings", "embeddings"),
+        ("blocks.0.feedforward.hidden", "blocks.0.feed_forward.hidden"),
+        ("head.logit", "head.logits"),
+    ],
+)
+def test_a_misspelt_name_is_answered_with_the_nearest(model, wrong, right):
+    with pytest.raises(ValueError, match=f"nothing is named '{wrong}'; did you mean '{right}'"):
+        record(model, wrong)
+    with pytest.raises(ValueError, match=f"nothing is named '{wrong}'; did you mean '{right}'"):
+        model.edit(wrong, forward=np.zeros_like)
+    with record(model) as tape:
+        step(model)
+    with pytest.raises(KeyError, match=f"did you mean '{right}'"):
+        tape[wrong]

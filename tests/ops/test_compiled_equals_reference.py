@@ -63,11 +63,11 @@ def test_layer_norm(shape, dtype, seed, has_beta):
     gamma, beta, dgamma, dbeta = normal(seed + 1, (4, shape[-1]), dtype)
     assert_same("layer_norm_forward", dtype, x, gamma, beta if has_beta else None, 1e-2)
     _, mean, rstd = reference.layer_norm_forward(x, gamma, beta, 1e-2)
-    arguments = [dy, x, mean, rstd, gamma, dgamma]
-    if has_beta:
-        assert_same("layer_norm_backward", dtype, *arguments, dbeta, in_place=(5, 6))
-    else:
-        assert_same("layer_norm_backward", dtype, *arguments, None, in_place=(5,))
+    gradients = {"dgamma": dgamma, "dbeta": dbeta} if has_beta else {"dgamma": dgamma}
+    arguments = dy, x, gamma, mean, rstd
+    assert_same("layer_norm_backward", dtype, *arguments, **gradients, in_place=gradients)
+    gradients["dshortcut"] = dy + 1
+    assert_same("layer_norm_backward", dtype, *arguments, **gradients, in_place=gradients)
 
 
 @given(row_shapes(), dtypes, seeds)
@@ -76,8 +76,8 @@ def test_rms_norm(shape, dtype, seed):
     gamma, dgamma = normal(seed + 1, (2, shape[-1]), dtype)
     assert_same("rms_norm_forward", dtype, x, gamma, 1e-2)
     _, rstd = reference.rms_norm_forward(x, gamma, 1e-2)
-    assert_same("rms_norm_backward", dtype, dy, x, rstd, gamma, dgamma, in_place=(4,))
-    assert_same("rms_norm_backward", dtype, dy, x, rstd, gamma, dgamma, shortcut, in_place=(4,))
+    for others in ({}, {"dgamma": dgamma}, {"dgamma": dgamma, "dshortcut": shortcut}):
+        assert_same("rms_norm_backward", dtype, dy, x, gamma, rstd, **others, in_place=others)
 
 
 @given(row_shapes(), dtypes, seeds, st.sampled_from(["relu", "swiglu"]), st.booleans())
@@ -87,8 +87,8 @@ def test_relu_and_swiglu(shape, dtype, seed, name, has_bias):
     dy = normal(seed + 1, shape, dtype)
     bias, dbias = normal(seed + 2, (2, width), dtype) if has_bias else (None, None)
     assert_same(f"{name}_forward", dtype, x, bias)
-    in_place = (3,) if has_bias else ()
-    assert_same(f"{name}_backward", dtype, dy, x, bias, dbias, in_place=in_place)
+    gradients = {"dbias": dbias} if has_bias else {}
+    assert_same(f"{name}_backward", dtype, dy, x, bias, **gradients, in_place=gradients)
 
 
 @given(batches, st.integers(1, 3), times, st.integers(1, 5), dtypes, seeds)
@@ -99,7 +99,7 @@ def test_rotary(batch, heads, time, half, dtype, seed):
     for name in ("rotary_forward", "rotary_backward"):
         assert_same(name, dtype, x, cos, sin)
         own = x.copy()
-        compiled_result = getattr(compiled, name)(own, cos, sin, own)
+        compiled_result = getattr(compiled, name)(own, cos, sin, out=own)
         assert compiled_result is own
         expected = getattr(reference, name)(x, cos, sin)
         assert_close(own, expected, TOLERANCE[np.dtype(dtype)], "in place")
@@ -122,7 +122,7 @@ def test_embedding_scatter_with_repeated_ids(shape, dtype, seed, vocab_size):
     dy = normal(seed, shape, dtype)
     ids = np.random.default_rng(seed).integers(0, vocab_size, shape[:-1])
     dweight = normal(seed, (vocab_size, shape[-1]), dtype)
-    assert_same("embedding_backward", dtype, dy, ids, dweight, in_place=(2,))
+    assert_same("embedding_backward", dtype, dy, ids, dweight=dweight, in_place=("dweight",))
 
 
 @given(row_shapes(), dtypes, seeds, probabilities, keys)
@@ -201,7 +201,7 @@ def test_a_result_does_not_depend_on_the_number_of_threads():
         for threads in (1, available):
             numba.set_num_threads(threads)
             dgamma, dbeta = np.zeros((2, 33), np.float32)
-            dx = compiled.layer_norm_backward(dy, x, mean, rstd, gamma, dgamma, dbeta)
+            dx = compiled.layer_norm_backward(dy, x, gamma, mean, rstd, dgamma=dgamma, dbeta=dbeta)
             y, lse = compiled.attention_forward(q, q, q, scale=0.3)
             dq, dk, dv = compiled.attention_backward(y, q, q, q, y, lse, scale=0.3)
             outcomes.append([dx, dgamma, dbeta, y, dq, dk, dv, compiled.sum_of_squares(x)])
@@ -238,8 +238,16 @@ def test_low_rank(shape, dtype, seed, rank, d_out):
     y, dy = normal(seed + 3, (2, *shape[:-1], d_out), dtype)
     assert_same("low_rank_forward", dtype, x, lora_a, lora_b, 0.5, y, in_place=(4,))
     h = reference.low_rank_forward(x, lora_a, lora_b, 0.5, y)
-    arguments = [dy, x, h, lora_a, lora_b, 0.5, x.copy(), lora_a.copy(), lora_b.copy()]
-    assert_same("low_rank_backward", dtype, *arguments, in_place=(6, 7, 8))
+    arguments = dy, x, lora_a, lora_b, 0.5, h
+    gradients = {"dlora_a": lora_a, "dlora_b": lora_b}
+    for others in ({}, {"dshortcut": x + 1}, {"out": x + 2}, {"dshortcut": x + 1, "out": x + 2}):
+        choices = {**gradients, **others, "in_place": [*gradients, *others]}
+        assert_same("low_rank_backward", dtype, *arguments, **choices)
+    dx = x.copy()
+    ours = compiled.low_rank_backward(*arguments, dshortcut=dx, out=dx)
+    expected = reference.low_rank_backward(*arguments, dshortcut=x)
+    assert ours is dx
+    assert_close(ours, expected, TOLERANCE[np.dtype(dtype)], "into the shortcut's own array")
 
 
 @given(row_shapes(), dtypes, seeds, st.integers(2, 9))
@@ -250,5 +258,6 @@ def test_head_log_probs(shape, dtype, seed, vocab_size):
     targets = np.random.default_rng(seed).integers(0, vocab_size, shape[:-1])
     targets.reshape(-1)[::2] = -100
     assert_same("head_log_probs_forward", dtype, x, weight, targets)
-    arguments = [dlog_p, x, weight, targets, weight.copy()]
-    assert_same("head_log_probs_backward", dtype, *arguments, in_place=(4,))
+    arguments = dlog_p, x, weight, targets
+    choices = {"dweight": weight.copy(), "in_place": ("dweight",)}
+    assert_same("head_log_probs_backward", dtype, *arguments, **choices)

@@ -118,9 +118,9 @@ def test_parameter_gradients_are_added_to(backend):
     x = normal(0, (4, 3), np.float64)
     once, twice = np.zeros((5, 3)), np.zeros((5, 3))
     weight, dy = normal(1, (5, 3), np.float64), normal(2, (4, 5), np.float64)
-    ops.linear_backward(dy, x, weight, once)
+    ops.linear_backward(dy, x, weight, dweight=once)
     for _ in range(2):
-        ops.linear_backward(dy, x, weight, twice)
+        ops.linear_backward(dy, x, weight, dweight=twice)
     np.testing.assert_allclose(twice, 2.0 * once)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from npgpt.layers.core.parameters import HoldsParameters
-from npgpt.layers.core.taps import Change, Edit, Listener
+from npgpt.layers.core.taps import Change, Edit, Guarded, Listener, Listeners, Listening
 
 
 class Passes(list):
@@ -38,10 +38,13 @@ class Layer(HoldsParameters):
         Names of the intermediate arrays that the layer taps, in the order of the forward pass.
     UNNAMED : tuple of str
         Attributes that hold a layer whose parts are named as if they were this layer's own.
+    BUFFERS : tuple of str
+        Attributes that hold arrays which decide the output and are not learned.
     """
 
     TAPS: tuple[str, ...] = ()
     UNNAMED: tuple[str, ...] = ()
+    BUFFERS: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self.name = ""  # dotted path inside the model that holds the layer
@@ -219,11 +222,11 @@ class Layer(HoldsParameters):
         name : str
             Of a tap, as `tap_names` lists them; ``*`` stands for any characters.
         forward : function, optional
-            From the activation to what the model goes on with, of the same shape. Backward still
-            differentiates the layers as they are: what reaches the name on the way back is the
-            gradient of the changed activation.
+            From the activation to what the model goes on with, of the same shape. It is given a
+            copy, which it may change and return. Backward still differentiates the layers as they
+            are: what reaches the name on the way back is the gradient of the changed activation.
         backward : function, optional
-            From the gradient of that activation to what goes on back.
+            From the gradient of that activation, a copy too, to what goes on back.
 
         Returns
         -------
@@ -233,7 +236,9 @@ class Layer(HoldsParameters):
         Raises
         ------
         ValueError
-            If nothing has that name, or a function changes the shape.
+            If nothing has that name, neither function is given, or one changes the shape.
+        TypeError
+            If what is given for a function is none.
 
         Examples
         --------
@@ -246,6 +251,14 @@ class Layer(HoldsParameters):
         >>> np.array_equal(ablated, model.forward(ids))
         False
         """
+        for which, change in (("forward", forward), ("backward", backward)):
+            if change is not None and not callable(change):
+                raise TypeError(
+                    f"edit: {which} must be a function from an array to an array, got {change!r}; "
+                    f"{which}=np.zeros_like puts zeros there."
+                )
+        if forward is None and backward is None:
+            raise ValueError(f"edit: give forward= or backward=, a function that changes {name!r}.")
         return Edit(self, name, forward, backward)
 
     def is_listened_to(self, *names: str) -> bool:
@@ -255,7 +268,13 @@ class Layer(HoldsParameters):
         )
 
     def listen(self, listener: Listener | None) -> None:
-        """Send the taps of this layer and all inside it to a listener; None stops that."""
+        """Send the taps of this layer and all inside it to a listener; None stops that.
+
+        The listener is handed arrays that it cannot write to, and returns them, or others that
+        the layer is to go on with.
+        """
+        if listener is not None and not isinstance(listener, Listening | Listeners | Guarded):
+            listener = Guarded(listener)
         for layer in self.layers():
             layer.listener = listener
 

@@ -8,11 +8,17 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from npgpt.fields import did_you_mean
+
 Change = Callable[[np.ndarray], np.ndarray]
 
 
 class Listener(Protocol):
-    """Sees, and may replace, what layers tap."""
+    """Sees, and may replace, what layers tap.
+
+    The arrays are those that the model goes on with, so they cannot be written: a listener that
+    wants another one returns it.
+    """
 
     def wants(self, name: str) -> bool:
         """Tell whether the array of this dotted name is of interest."""
@@ -59,6 +65,35 @@ class Listeners:
             if member.wants(name):
                 array = member.backward(name, array)
         return array
+
+
+class Guarded:
+    """A listener from outside, which is lent each array and cannot write to it.
+
+    Parameters
+    ----------
+    listener : Listener
+    """
+
+    def __init__(self, listener: Listener):
+        self.listener = listener
+
+    def wants(self, name: str) -> bool:
+        """Tell whether the array of this name is of interest."""
+        return self.listener.wants(name)
+
+    def forward(self, name: str, array: np.ndarray) -> np.ndarray:
+        """Lend an activation; return it, or a copy of what takes its place."""
+        return self._heard("forward", name, array)
+
+    def backward(self, name: str, array: np.ndarray) -> np.ndarray:
+        """Lend a gradient; return it, or a copy of what takes its place."""
+        return self._heard("backward", name, array)
+
+    def _heard(self, which: str, name: str, array: np.ndarray) -> np.ndarray:
+        lent = read_only(array)
+        heard = getattr(self.listener, which)(name, lent)
+        return array if heard is lent else _in_place_of(array, heard, "listener", which, name)
 
 
 class Listening:
@@ -123,16 +158,38 @@ class Edit(Listening):
         return _changed(self._backward, "backward", name, array)
 
 
+def read_only(array: np.ndarray) -> np.ndarray:
+    """Return a view of an array through which it cannot be written."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
 def _changed(change: Change | None, which: str, name: str, array: np.ndarray) -> np.ndarray:
+    """Let a function have a copy: what it writes to it must not reach those who use the array."""
     if change is None:
         return array
-    changed = np.asarray(change(array))
-    if changed.shape != array.shape:
+    return _in_place_of(array, change(array.copy()), "edit", which, name)
+
+
+def _in_place_of(array: np.ndarray, other: Any, who: str, which: str, name: str) -> np.ndarray:
+    """Return a copy of what somebody wants in an array's place, who may still write to it."""
+    if other is None:
         raise ValueError(
-            f"edit: {which} of {name!r} must return an array of shape {array.shape}, "
-            f"got {changed.shape}."
+            f"{who}: {which} of {name!r} returned None; it must return the array that the model "
+            "goes on with, also where it has changed the one that it was given."
         )
-    return changed.astype(array.dtype, copy=False)
+    other = np.asarray(other)
+    if other.shape != array.shape:
+        raise ValueError(
+            f"{who}: {which} of {name!r} must return an array of shape {array.shape}, "
+            f"got {other.shape}."
+        )
+    if not np.can_cast(other.dtype, array.dtype, "same_kind"):
+        raise ValueError(
+            f"{who}: {which} of {name!r} must return an array of {array.dtype}, got {other.dtype}."
+        )
+    return np.array(other, array.dtype)
 
 
 def matching_names(model: Tapped, pattern: str, what: str) -> list[str]:
@@ -143,10 +200,10 @@ def matching_names(model: Tapped, pattern: str, what: str) -> list[str]:
     ValueError
         If there is none.
     """
+    if not isinstance(pattern, str):
+        raise TypeError(f"{what}: expected the name of a tap, or a pattern, got {pattern!r}.")
     names = list(model.tap_names())
     matching = [name for name in names if fnmatchcase(name, pattern)]
     if not matching:
-        last = pattern.rpartition(".")[2]
-        near = [name for name in names if name.rpartition(".")[2] == last] or names
-        raise ValueError(f"{what}: nothing is named {pattern!r}; there is {', '.join(near[:8])}.")
+        raise ValueError(f"{what}: nothing is named {pattern!r}{did_you_mean(pattern, names)}")
     return matching

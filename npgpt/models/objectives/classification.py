@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from npgpt import ops
 from npgpt.layers import CrossEntropy, OutputHead, flatten_trained
-from npgpt.layers.losses import IGNORE_INDEX
 from npgpt.models.gpt import GPT
 from npgpt.models.model import Model
+from npgpt.ops import IGNORE_INDEX
 
 
 class TextBatch(NamedTuple):
@@ -167,9 +168,7 @@ class GPTForClassification(Model):
 
     def probabilities(self, token_ids, lengths) -> np.ndarray:
         """Compute each class's probability, (batch, num_classes)."""
-        logits = self.forward(token_ids, lengths)
-        exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
-        return exponentials / exponentials.sum(axis=-1, keepdims=True)
+        return ops.softmax_forward(self.forward(token_ids, lengths))
 
 
 def next_tokens(token_ids, lengths) -> np.ndarray:

@@ -120,7 +120,7 @@ class GPTForPreference(Model):
         weight = self.policy.head.weight
         dweight, overwrite = weight.grad_to_fill()
         dx = ops.head_log_probs_backward(
-            dlog_p, x, weight.value, targets, dweight, overwrite=overwrite
+            dlog_p, x, weight.value, targets, dweight=dweight, overwrite=overwrite
         )
         self.policy.backward_from_hidden(dx)
 

@@ -1,9 +1,13 @@
 """ReLU and SwiGLU in one pass over memory."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numba import prange
 
 from npgpt.ops import reference
+from npgpt.ops.array import Array
 from npgpt.ops.compiled.jit import (
     as_rows,
     compiled_form_of,
@@ -11,27 +15,28 @@ from npgpt.ops.compiled.jit import (
     inline_kernel,
     kernel,
     parallel_kernel,
+    partial_sums,
 )
 from npgpt.ops.workspace import empty
 
-CHUNKS = 16  # partial sums of dbias; fixed, so threads do not change the result
+__all__ = ["relu_backward", "relu_forward", "swiglu_backward", "swiglu_forward"]
 
 
 @inline_kernel()
-def _sigmoid(x):
+def _sigmoid(x: float) -> float:
     one = type(x)(1.0)
     return one / (one + exp(-x))
 
 
 @parallel_kernel()
-def _relu_forward(x, bias, y):
+def _relu_forward(x: Array, bias: Array, y: Array) -> None:
     for i in prange(x.shape[0]):
         for j in range(x.shape[1]):
             y[i, j] = max(x[i, j] + bias[j], x.dtype.type(0.0))
 
 
 @kernel()
-def _relu_backward_row(dy, x, bias, dx, dbias):
+def _relu_backward_row(dy: Array, x: Array, bias: Array, dx: Array, dbias: Array) -> None:
     for j in range(x.size):
         dx[j] = dy[j] if x[j] + bias[j] > 0 else x.dtype.type(0.0)
     for j in range(x.size):
@@ -39,7 +44,7 @@ def _relu_backward_row(dy, x, bias, dx, dbias):
 
 
 @parallel_kernel()
-def _relu_backward(dy, x, bias, dx, dbias_parts):
+def _relu_backward(dy: Array, x: Array, bias: Array, dx: Array, dbias_parts: Array) -> None:
     rows, chunks = x.shape[0], dbias_parts.shape[0]
     for chunk in prange(chunks):
         for i in range(chunk * rows // chunks, (chunk + 1) * rows // chunks):
@@ -47,7 +52,7 @@ def _relu_backward(dy, x, bias, dx, dbias_parts):
 
 
 @parallel_kernel()
-def _swiglu_forward(x, bias, y):
+def _swiglu_forward(x: Array, bias: Array, y: Array) -> None:
     for i in prange(x.shape[0]):
         row, out = x[i], y[i]
         d_ff = out.size
@@ -57,7 +62,7 @@ def _swiglu_forward(x, bias, y):
 
 
 @kernel()
-def _swiglu_backward_row(dy, x, bias, dx, dbias):
+def _swiglu_backward_row(dy: Array, x: Array, bias: Array, dx: Array, dbias: Array) -> None:
     d_ff, one = dy.size, x.dtype.type(1.0)
     for j in range(d_ff):
         gate, up = x[j] + bias[j], x[d_ff + j] + bias[d_ff + j]
@@ -69,22 +74,24 @@ def _swiglu_backward_row(dy, x, bias, dx, dbias):
 
 
 @parallel_kernel()
-def _swiglu_backward(dy, x, bias, dx, dbias_parts):
+def _swiglu_backward(dy: Array, x: Array, bias: Array, dx: Array, dbias_parts: Array) -> None:
     rows, chunks = x.shape[0], dbias_parts.shape[0]
     for chunk in prange(chunks):
         for i in range(chunk * rows // chunks, (chunk + 1) * rows // chunks):
             _swiglu_backward_row(dy[i], x[i], bias, dx[i], dbias_parts[chunk])
 
 
-def _forward(run, x, bias, width):
+def _forward(run: Callable[..., Any], x: Array, bias: Array | None, width: int) -> Array:
     y = empty((*x.shape[:-1], width), x.dtype)
     run(as_rows(x), np.zeros(x.shape[-1], x.dtype) if bias is None else bias, as_rows(y))
     return y
 
 
-def _backward(run, dy, x, bias, dbias):
+def _backward(
+    run: Callable[..., Any], dy: Array, x: Array, bias: Array | None, dbias: Array | None
+) -> Array:
     dx = empty(x.shape, x.dtype)
-    parts = np.zeros((CHUNKS, x.shape[-1]), x.dtype)
+    parts = partial_sums(x.shape[-1], x.dtype)
     shift = np.zeros(x.shape[-1], x.dtype) if bias is None else bias
     run(as_rows(dy), as_rows(x), shift, as_rows(dx), parts)
     if dbias is not None:
@@ -93,20 +100,24 @@ def _backward(run, dy, x, bias, dbias):
 
 
 @compiled_form_of(reference.relu_forward)
-def relu_forward(x, bias=None):  # noqa: D103
+def relu_forward(x: Array, bias: Array | None = None) -> Array:  # noqa: D103
     return _forward(_relu_forward, x, bias, x.shape[-1])
 
 
 @compiled_form_of(reference.relu_backward)
-def relu_backward(dy, x, bias=None, dbias=None):  # noqa: D103
+def relu_backward(  # noqa: D103
+    dy: Array, x: Array, bias: Array | None = None, *, dbias: Array | None = None
+) -> Array:
     return _backward(_relu_backward, dy, x, bias, dbias)
 
 
 @compiled_form_of(reference.swiglu_forward)
-def swiglu_forward(x, bias=None):  # noqa: D103
+def swiglu_forward(x: Array, bias: Array | None = None) -> Array:  # noqa: D103
     return _forward(_swiglu_forward, x, bias, x.shape[-1] // 2)
 
 
 @compiled_form_of(reference.swiglu_backward)
-def swiglu_backward(dy, x, bias=None, dbias=None):  # noqa: D103
+def swiglu_backward(  # noqa: D103
+    dy: Array, x: Array, bias: Array | None = None, *, dbias: Array | None = None
+) -> Array:
     return _backward(_swiglu_backward, dy, x, bias, dbias)

@@ -6,15 +6,20 @@ import numpy as np
 from numba import prange
 
 from npgpt.ops import reference
+from npgpt.ops.array import Array
 from npgpt.ops.compiled.jit import compiled_form_of, kernel, parallel_kernel
+
+__all__ = ["adam_update", "adamw_update", "sum_of_squares"]
 
 CHUNK = 16384  # elements per partial sum of squares; fixed, so threads do not change the result
 
 
 @parallel_kernel()
 def _update(
-    value, grad, m, v, scale, keep, l2, beta1, beta2, new1, new2, rate, inverse_root_bias, eps
-):
+    value: Array, grad: Array, m: Array, v: Array, scale: float, keep: float, l2: float,
+    beta1: float, beta2: float, new1: float, new2: float, rate: float, inverse_root_bias: float,
+    eps: float,
+) -> None:  # fmt: skip
     for i in prange(value.size):
         weight = keep * value[i]
         g = scale * grad[i] + l2 * value[i]
@@ -24,7 +29,7 @@ def _update(
 
 
 @kernel()
-def _sum_of_squares(x):
+def _sum_of_squares(x: Array) -> float:
     # in a function of its own, or the loop would not vectorise
     total = 0.0
     for i in range(x.size):
@@ -33,12 +38,15 @@ def _sum_of_squares(x):
 
 
 @parallel_kernel()
-def _sums_of_squares(x, sums):
+def _sums_of_squares(x: Array, sums: Array) -> None:
     for chunk in prange(sums.size):
         sums[chunk] = _sum_of_squares(x[chunk * CHUNK : (chunk + 1) * CHUNK])
 
 
-def _step(value, grad, m, v, step, lr, beta1, beta2, eps, scale, keep, l2):
+def _step(
+    value: Array, grad: Array, m: Array, v: Array, step: int, lr: float, beta1: float,
+    beta2: float, eps: float, scale: float, keep: float, l2: float,
+) -> None:  # fmt: skip
     numbers = (
         scale,
         keep,
@@ -60,15 +68,16 @@ def _step(value, grad, m, v, step, lr, beta1, beta2, eps, scale, keep, l2):
     )
 
 
-def _contiguous(*arrays):
+def _contiguous(*arrays: Array) -> bool:
     # a reshape of anything else would be a copy, and the update in place would be lost
     return all(array.flags.c_contiguous for array in arrays)
 
 
 @compiled_form_of(reference.adamw_update)
 def adamw_update(  # noqa: D103
-    value, grad, m, v, step, lr, beta1, beta2, eps, weight_decay, grad_scale=1.0
-):
+    value: Array, grad: Array, m: Array, v: Array, step: int, lr: float, beta1: float,
+    beta2: float, eps: float, weight_decay: float, grad_scale: float = 1.0,
+) -> None:  # fmt: skip
     if not _contiguous(value, m, v):
         reference.adamw_update(
             value, grad, m, v, step, lr, beta1, beta2, eps, weight_decay, grad_scale
@@ -92,8 +101,9 @@ def adamw_update(  # noqa: D103
 
 @compiled_form_of(reference.adam_update)
 def adam_update(  # noqa: D103
-    value, grad, m, v, step, lr, beta1, beta2, eps, weight_decay, grad_scale=1.0
-):
+    value: Array, grad: Array, m: Array, v: Array, step: int, lr: float, beta1: float,
+    beta2: float, eps: float, weight_decay: float, grad_scale: float = 1.0,
+) -> None:  # fmt: skip
     if not _contiguous(value, m, v):
         reference.adam_update(
             value, grad, m, v, step, lr, beta1, beta2, eps, weight_decay, grad_scale
@@ -103,7 +113,7 @@ def adam_update(  # noqa: D103
 
 
 @compiled_form_of(reference.sum_of_squares)
-def sum_of_squares(x):  # noqa: D103
+def sum_of_squares(x: Array) -> np.floating:  # noqa: D103
     sums = np.empty(-(-x.size // CHUNK), np.float64)
     _sums_of_squares(np.ascontiguousarray(x).reshape(-1), sums)
     return sums.sum()

@@ -21,12 +21,17 @@ import llvmlite.binding
 import numpy as np
 import threadpoolctl
 from numba import carray, cfunc, types
+from numba.core.errors import TypingError
+from numba.core.typing import Signature
 from numba.extending import overload
+
+from npgpt.ops.array import Array
+from npgpt.ops.compiled.jit import TypeOrValue
 
 ROW_MAJOR, NO_TRANSPOSE, TRANSPOSE = 101, 111, 112  # of the C interface to BLAS
 
 
-def _gemm_type(real, pointer=types.intp):
+def _gemm_type(real: types.Type, pointer: types.Type = types.intp) -> Signature:
     # order, transpose A, transpose B, m, n, k, alpha, A, lda, B, ldb, beta, C, ldc. Sizes are 64
     # bits wide: a library with 32-bit sizes reads the low half of the register that holds each.
     flag, size = types.int32, types.int64
@@ -36,8 +41,8 @@ def _gemm_type(real, pointer=types.intp):
     )  # fmt: skip
 
 
-_sgemm = types.ExternalFunction("npgpt_sgemm", _gemm_type(types.float32))
-_dgemm = types.ExternalFunction("npgpt_dgemm", _gemm_type(types.float64))
+_sgemm: Any = types.ExternalFunction("npgpt_sgemm", _gemm_type(types.float32))
+_dgemm: Any = types.ExternalFunction("npgpt_dgemm", _gemm_type(types.float64))
 
 
 class Blas:
@@ -69,7 +74,7 @@ class Blas:
         get, put = self._get_num_threads, self._set_num_threads
 
         @functools.wraps(function)
-        def call(*args):
+        def call(*args: Any) -> Any:
             threads = get()
             put(1)
             try:
@@ -80,7 +85,7 @@ class Blas:
         return call
 
 
-def _find():
+def _find() -> tuple[Any, list[int | None]]:
     """Return the controller of NumPy's BLAS and the addresses of its sgemm and dgemm."""
     np.ones((2, 2)) @ np.ones((2, 2))  # a library that loads on first use is loaded now
     libraries = threadpoolctl.ThreadpoolController().lib_controllers
@@ -103,7 +108,7 @@ def _find():
     return None, []
 
 
-def _thread_functions(controller):
+def _thread_functions(controller: Any) -> tuple[Callable[[], int], Callable[[int], None]]:
     """Return get_num_threads and set_num_threads; OpenBLAS's own, which take less than 1 us."""
     if controller.internal_api == "openblas":
         for name in ("scipy_openblas_{}64_", "openblas_{}64_", "scipy_openblas_{}", "openblas_{}"):
@@ -119,10 +124,13 @@ def _thread_functions(controller):
     return controller.get_num_threads, controller.set_num_threads
 
 
-def _compile_loops(real):
+def _compile_loops(real: types.Type) -> Any:
     """Compile a plain matrix product with BLAS's arguments."""
 
-    def gemm(order, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc):
+    def gemm(
+        order: int, ta: int, tb: int, m: int, n: int, k: int, alpha: float, a: Any, lda: int,
+        b: Any, ldb: int, beta: float, c: Any, ldc: int,
+    ) -> None:  # fmt: skip
         a = carray(a, (k if ta == TRANSPOSE else m, lda))
         b = carray(b, (n if tb == TRANSPOSE else k, ldb))
         c = carray(c, (m, ldc))
@@ -142,7 +150,9 @@ def _compile_loops(real):
 BLAS = Blas()
 
 
-def gemm(alpha, transpose_a, a, transpose_b, b, beta, c):
+def gemm(
+    alpha: float, transpose_a: bool, a: Array, transpose_b: bool, b: Array, beta: float, c: Array
+) -> None:
     """Compute ``c = alpha * op(a) @ op(b) + beta * c`` inside a kernel; op is .T where asked for.
 
     Parameters
@@ -150,18 +160,34 @@ def gemm(alpha, transpose_a, a, transpose_b, b, beta, c):
     alpha, beta : scalar of the arrays' dtype
         With ``beta`` 0 what ``c`` held does not matter.
     transpose_a, transpose_b : bool
-    a, b, c : ndarray of two axes, float32 or float64
+    a, b, c : ndarray of two axes, all float32 or all float64
         Each row contiguous; rows may lie apart.
+
+    Raises
+    ------
+    TypingError
+        When the kernel is compiled, if they are not: BLAS would read them as what they are not.
     """
     raise RuntimeError("npgpt.ops.compiled.blas.gemm works inside compiled kernels only.")
 
 
 @overload(gemm)
-def _overload_gemm(alpha, transpose_a, a, transpose_b, b, beta, c):
+def _overload_gemm(
+    alpha: TypeOrValue, transpose_a: TypeOrValue, a: TypeOrValue, transpose_b: TypeOrValue,
+    b: TypeOrValue, beta: TypeOrValue, c: TypeOrValue,
+) -> Callable[..., None]:  # fmt: skip
+    if not a.dtype == b.dtype == c.dtype or c.dtype not in (types.float32, types.float64):
+        raise TypingError(
+            f"gemm: a, b and c must be all float32 or all float64, got {a.dtype}, {b.dtype} and "
+            f"{c.dtype}; convert them before the product."
+        )
     routine = _sgemm if c.dtype == types.float32 else _dgemm
     size = c.dtype.bitwidth // 8
 
-    def call(alpha, transpose_a, a, transpose_b, b, beta, c):
+    def call(
+        alpha: TypeOrValue, transpose_a: TypeOrValue, a: TypeOrValue, transpose_b: TypeOrValue,
+        b: TypeOrValue, beta: TypeOrValue, c: TypeOrValue,
+    ) -> None:  # fmt: skip
         m, n = c.shape
         routine(
             np.int32(ROW_MAJOR),

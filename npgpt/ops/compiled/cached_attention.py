@@ -5,12 +5,15 @@ import numpy as np
 from numba import prange
 
 from npgpt.ops import reference
+from npgpt.ops.array import Array
 from npgpt.ops.compiled.jit import compiled_form_of, exp, for_any_heads, kernel, parallel_kernel
 from npgpt.ops.workspace import empty
 
+__all__ = ["cached_attention_forward"]
+
 
 @kernel()
-def _dot(a, b):
+def _dot(a: Array, b: Array) -> float:
     total = a.dtype.type(0.0)
     for j in range(a.size):
         total += a[j] * b[j]
@@ -18,7 +21,10 @@ def _dot(a, b):
 
 
 @kernel()
-def _head(q, keys, values, length, scale, window, bias, weights, y):
+def _head(
+    q: Array, keys: Array, values: Array, length: int, scale: float, window: int, bias: Array,
+    weights: Array, y: Array,
+) -> None:  # fmt: skip
     """One head of one sequence."""
     first = max(0, length - window)
     for s in range(first, length):
@@ -46,7 +52,10 @@ def _head(q, keys, values, length, scale, window, bias, weights, y):
 
 @for_any_heads
 @parallel_kernel()
-def _forward(q, keys, values, lengths, scale, window, bias, weights, y):
+def _forward(
+    q: Array, keys: Array, values: Array, lengths: Array, scale: float, window: int, bias: Array,
+    weights: Array, y: Array,
+) -> None:  # fmt: skip
     batch, heads = q.shape[0], q.shape[1]
     group = heads // keys.shape[1]
     threads = weights.shape[0]
@@ -64,8 +73,9 @@ def _forward(q, keys, values, lengths, scale, window, bias, weights, y):
 
 @compiled_form_of(reference.cached_attention_forward)
 def cached_attention_forward(  # noqa: D103
-    q, keys, values, lengths, *, scale, window=None, bias=None
-):
+    q: Array, keys: Array, values: Array, lengths: Array, *, scale: float,
+    window: int | None = None, bias: Array | None = None,
+) -> Array:  # fmt: skip
     batch, heads, _, head_size = q.shape
     capacity = keys.shape[2]
     y = empty((batch, 1, heads, head_size), q.dtype).transpose(0, 2, 1, 3)

@@ -6,14 +6,25 @@ import numpy as np
 from numba import prange
 
 from npgpt.ops import reference
+from npgpt.ops.array import Array, Scalar
 from npgpt.ops.compiled.embedding import flat_ids
 from npgpt.ops.compiled.jit import as_rows, compiled_form_of, exp, kernel, parallel_kernel
 from npgpt.ops.compiled.linear import linear_forward, product
+from npgpt.ops.reference.cross_entropy import IGNORE_INDEX
 from npgpt.ops.workspace import empty, head_chunk_rows
+
+__all__ = [
+    "cross_entropy_backward",
+    "cross_entropy_forward",
+    "head_cross_entropy_backward",
+    "head_cross_entropy_forward",
+    "head_log_probs_backward",
+    "head_log_probs_forward",
+]
 
 
 @kernel()
-def _log_sum_exp(scores):
+def _log_sum_exp(scores: Array) -> float:
     largest = scores[0]
     for j in range(1, scores.size):
         largest = max(largest, scores[j])
@@ -24,14 +35,14 @@ def _log_sum_exp(scores):
 
 
 @kernel()
-def _backward_row(scale, logits, target, lse, dlogits):
+def _backward_row(scale: float, logits: Array, target: int, lse: float, dlogits: Array) -> None:
     for j in range(logits.size):
         dlogits[j] = scale * exp(logits[j] - lse)
     dlogits[target] -= scale
 
 
 @kernel()
-def _loss_row(logits, target):
+def _loss_row(logits: Array, target: int) -> tuple[float, float]:
     """The loss of one row of logits; they become their exponentials. Returns it and their sum."""
     largest, chosen = logits[0], logits[target]
     for j in range(1, logits.size):
@@ -44,7 +55,9 @@ def _loss_row(logits, target):
 
 
 @parallel_kernel()
-def _replace_by_gradient(scales, logits, targets, ignore_index, nats):
+def _replace_by_gradient(
+    scales: Array, logits: Array, targets: Array, ignore_index: int, nats: Array
+) -> None:
     """Turn rows of logits into the gradients of their losses, scaled; note each row's loss."""
     for i in prange(targets.size):
         row, target = logits[i], targets[i]
@@ -61,41 +74,45 @@ def _replace_by_gradient(scales, logits, targets, ignore_index, nats):
 
 
 @parallel_kernel()
-def _forward(logits, targets, ignore_index, nats, lse):
+def _forward(logits: Array, targets: Array, ignore_index: int, nats: Array, lse: Array) -> None:
     for i in prange(targets.size):
         lse[i] = _log_sum_exp(logits[i])
         nats[i] = 0.0 if targets[i] == ignore_index else lse[i] - logits[i, targets[i]]
 
 
 @parallel_kernel()
-def _backward(scale, logits, targets, lse, ignore_index, dlogits):
+def _backward(
+    scale: float, logits: Array, targets: Array, lse: Array, ignore_index: int, dlogits: Array
+) -> None:
     for i in prange(targets.size):
         if targets[i] != ignore_index:
             _backward_row(scale, logits[i], targets[i], lse[i], dlogits[i])
 
 
-def _chunks(rows, vocab_size):
+def _chunks(rows: int, vocab_size: int) -> list[slice]:
     """Cut rows into chunks, so that not all logits exist at once."""
     chunk = head_chunk_rows(vocab_size)
     return [slice(begin, min(begin + chunk, rows)) for begin in range(0, rows, chunk)]
 
 
-def _scale(dloss, targets, ignore_index, dtype):
-    return dtype.type(dloss / max(np.count_nonzero(targets != ignore_index), 1))
+def _scale(dloss: Scalar, targets: Array, ignore_index: int, dtype: np.dtype) -> np.floating:
+    return dtype.type(dloss / max(int(np.count_nonzero(targets != ignore_index)), 1))
 
 
-def _mean(nats, targets, ignore_index, dtype):
+def _mean(nats: Array, targets: Array, ignore_index: int, dtype: np.dtype) -> np.floating:
     count = np.count_nonzero(targets != ignore_index)
     return dtype.type(nats.sum() / count if count else np.nan)
 
 
 @compiled_form_of(reference.head_cross_entropy_forward)
-def head_cross_entropy_forward(x, weight, targets, ignore_index=-100):  # noqa: D103
+def head_cross_entropy_forward(  # noqa: D103
+    x: Array, weight: Array, targets: Array, *, ignore_index: int = IGNORE_INDEX
+) -> np.floating:
     nats = _head_nats(x, weight, targets, ignore_index)
     return _mean(nats, targets, ignore_index, x.dtype)
 
 
-def _head_nats(x, weight, targets, ignore_index):
+def _head_nats(x: Array, weight: Array, targets: Array, ignore_index: int) -> Array:
     """Each row's loss; 0 where it does not count."""
     rows, ids = as_rows(x), flat_ids(targets)
     counted = np.flatnonzero(ids != ignore_index)
@@ -112,21 +129,25 @@ def _head_nats(x, weight, targets, ignore_index):
 
 @compiled_form_of(reference.head_cross_entropy_backward, decided_by=1)
 def head_cross_entropy_backward(  # noqa: D103
-    dloss, x, weight, targets, dweight, ignore_index=-100, overwrite=False
-):
+    dloss: Scalar, x: Array, weight: Array, targets: Array, *, ignore_index: int = IGNORE_INDEX,
+    dweight: Array | None = None, overwrite: bool = False,
+) -> tuple[np.floating, Array]:  # fmt: skip
     scales = np.full(targets.size, _scale(dloss, targets, ignore_index, x.dtype))
-    nats, dx = _head_backward(scales, x, weight, targets, dweight, ignore_index, overwrite)
+    nats, dx = _head_backward(scales, x, weight, targets, ignore_index, dweight, overwrite)
     return _mean(nats, targets, ignore_index, x.dtype), dx
 
 
-def _head_backward(scales, x, weight, targets, dweight, ignore_index, overwrite):
+def _head_backward(
+    scales: Array, x: Array, weight: Array, targets: Array, ignore_index: int,
+    dweight: Array | None, overwrite: bool,
+) -> tuple[Array, Array]:  # fmt: skip
     """Scale each row's loss, and send it back; returns the losses and dx."""
     rows, ids = as_rows(x), flat_ids(targets)
     counted = np.flatnonzero(ids != ignore_index)
     if 0 < counted.size < ids.size:
         nats, dx = np.zeros(ids.size, np.float64), np.zeros(x.shape, x.dtype)
         nats[counted], as_rows(dx)[counted] = _head_backward(
-            scales[counted], rows[counted], weight, ids[counted], dweight, ignore_index, overwrite
+            scales[counted], rows[counted], weight, ids[counted], ignore_index, dweight, overwrite
         )
         return nats, dx
     nats, dx = np.empty(ids.size, np.float64), empty(x.shape, x.dtype)
@@ -141,20 +162,25 @@ def _head_backward(scales, x, weight, targets, dweight, ignore_index, overwrite)
 
 
 @compiled_form_of(reference.head_log_probs_forward)
-def head_log_probs_forward(x, weight, targets, ignore_index=-100):  # noqa: D103
+def head_log_probs_forward(  # noqa: D103
+    x: Array, weight: Array, targets: Array, *, ignore_index: int = IGNORE_INDEX
+) -> Array:
     return -_head_nats(x, weight, targets, ignore_index).astype(x.dtype).reshape(targets.shape)
 
 
 @compiled_form_of(reference.head_log_probs_backward, decided_by=1)
 def head_log_probs_backward(  # noqa: D103
-    dlog_p, x, weight, targets, dweight, ignore_index=-100, overwrite=False
-):
+    dlog_p: Array, x: Array, weight: Array, targets: Array, *, ignore_index: int = IGNORE_INDEX,
+    dweight: Array | None = None, overwrite: bool = False,
+) -> Array:  # fmt: skip
     scales = -np.ascontiguousarray(dlog_p, x.dtype).reshape(-1)  # losses are minus log p
-    return _head_backward(scales, x, weight, targets, dweight, ignore_index, overwrite)[1]
+    return _head_backward(scales, x, weight, targets, ignore_index, dweight, overwrite)[1]
 
 
 @compiled_form_of(reference.cross_entropy_forward)
-def cross_entropy_forward(logits, targets, ignore_index=-100):  # noqa: D103
+def cross_entropy_forward(  # noqa: D103
+    logits: Array, targets: Array, *, ignore_index: int = IGNORE_INDEX
+) -> tuple[np.floating, Array]:
     nats = np.empty(targets.size, np.float64)
     lse = np.empty((*targets.shape, 1), logits.dtype)
     _forward(as_rows(logits), flat_ids(targets), ignore_index, nats, lse.reshape(-1))
@@ -162,7 +188,9 @@ def cross_entropy_forward(logits, targets, ignore_index=-100):  # noqa: D103
 
 
 @compiled_form_of(reference.cross_entropy_backward, decided_by=1)
-def cross_entropy_backward(dloss, logits, targets, lse, ignore_index=-100):  # noqa: D103
+def cross_entropy_backward(  # noqa: D103
+    dloss: Scalar, logits: Array, targets: Array, lse: Array, *, ignore_index: int = IGNORE_INDEX
+) -> Array:
     dlogits = np.zeros(logits.shape, logits.dtype)  # ignored positions stay 0
     scale = _scale(dloss, targets, ignore_index, logits.dtype)
     _backward(

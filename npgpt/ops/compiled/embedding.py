@@ -4,23 +4,26 @@ import numpy as np
 from numba import prange
 
 from npgpt.ops import reference
+from npgpt.ops.array import Array
 from npgpt.ops.compiled.jit import as_rows, compiled_form_of, parallel_kernel
 from npgpt.ops.workspace import empty
+
+__all__ = ["embedding_backward", "embedding_forward"]
 
 BLOCK_COLUMNS = 64  # of one task: tasks scatter to columns of their own, so none waits for another
 
 
 @parallel_kernel()
-def _sum_of_lookups(token_ids, weight, positions, y):
-    time = positions.shape[0]
+def _sum_of_lookups(token_ids: Array, weight: Array, rows: Array, y: Array) -> None:
+    time = rows.shape[0]
     for i in prange(token_ids.size):
-        row, position = weight[token_ids[i]], positions[i % time]
+        looked_up, row = weight[token_ids[i]], rows[i % time]
         for j in range(y.shape[1]):
-            y[i, j] = row[j] + position[j]
+            y[i, j] = looked_up[j] + row[j]
 
 
 @parallel_kernel()
-def _scatter(dy, token_ids, dweight):
+def _scatter(dy: Array, token_ids: Array, dweight: Array) -> None:
     columns = dy.shape[1]
     for block in prange((columns + BLOCK_COLUMNS - 1) // BLOCK_COLUMNS):
         begin = block * BLOCK_COLUMNS
@@ -31,20 +34,22 @@ def _scatter(dy, token_ids, dweight):
                 row[j] += dy[i, j]
 
 
-def flat_ids(token_ids):
+def flat_ids(token_ids: Array) -> Array:
     """Ids as one contiguous axis, always of int64: one type, one kernel."""
     return np.ascontiguousarray(token_ids, np.int64).reshape(-1)
 
 
 @compiled_form_of(reference.embedding_forward, decided_by=1)
-def embedding_forward(token_ids, weight, positions=None):  # noqa: D103
-    if positions is None or positions.dtype != weight.dtype:
-        return reference.embedding_forward(token_ids, weight, positions)
+def embedding_forward(  # noqa: D103
+    token_ids: Array, weight: Array, rows: Array | None = None
+) -> Array:
+    if rows is None or rows.dtype != weight.dtype:
+        return reference.embedding_forward(token_ids, weight, rows)
     y = empty((*token_ids.shape, weight.shape[1]), weight.dtype)
-    _sum_of_lookups(flat_ids(token_ids), weight, positions, as_rows(y))
+    _sum_of_lookups(flat_ids(token_ids), weight, rows, as_rows(y))
     return y
 
 
 @compiled_form_of(reference.embedding_backward)
-def embedding_backward(dy, token_ids, dweight):  # noqa: D103
+def embedding_backward(dy: Array, token_ids: Array, *, dweight: Array) -> None:  # noqa: D103
     _scatter(as_rows(dy), flat_ids(token_ids), dweight)

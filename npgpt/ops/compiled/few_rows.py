@@ -5,33 +5,46 @@ Here each thread goes through a stretch of the weight from one end to the other;
 is multiplied with every row of ``x`` while it is in the registers or the first cache.
 """
 
+from collections.abc import Callable
+
 import numba
 import numpy as np
 from numba import prange, types
 from numba.extending import overload
 
-from npgpt.ops.compiled.jit import kernel, parallel_kernel
+from npgpt.ops.array import Array
+from npgpt.ops.compiled.jit import TypeOrValue, kernel, parallel_kernel
+
+Four = tuple[float, float, float, float]
 
 MOST_ROWS = 16  # above that the weight's reading is no longer what takes the time
 
 
-def number_of(w, like):
+def number_of(w: float, like: Array) -> float:
     """Return a number of the weight as float, inside a kernel: bfloat16's bits are shifted."""
     raise RuntimeError("npgpt.ops.compiled.few_rows.number_of works inside kernels only.")
 
 
 @overload(number_of, inline="always")
-def _overload_number_of(w, like):
+def _overload_number_of(w: TypeOrValue, like: TypeOrValue) -> Callable[..., TypeOrValue]:
+    shift = np.uint32(16)
+
+    def of_bfloat16(w: TypeOrValue, like: TypeOrValue) -> TypeOrValue:
+        return np.uint32(np.uint32(w) << shift).view(np.float32)
+
+    def of_int8(w: TypeOrValue, like: TypeOrValue) -> TypeOrValue:
+        return np.float32(np.int32(w))
+
+    def itself(w: TypeOrValue, like: TypeOrValue) -> TypeOrValue:
+        return w
+
     if w == types.uint16:
-        shift = np.uint32(16)
-        return lambda w, like: np.uint32(np.uint32(w) << shift).view(np.float32)
-    if w == types.int8:
-        return lambda w, like: np.float32(np.int32(w))
-    return lambda w, like: w
+        return of_bfloat16
+    return of_int8 if w == types.int8 else itself
 
 
 @kernel()
-def dot(w, x):
+def dot(w: Array, x: Array) -> float:
     """One product."""
     total = x.dtype.type(0.0)
     for k in range(x.size):
@@ -40,7 +53,7 @@ def dot(w, x):
 
 
 @kernel()
-def dot_2x4(w, v, x):
+def dot_2x4(w: Array, v: Array, x: Array) -> tuple[Four, Four]:
     """Products of two rows of the weight with four rows of x: six loads for eight products."""
     a, b, c, d = x[0], x[1], x[2], x[3]
     zero = x.dtype.type(0.0)
@@ -59,14 +72,16 @@ def dot_2x4(w, v, x):
 
 
 @kernel()
-def _single_columns(x, weight, begin, end, first_row, y):
+def _single_columns(
+    x: Array, weight: Array, begin: int, end: int, first_row: int, y: Array
+) -> None:
     for j in range(begin, end):
         for row in range(first_row, x.shape[0]):
             y[row, j] = dot(weight[j], x[row])
 
 
 @parallel_kernel()
-def _forward(x, weight, scales, bias, y, parts):
+def _forward(x: Array, weight: Array, scales: Array, bias: Array, y: Array, parts: int) -> None:
     rows, columns = y.shape
     fours = rows // 4 * 4
     for part in prange(parts):
@@ -88,6 +103,6 @@ def _forward(x, weight, scales, bias, y, parts):
                     y[row, j] += bias[j]
 
 
-def few_rows_linear(x, weight, bias, y, scales):
+def few_rows_linear(x: Array, weight: Array, bias: Array, y: Array, scales: Array) -> None:
     """Compute ``y = scales * (x W^T) + b``; scales and bias are empty if there are none."""
     _forward(x, weight, scales, bias, y, numba.get_num_threads())

@@ -6,14 +6,21 @@ import numpy as np
 from numba import prange
 
 from npgpt.ops import reference
-from npgpt.ops.compiled.jit import as_rows, compiled_form_of, kernel, parallel_kernel
+from npgpt.ops.array import Array
+from npgpt.ops.compiled.jit import (
+    as_rows,
+    compiled_form_of,
+    kernel,
+    parallel_kernel,
+    partial_sums,
+)
 from npgpt.ops.workspace import empty
 
-CHUNKS = 16  # partial sums of dgamma and dbeta; fixed, so threads do not change the result
+__all__ = ["layer_norm_backward", "layer_norm_forward"]
 
 
 @kernel()
-def _forward_row(x, gamma, beta, eps, y):
+def _forward_row(x: Array, gamma: Array, beta: Array, eps: float, y: Array) -> tuple[float, float]:
     """Normalise one row; returns its mean and rstd."""
     total = x.dtype.type(0.0)
     for j in range(x.size):
@@ -29,7 +36,10 @@ def _forward_row(x, gamma, beta, eps, y):
 
 
 @kernel()
-def _backward_row(dy, x, mean, rstd, gamma, dshortcut, dx, dgamma, dbeta):
+def _backward_row(
+    dy: Array, x: Array, gamma: Array, mean: float, rstd: float, dshortcut: Array, dx: Array,
+    dgamma: Array, dbeta: Array,
+) -> None:  # fmt: skip
     sum_dx_hat = x.dtype.type(0.0)
     sum_dx_hat_x_hat = x.dtype.type(0.0)
     for j in range(x.size):
@@ -50,23 +60,30 @@ def _backward_row(dy, x, mean, rstd, gamma, dshortcut, dx, dgamma, dbeta):
 
 
 @parallel_kernel()
-def _forward(x, gamma, beta, eps, y, mean, rstd):
+def _forward(
+    x: Array, gamma: Array, beta: Array, eps: float, y: Array, mean: Array, rstd: Array
+) -> None:
     for i in prange(x.shape[0]):
         mean[i], rstd[i] = _forward_row(x[i], gamma, beta, eps, y[i])
 
 
 @parallel_kernel()
-def _backward(dy, x, mean, rstd, gamma, dshortcut, dx, dgamma_parts, dbeta_parts):
+def _backward(
+    dy: Array, x: Array, gamma: Array, mean: Array, rstd: Array, dshortcut: Array, dx: Array,
+    dgamma_parts: Array, dbeta_parts: Array,
+) -> None:  # fmt: skip
     rows, chunks = x.shape[0], dgamma_parts.shape[0]
     for chunk in prange(chunks):
         dgamma, dbeta = dgamma_parts[chunk], dbeta_parts[chunk]
         for i in range(chunk * rows // chunks, (chunk + 1) * rows // chunks):
             shortcut = dshortcut[i % dshortcut.shape[0]]
-            _backward_row(dy[i], x[i], mean[i], rstd[i], gamma, shortcut, dx[i], dgamma, dbeta)
+            _backward_row(dy[i], x[i], gamma, mean[i], rstd[i], shortcut, dx[i], dgamma, dbeta)
 
 
 @compiled_form_of(reference.layer_norm_forward)
-def layer_norm_forward(x, gamma, beta, eps):  # noqa: D103
+def layer_norm_forward(  # noqa: D103
+    x: Array, gamma: Array, beta: Array | None, eps: float
+) -> tuple[Array, Array, Array]:
     rows = as_rows(x)
     y = empty(rows.shape, rows.dtype)
     mean = empty((*x.shape[:-1], 1), x.dtype)
@@ -78,17 +95,18 @@ def layer_norm_forward(x, gamma, beta, eps):  # noqa: D103
 
 @compiled_form_of(reference.layer_norm_backward)
 def layer_norm_backward(  # noqa: D103
-    dy, x, mean, rstd, gamma, dgamma, dbeta, dshortcut=None
-):
+    dy: Array, x: Array, gamma: Array, mean: Array, rstd: Array, *, dgamma: Array | None = None,
+    dbeta: Array | None = None, dshortcut: Array | None = None,
+) -> Array:  # fmt: skip
     dx = empty(x.shape, x.dtype)
-    dgamma_parts = np.zeros((CHUNKS, x.shape[-1]), x.dtype)
+    dgamma_parts = partial_sums(x.shape[-1], x.dtype)
     dbeta_parts = np.zeros_like(dgamma_parts)
     _backward(
         as_rows(dy),
         as_rows(x),
+        gamma,
         mean.reshape(-1),
         rstd.reshape(-1),
-        gamma,
         np.empty((1, 0), x.dtype) if dshortcut is None else as_rows(dshortcut),
         as_rows(dx),
         dgamma_parts,

@@ -5,13 +5,21 @@ import numpy as np
 from numba import prange
 
 from npgpt.ops import reference
+from npgpt.ops.array import Array
 from npgpt.ops.compiled.blas import BLAS, gemm
 from npgpt.ops.compiled.few_rows import MOST_ROWS, few_rows_linear
-from npgpt.ops.compiled.jit import as_rows, compiled_form_of, kernel, parallel_kernel
+from npgpt.ops.compiled.jit import (
+    as_rows,
+    compiled_form_of,
+    kernel,
+    parallel_kernel,
+    partial_sums,
+)
 from npgpt.ops.workspace import empty
 
+__all__ = ["linear_backward", "linear_forward"]
+
 GRAIN = 16  # rows or columns: parts begin at multiples of it, to fill BLAS's register tiles
-CHUNKS = 16  # partial sums of dbias; fixed, so threads do not change the result
 
 NOTHING = {np.dtype(dtype): np.empty(0, dtype) for dtype in (np.float32, np.float64)}
 
@@ -20,7 +28,7 @@ NO, YES, index = np.bool_(False), np.bool_(True), np.int64
 
 
 @kernel()
-def _bounds(size, part, parts):
+def _bounds(size: int, part: int, parts: int) -> tuple[int, int]:
     """Where a part of ``range(size)`` begins and ends."""
     grains = (size + GRAIN - 1) // GRAIN
     begin, end = part * grains // parts, (part + 1) * grains // parts
@@ -28,7 +36,10 @@ def _bounds(size, part, parts):
 
 
 @kernel()
-def _product_part(part, parts, transpose_a, a, transpose_b, b, beta, c):
+def _product_part(
+    part: int, parts: int, transpose_a: bool, a: Array, transpose_b: bool, b: Array, beta: float,
+    c: Array,
+) -> None:  # fmt: skip
     """One part of ``c = op(a) @ op(b) + beta * c``, cut along the longer axis of ``c``."""
     rows, columns = c.shape
     one = c.dtype.type(1.0)
@@ -46,14 +57,18 @@ def _product_part(part, parts, transpose_a, a, transpose_b, b, beta, c):
 
 @BLAS.on_one_thread
 @parallel_kernel()
-def _product(transpose_a, a, transpose_b, b, beta, c, parts):
+def _product(
+    transpose_a: bool, a: Array, transpose_b: bool, b: Array, beta: float, c: Array, parts: int
+) -> None:
     for part in prange(parts):
         _product_part(index(part), parts, transpose_a, a, transpose_b, b, beta, c)
 
 
 @BLAS.on_one_thread
 @parallel_kernel()
-def _backward(dy, x, weight, beta, dweight, dx, parts):
+def _backward(
+    dy: Array, x: Array, weight: Array, beta: float, dweight: Array, dx: Array, parts: int
+) -> None:
     # both products in one go: a thread that is done with the first does not wait for the others
     for part in prange(parts):
         _product_part(index(part), parts, YES, dy, NO, x, beta, dweight)
@@ -61,14 +76,14 @@ def _backward(dy, x, weight, beta, dweight, dx, parts):
 
 
 @parallel_kernel()
-def _add_to_rows(y, bias):
+def _add_to_rows(y: Array, bias: Array) -> None:
     for i in prange(y.shape[0]):
         for j in range(y.shape[1]):
             y[i, j] += bias[j]
 
 
 @parallel_kernel()
-def _column_sums(x, parts):
+def _column_sums(x: Array, parts: Array) -> None:
     chunks, rows = parts.shape[0], x.shape[0]
     for chunk in prange(chunks):
         total = parts[chunk]
@@ -77,22 +92,26 @@ def _column_sums(x, parts):
                 total[j] += x[i, j]
 
 
-def add_column_sums(x, total):
+def add_column_sums(x: Array, total: Array) -> None:
     """``total += x.sum(axis=0)``."""
-    parts = np.zeros((CHUNKS, x.shape[1]), x.dtype)
+    parts = partial_sums(x.shape[1], x.dtype)
     _column_sums(x, parts)
     total += parts.sum(axis=0)
 
 
-def product(transpose_a, a, transpose_b, b, c, accumulate=False):
+def product(
+    transpose_a: bool, a: Array, transpose_b: bool, b: Array, c: Array, accumulate: bool = False
+) -> None:
     """Compute ``c = op(a) @ op(b)``, or add it to ``c``; op transposes where asked for.
 
     Parameters
     ----------
-    a, b, c : ndarray of two axes, C-contiguous
+    a, b, c : ndarray of two axes
+        Of one dtype and C-contiguous they go to BLAS, any others to NumPy.
     transpose_a, transpose_b, accumulate : bool
     """
-    if BLAS.found:
+    one_dtype = a.dtype == b.dtype == c.dtype
+    if BLAS.found and one_dtype and all(array.flags.c_contiguous for array in (a, b, c)):
         beta = c.dtype.type(accumulate)
         _product(transpose_a, a, transpose_b, b, beta, c, numba.get_num_threads())
         return
@@ -104,7 +123,7 @@ def product(transpose_a, a, transpose_b, b, c, accumulate=False):
 
 
 @compiled_form_of(reference.linear_forward)
-def linear_forward(x, weight, bias=None):  # noqa: D103
+def linear_forward(x: Array, weight: Array, bias: Array | None = None) -> Array:  # noqa: D103
     if not (BLAS.found and weight.dtype == x.dtype):
         return reference.linear_forward(x, weight, bias)
     y = empty((*x.shape[:-1], weight.shape[0]), x.dtype)
@@ -121,13 +140,17 @@ def linear_forward(x, weight, bias=None):  # noqa: D103
 
 
 @compiled_form_of(reference.linear_backward)
-def linear_backward(dy, x, weight, dweight, dbias=None, overwrite=False):  # noqa: D103
-    frozen = dweight is None
-    same_dtype = dy.dtype == x.dtype == weight.dtype and (frozen or dweight.dtype == x.dtype)
-    if not (BLAS.found and same_dtype and (frozen or dweight.flags.c_contiguous)):
-        return reference.linear_backward(dy, x, weight, dweight, dbias, overwrite)
+def linear_backward(  # noqa: D103
+    dy: Array, x: Array, weight: Array, *, dweight: Array | None = None,
+    dbias: Array | None = None, overwrite: bool = False,
+) -> Array:  # fmt: skip
+    dweight_fits = dweight is None or (dweight.dtype == x.dtype and dweight.flags.c_contiguous)
+    if not (BLAS.found and dy.dtype == x.dtype == weight.dtype and dweight_fits):
+        return reference.linear_backward(
+            dy, x, weight, dweight=dweight, dbias=dbias, overwrite=overwrite
+        )
     dy_rows, dx = as_rows(dy), empty(x.shape, x.dtype)
-    if frozen:
+    if dweight is None:
         product(False, dy_rows, False, as_rows(weight), as_rows(dx))
     else:
         beta, parts = x.dtype.type(not overwrite), numba.get_num_threads()

@@ -3,16 +3,21 @@
 import numpy as np
 
 from npgpt.ops import reference
+from npgpt.ops.array import Array
 from npgpt.ops.compiled.few_rows import MOST_ROWS, few_rows_linear
 from npgpt.ops.compiled.jit import as_rows, compiled_form_of
 from npgpt.ops.compiled.linear import NOTHING, product
 from npgpt.ops.workspace import empty
 
+__all__ = ["quantized_linear_forward"]
+
 BLOCK = 2048  # rows of the weight that become float32 at a time when x has many rows
 
 
 @compiled_form_of(reference.quantized_linear_forward)
-def quantized_linear_forward(x, weight, scales=None, bias=None):  # noqa: D103
+def quantized_linear_forward(  # noqa: D103
+    x: Array, weight: Array, scales: Array | None = None, bias: Array | None = None
+) -> Array:
     if x.dtype != np.float32:
         return reference.quantized_linear_forward(x, weight, scales, bias)
     rows = as_rows(x)

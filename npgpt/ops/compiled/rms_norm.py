@@ -6,14 +6,21 @@ import numpy as np
 from numba import prange
 
 from npgpt.ops import reference
-from npgpt.ops.compiled.jit import as_rows, compiled_form_of, kernel, parallel_kernel
+from npgpt.ops.array import Array
+from npgpt.ops.compiled.jit import (
+    as_rows,
+    compiled_form_of,
+    kernel,
+    parallel_kernel,
+    partial_sums,
+)
 from npgpt.ops.workspace import empty
 
-CHUNKS = 16  # partial sums of dgamma; fixed, so threads do not change the result
+__all__ = ["rms_norm_backward", "rms_norm_forward"]
 
 
 @kernel()
-def _forward_row(x, gamma, eps, y):
+def _forward_row(x: Array, gamma: Array, eps: float, y: Array) -> float:
     """Normalise one row; returns its rstd."""
     squares = x.dtype.type(0.0)
     for j in range(x.size):
@@ -25,7 +32,9 @@ def _forward_row(x, gamma, eps, y):
 
 
 @kernel()
-def _backward_row(dy, x, rstd, gamma, dshortcut, dx, dgamma):
+def _backward_row(
+    dy: Array, x: Array, gamma: Array, rstd: float, dshortcut: Array, dx: Array, dgamma: Array
+) -> None:
     total = x.dtype.type(0.0)
     for j in range(x.size):
         total += gamma[j] * dy[j] * x[j]
@@ -40,22 +49,25 @@ def _backward_row(dy, x, rstd, gamma, dshortcut, dx, dgamma):
 
 
 @parallel_kernel()
-def _forward(x, gamma, eps, y, rstd):
+def _forward(x: Array, gamma: Array, eps: float, y: Array, rstd: Array) -> None:
     for i in prange(x.shape[0]):
         rstd[i] = _forward_row(x[i], gamma, eps, y[i])
 
 
 @parallel_kernel()
-def _backward(dy, x, rstd, gamma, dshortcut, dx, dgamma_parts):
+def _backward(
+    dy: Array, x: Array, gamma: Array, rstd: Array, dshortcut: Array, dx: Array,
+    dgamma_parts: Array,
+) -> None:  # fmt: skip
     rows, chunks = x.shape[0], dgamma_parts.shape[0]
     for chunk in prange(chunks):
         for i in range(chunk * rows // chunks, (chunk + 1) * rows // chunks):
             shortcut = dshortcut[i % dshortcut.shape[0]]
-            _backward_row(dy[i], x[i], rstd[i], gamma, shortcut, dx[i], dgamma_parts[chunk])
+            _backward_row(dy[i], x[i], gamma, rstd[i], shortcut, dx[i], dgamma_parts[chunk])
 
 
 @compiled_form_of(reference.rms_norm_forward)
-def rms_norm_forward(x, gamma, eps):  # noqa: D103
+def rms_norm_forward(x: Array, gamma: Array, eps: float) -> tuple[Array, Array]:  # noqa: D103
     y = empty(x.shape, x.dtype)
     rstd = empty((*x.shape[:-1], 1), x.dtype)
     _forward(as_rows(x), gamma, eps, as_rows(y), rstd.reshape(-1))
@@ -63,14 +75,17 @@ def rms_norm_forward(x, gamma, eps):  # noqa: D103
 
 
 @compiled_form_of(reference.rms_norm_backward)
-def rms_norm_backward(dy, x, rstd, gamma, dgamma, dshortcut=None):  # noqa: D103
+def rms_norm_backward(  # noqa: D103
+    dy: Array, x: Array, gamma: Array, rstd: Array, *, dgamma: Array | None = None,
+    dshortcut: Array | None = None,
+) -> Array:  # fmt: skip
     dx = empty(x.shape, x.dtype)
-    parts = np.zeros((CHUNKS, x.shape[-1]), x.dtype)
+    parts = partial_sums(x.shape[-1], x.dtype)
     _backward(
         as_rows(dy),
         as_rows(x),
-        rstd.reshape(-1),
         gamma,
+        rstd.reshape(-1),
         np.empty((1, 0), x.dtype) if dshortcut is None else as_rows(dshortcut),
         as_rows(dx),
         parts,

@@ -3,13 +3,16 @@
 from numba import prange
 
 from npgpt.ops import reference
+from npgpt.ops.array import Array
 from npgpt.ops.compiled.jit import compiled_form_of, for_any_heads, parallel_kernel
 from npgpt.ops.workspace import empty
+
+__all__ = ["rotary_backward", "rotary_forward"]
 
 
 @for_any_heads
 @parallel_kernel()
-def _rotate(x, cos, sin, y):
+def _rotate(x: Array, cos: Array, sin: Array, y: Array) -> None:
     batch, heads, time, head_size = x.shape
     half = head_size // 2
     for row in prange(batch * time):
@@ -22,7 +25,9 @@ def _rotate(x, cos, sin, y):
 
 
 @compiled_form_of(reference.rotary_forward)
-def rotary_forward(x, cos, sin, out=None):  # noqa: D103
+def rotary_forward(  # noqa: D103
+    x: Array, cos: Array, sin: Array, *, out: Array | None = None
+) -> Array:
     batch, heads, time, head_size = x.shape
     if out is None:
         out = empty((batch, time, heads, head_size), x.dtype).transpose(0, 2, 1, 3)
@@ -31,5 +36,7 @@ def rotary_forward(x, cos, sin, out=None):  # noqa: D103
 
 
 @compiled_form_of(reference.rotary_backward)
-def rotary_backward(dy, cos, sin, out=None):  # noqa: D103
-    return rotary_forward(dy, cos, -sin, out)
+def rotary_backward(  # noqa: D103
+    dy: Array, cos: Array, sin: Array, *, out: Array | None = None
+) -> Array:
+    return rotary_forward(dy, cos, -sin, out=out)

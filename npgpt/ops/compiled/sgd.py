@@ -4,19 +4,23 @@ import numpy as np
 from numba import prange
 
 from npgpt.ops import reference
+from npgpt.ops.array import Array
 from npgpt.ops.compiled.jit import compiled_form_of, parallel_kernel
 
-Array = np.ndarray
+__all__ = ["momentum_update", "sgd_update"]
 
 
 @parallel_kernel()
-def _sgd(value, grad, keep, scale):
+def _sgd(value: Array, grad: Array, keep: float, scale: float) -> None:
     for i in prange(value.size):
         value[i] = keep * value[i] - scale * grad[i]
 
 
 @parallel_kernel()
-def _momentum(value, grad, velocity, scale, l2, momentum, along_grad, along_velocity):
+def _momentum(
+    value: Array, grad: Array, velocity: Array, scale: float, l2: float, momentum: float,
+    along_grad: float, along_velocity: float,
+) -> None:  # fmt: skip
     for i in prange(value.size):
         g = scale * grad[i] + l2 * value[i]
         velocity[i] = momentum * velocity[i] + g

@@ -6,8 +6,15 @@ algorithm 2).
 
 import numpy as np
 
+from npgpt.ops.array import Array
 
-def adamw_update(value, grad, m, v, step, lr, beta1, beta2, eps, weight_decay, grad_scale=1.0):
+__all__ = ["adam_update", "adamw_update", "sum_of_squares"]
+
+
+def adamw_update(
+    value: Array, grad: Array, m: Array, v: Array, step: int, lr: float, beta1: float,
+    beta2: float, eps: float, weight_decay: float, grad_scale: float = 1.0,
+) -> None:  # fmt: skip
     """Take one AdamW step in place: decay the weight itself, then the Adam step.
 
     ``value *= 1 - lr * weight_decay``; ``m`` and ``v`` are running means of the gradient and of
@@ -28,7 +35,10 @@ def adamw_update(value, grad, m, v, step, lr, beta1, beta2, eps, weight_decay, g
     _adam_step(value, grad_scale * grad, m, v, step, lr, beta1, beta2, eps)
 
 
-def adam_update(value, grad, m, v, step, lr, beta1, beta2, eps, weight_decay, grad_scale=1.0):
+def adam_update(
+    value: Array, grad: Array, m: Array, v: Array, step: int, lr: float, beta1: float,
+    beta2: float, eps: float, weight_decay: float, grad_scale: float = 1.0,
+) -> None:  # fmt: skip
     """Take one Adam step in place; ``weight_decay`` is added to the gradient (an L2 penalty).
 
     Parameters
@@ -39,7 +49,10 @@ def adam_update(value, grad, m, v, step, lr, beta1, beta2, eps, weight_decay, gr
     _adam_step(value, grad_scale * grad + weight_decay * value, m, v, step, lr, beta1, beta2, eps)
 
 
-def _adam_step(value, grad, m, v, step, lr, beta1, beta2, eps):
+def _adam_step(
+    value: Array, grad: Array, m: Array, v: Array, step: int, lr: float, beta1: float,
+    beta2: float, eps: float,
+) -> None:  # fmt: skip
     m *= beta1
     m += (1.0 - beta1) * grad
     v *= beta2
@@ -49,7 +62,7 @@ def _adam_step(value, grad, m, v, step, lr, beta1, beta2, eps):
     value -= lr * m_hat / (np.sqrt(v_hat) + eps)
 
 
-def sum_of_squares(x):
+def sum_of_squares(x: Array) -> np.floating:
     """Sum the squares of all elements, in float64 (complex128 for complex input).
 
     Parameters

@@ -15,19 +15,31 @@ from __future__ import annotations
 
 import numpy as np
 
+from npgpt.ops.array import Array
 from npgpt.ops.mask import CAUSAL, Mask
-from npgpt.ops.reference.dropout import DropoutKey, dropout_mask
+from npgpt.ops.reference.dropout import DropoutKey, dropout_mask, needed
 from npgpt.ops.reference.softmax import log_normaliser
 
-Array = np.ndarray
+__all__ = [
+    "attention_backward",
+    "attention_forward",
+    "causal_scores_backward",
+    "causal_scores_forward",
+    "distance_bias_backward",
+    "distance_bias_forward",
+    "scores_backward",
+    "scores_forward",
+    "weighted_sum_backward",
+    "weighted_sum_forward",
+]
 
 
-def _distances(time, keys):
+def _distances(time: int, keys: int) -> Array:
     """How far back each key is from each query, (time, keys); negative after the query."""
     return (np.arange(time) + keys - time)[:, None] - np.arange(keys)
 
 
-def _grouped(x, n_kv_heads):
+def _grouped(x: Array, n_kv_heads: int) -> Array:
     """View (batch, heads, ...) as (batch, n_kv_heads, group, ...): by the key head they share."""
     return x.reshape(x.shape[0], n_kv_heads, -1, *x.shape[2:])
 
@@ -121,7 +133,7 @@ def causal_scores_backward(dscores: Array, q: Array, k: Array, scale: float) -> 
     return scores_backward(dscores, q, k, scale=scale)
 
 
-def distance_bias_forward(scores, bias):
+def distance_bias_forward(scores: Array, bias: Array) -> Array:
     """Add to each score what belongs to the distance between query and key.
 
     Parameters
@@ -140,24 +152,30 @@ def distance_bias_forward(scores, bias):
     return scores + bias[:, np.maximum(column, 0)]  # what has no column is masked: it stays -inf
 
 
-def distance_bias_backward(dscores, dbias):
+def distance_bias_backward(dscores: Array, *, dbias: Array | None = None) -> Array:
     """Add up each diagonal of ``dscores``: all scores of one distance share one bias.
-
-    The gradient of the scores themselves is ``dscores``.
 
     Parameters
     ----------
     dscores : ndarray, shape (batch, heads, time, keys)
-    dbias : ndarray, shape (heads, columns)
+    dbias : ndarray, shape (heads, columns), optional
         Added to in place.
+
+    Returns
+    -------
+    ndarray, shape (batch, heads, time, keys)
+        The gradient of the scores that were added to, ``dscores`` itself.
     """
+    if dbias is None:
+        return dscores
     column = _distances(*dscores.shape[-2:]) + dbias.shape[-1] - dscores.shape[-1]
     seen = column >= 0
     for head, row in enumerate(dscores.sum(axis=0)):
         np.add.at(dbias[head], column[seen], row[seen])
+    return dscores
 
 
-def weighted_sum_forward(weights, v):
+def weighted_sum_forward(weights: Array, v: Array) -> Array:
     """Compute each position's context ``y_t = sum_s weights[t, s] v_s``.
 
     Parameters
@@ -173,7 +191,7 @@ def weighted_sum_forward(weights, v):
     return y.reshape(*weights.shape[:-1], v.shape[-1])
 
 
-def weighted_sum_backward(dy, weights, v):
+def weighted_sum_backward(dy: Array, weights: Array, v: Array) -> tuple[Array, Array]:
     """Send ``dy`` back to the weights and the values.
 
     Parameters
@@ -194,7 +212,7 @@ def weighted_sum_backward(dy, weights, v):
     return dweights.reshape(weights.shape), dv.sum(axis=2)  # over the group
 
 
-def _scores(q, k, scale, mask, bias):
+def _scores(q: Array, k: Array, scale: float, mask: Mask, bias: Array | None) -> Array:
     scores = scores_forward(q, k, scale=scale, mask=mask)
     if bias is None:
         return scores
@@ -241,7 +259,7 @@ def attention_forward(
     lse = log_normaliser(scores)
     weights = np.exp(scores - lse)
     if p > 0.0:
-        weights = weights * dropout_mask(weights.shape, p, key, weights.real.dtype)
+        weights = weights * dropout_mask(weights.shape, p, needed(key, p), weights.real.dtype)
     return weighted_sum_forward(weights, v), lse
 
 
@@ -273,17 +291,20 @@ def attention_backward(
     dq, dk, dv : ndarray, shapes of ``q``, ``k`` and ``v``
         0 for a query that sees no key, and for a key that no query sees.
     """
-    weights = np.exp(_scores(q, k, scale, mask, bias) - lse)  # recomputed, not stored
+    weights = np.exp(_scores(q, k, scale, mask, bias) - lse)  # forward's again, not stored
+    # y = weighted_sum(weights * dropout_mask, v)
     if p > 0.0:
-        kept = dropout_mask(weights.shape, p, key, weights.real.dtype)
+        kept = dropout_mask(weights.shape, p, needed(key, p), weights.real.dtype)
         dweights, dv = weighted_sum_backward(dy, kept * weights, v)
-        dweights = kept * dweights  # through the dropout
+        dweights = kept * dweights
     else:
         dweights, dv = weighted_sum_backward(dy, weights, v)
+    # weights = exp(scores - lse)
     shared = (dy * y).sum(axis=-1, keepdims=True)
-    dscores = weights * (dweights - shared)  # through the softmax
-    if dbias is not None:
-        distance_bias_backward(dscores, dbias)
+    dscores = weights * (dweights - shared)
+    # scores = distance_bias(scores, bias)
+    dscores = distance_bias_backward(dscores, dbias=dbias)
+    # scores = scale * q k^T
     dq, dk = scores_backward(dscores, q, k, scale=scale)
     if out is None:
         return dq, dk, dv

@@ -5,8 +5,14 @@ Layer normalisation turned round: each feature is normalised over all rows of th
 
 import numpy as np
 
+from npgpt.ops.array import Array
 
-def batch_norm_forward(x, gamma, beta, eps):
+__all__ = ["batch_norm_backward", "batch_norm_forward"]
+
+
+def batch_norm_forward(
+    x: Array, gamma: Array, beta: Array, eps: float
+) -> tuple[Array, Array, Array]:
     """Normalise each feature to mean 0 and variance 1 over all rows, then scale and shift.
 
     Parameters
@@ -28,7 +34,10 @@ def batch_norm_forward(x, gamma, beta, eps):
     return gamma * (centred / np.sqrt(variance + eps)) + beta, mean, variance
 
 
-def batch_norm_backward(dy, x, mean, variance, gamma, dgamma, dbeta, eps):
+def batch_norm_backward(
+    dy: Array, x: Array, gamma: Array, eps: float, mean: Array, variance: Array, *,
+    dgamma: Array | None = None, dbeta: Array | None = None,
+) -> Array:  # fmt: skip
     """Send ``dy`` back through the normalisation over rows.
 
     The three terms are layer normalisation's, with means over rows instead of features:
@@ -37,12 +46,12 @@ def batch_norm_backward(dy, x, mean, variance, gamma, dgamma, dbeta, eps):
     Parameters
     ----------
     dy, x : ndarray, shape (..., features)
+    gamma : ndarray, shape (features,)
+    eps : float
     mean, variance : ndarray, shape (features,)
         As forward returned them.
-    gamma : ndarray, shape (features,)
-    dgamma, dbeta : ndarray, shape (features,)
-        Added to in place; each may be None, which leaves it out.
-    eps : float
+    dgamma, dbeta : ndarray, shape (features,), optional
+        Added to in place.
 
     Returns
     -------

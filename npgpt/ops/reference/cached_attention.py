@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from npgpt.ops.array import Array
 from npgpt.ops.mask import Mask
-from npgpt.ops.reference.attention import Array, attention_forward
+from npgpt.ops.reference.attention import attention_forward
+
+__all__ = ["cached_attention_forward"]
 
 
 def cached_attention_forward(

@@ -2,11 +2,25 @@
 
 import numpy as np
 
+from npgpt.ops.array import Array, Scalar
 from npgpt.ops.reference.linear import linear_backward, linear_forward
 from npgpt.ops.reference.softmax import log_sum_exp
 
+__all__ = [
+    "cross_entropy_backward",
+    "cross_entropy_forward",
+    "head_cross_entropy_backward",
+    "head_cross_entropy_forward",
+    "head_log_probs_backward",
+    "head_log_probs_forward",
+]
 
-def cross_entropy_forward(logits, targets, ignore_index=-100):
+IGNORE_INDEX = -100  # the target of a position that does not count, as in PyTorch
+
+
+def cross_entropy_forward(
+    logits: Array, targets: Array, *, ignore_index: int = IGNORE_INDEX
+) -> tuple[np.floating, Array]:
     """Compute the mean of ``log sum_v exp(logits_v) - logits_target`` over counted positions.
 
     Parameters
@@ -32,7 +46,9 @@ def cross_entropy_forward(logits, targets, ignore_index=-100):
     return nats.sum() / count if count else logits.dtype.type(np.nan), lse
 
 
-def cross_entropy_backward(dloss, logits, targets, lse, ignore_index=-100):
+def cross_entropy_backward(
+    dloss: Scalar, logits: Array, targets: Array, lse: Array, *, ignore_index: int = IGNORE_INDEX
+) -> Array:
     """Send ``dloss`` back: ``dlogits = dloss / count * (softmax(logits) - onehot(target))``.
 
     Parameters
@@ -56,7 +72,9 @@ def cross_entropy_backward(dloss, logits, targets, lse, ignore_index=-100):
     return dlogits * (counted * (dloss / max(counted.sum(), 1))).astype(logits.dtype)
 
 
-def head_cross_entropy_forward(x, weight, targets, ignore_index=-100):
+def head_cross_entropy_forward(
+    x: Array, weight: Array, targets: Array, *, ignore_index: int = IGNORE_INDEX
+) -> np.floating:
     """Compute the cross-entropy of the logits ``x W^T``, for when nobody needs the logits.
 
     Parameters
@@ -71,13 +89,15 @@ def head_cross_entropy_forward(x, weight, targets, ignore_index=-100):
     scalar
         The loss, as of `cross_entropy_forward`.
     """
-    loss, _ = cross_entropy_forward(linear_forward(x, weight), targets, ignore_index)
+    logits = linear_forward(x, weight)
+    loss, _ = cross_entropy_forward(logits, targets, ignore_index=ignore_index)
     return loss
 
 
 def head_cross_entropy_backward(
-    dloss, x, weight, targets, dweight, ignore_index=-100, overwrite=False
-):
+    dloss: Scalar, x: Array, weight: Array, targets: Array, *, ignore_index: int = IGNORE_INDEX,
+    dweight: Array | None = None, overwrite: bool = False,
+) -> tuple[np.floating, Array]:  # fmt: skip
     """Make the logits ``x W^T`` again, and send ``dloss`` back through them.
 
     ``dlogits`` is that of `cross_entropy_backward`; ``dW += dlogits^T x``, ``dx = dlogits W``.
@@ -88,10 +108,8 @@ def head_cross_entropy_backward(
     x : ndarray, shape (..., d_model)
     weight : ndarray, shape (vocab_size, d_model)
     targets : ndarray of int, shape (...)
-    dweight : ndarray, shape (vocab_size, d_model), or None
-        Added to in place; None leaves it out.
     ignore_index : int
-    overwrite : bool
+    dweight, overwrite
         As for `linear_backward`.
 
     Returns
@@ -101,12 +119,14 @@ def head_cross_entropy_backward(
     dx : ndarray, shape (..., d_model)
     """
     logits = linear_forward(x, weight)
-    loss, lse = cross_entropy_forward(logits, targets, ignore_index)
-    dlogits = cross_entropy_backward(dloss, logits, targets, lse, ignore_index)
-    return loss, linear_backward(dlogits, x, weight, dweight, overwrite=overwrite)
+    loss, lse = cross_entropy_forward(logits, targets, ignore_index=ignore_index)
+    dlogits = cross_entropy_backward(dloss, logits, targets, lse, ignore_index=ignore_index)
+    return loss, linear_backward(dlogits, x, weight, dweight=dweight, overwrite=overwrite)
 
 
-def head_log_probs_forward(x, weight, targets, ignore_index=-100):
+def head_log_probs_forward(
+    x: Array, weight: Array, targets: Array, *, ignore_index: int = IGNORE_INDEX
+) -> Array:
     """Compute the log-probability of each target under the logits ``x W^T``.
 
     Parameters
@@ -129,8 +149,9 @@ def head_log_probs_forward(x, weight, targets, ignore_index=-100):
 
 
 def head_log_probs_backward(
-    dlog_p, x, weight, targets, dweight, ignore_index=-100, overwrite=False
-):
+    dlog_p: Array, x: Array, weight: Array, targets: Array, *, ignore_index: int = IGNORE_INDEX,
+    dweight: Array | None = None, overwrite: bool = False,
+) -> Array:  # fmt: skip
     """Make the logits ``x W^T`` again, and send ``dlog_p`` back through them.
 
     ``dlogits = dlog_p (onehot(target) - softmax(logits))``; ``dW += dlogits^T x``,
@@ -142,10 +163,8 @@ def head_log_probs_backward(
     x : ndarray, shape (..., d_model)
     weight : ndarray, shape (vocab_size, d_model)
     targets : ndarray of int, shape (...)
-    dweight : ndarray, shape (vocab_size, d_model), or None
-        Added to in place; None leaves it out.
     ignore_index : int
-    overwrite : bool
+    dweight, overwrite
         As for `linear_backward`.
 
     Returns
@@ -160,4 +179,4 @@ def head_log_probs_backward(
     target_terms = np.take_along_axis(dlogits, index, axis=-1) + 1.0
     np.put_along_axis(dlogits, index, target_terms, axis=-1)
     dlogits *= counted * dlog_p[..., None]
-    return linear_backward(dlogits, x, weight, dweight, overwrite=overwrite)
+    return linear_backward(dlogits, x, weight, dweight=dweight, overwrite=overwrite)

@@ -6,9 +6,21 @@ is Philox4x32-10 (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as ea
 SC 2011).
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
+
+from npgpt.ops.array import Array
+
+__all__ = [
+    "DropoutKey",
+    "dropout_add_forward",
+    "dropout_backward",
+    "dropout_forward",
+    "dropout_mask",
+]
 
 PHILOX_M0, PHILOX_M1 = 0xD2511F53, 0xCD9E8D57  # multipliers
 PHILOX_W0, PHILOX_W1 = 0x9E3779B9, 0xBB67AE85  # key increments: golden ratio, sqrt(3) - 1
@@ -23,7 +35,22 @@ class DropoutKey(NamedTuple):
     step: int  # 32 bits, one per training forward pass
 
 
-def philox(counter, key):
+def needed(key: DropoutKey | None, p: float) -> DropoutKey:
+    """Return the key of a mask that is drawn with a probability above 0.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    if key is None:
+        raise ValueError(
+            f"dropout: a mask with p = {p} needs a DropoutKey, got None; pass its key."
+        )
+    return key
+
+
+def philox(counter: Sequence[Array | int], key: Sequence[int]) -> list[Array]:
     """Encrypt a 128-bit counter under a 64-bit key with ten rounds of Philox4x32.
 
     Parameters
@@ -52,12 +79,12 @@ def philox(counter, key):
     return [c0, c1, c2, c3]
 
 
-def drop_threshold(p):
+def drop_threshold(p: float) -> int:
     """The number of 32-bit words, counted from 0, that mean "drop": ``round(p * 2^32)``."""
     return min(round(p * 2.0**32), 2**32)
 
 
-def dropout_mask(shape, p, key, dtype):
+def dropout_mask(shape: tuple[int, ...], p: float, key: DropoutKey, dtype: DTypeLike) -> Array:
     """Draw the mask: 0 with probability ``p``, else ``1 / (1 - p)``.
 
     An array of shape (..., columns) counts as rows of columns. Columns ``4j .. 4j+3`` of row ``i``
@@ -89,7 +116,7 @@ def dropout_mask(shape, p, key, dtype):
     return (keep * (1.0 / (1.0 - p))).astype(dtype).reshape(shape)
 
 
-def dropout_forward(x, p, key):
+def dropout_forward(x: Array, p: float, key: DropoutKey) -> Array:
     """Zero each element with probability ``p`` and scale the rest: ``y = mask * x``.
 
     The scale ``1 / (1 - p)`` keeps the expectation, ``E[y] = x``, so evaluation needs no scaling.
@@ -107,7 +134,7 @@ def dropout_forward(x, p, key):
     return x * dropout_mask(x.shape, p, key, x.real.dtype)
 
 
-def dropout_backward(dy, p, key):
+def dropout_backward(dy: Array, p: float, key: DropoutKey) -> Array:
     """Send ``dy`` back through the same mask: ``dx = mask * dy``.
 
     Parameters
@@ -124,7 +151,7 @@ def dropout_backward(dy, p, key):
     return dy * dropout_mask(dy.shape, p, key, dy.real.dtype)
 
 
-def dropout_add_forward(x, branch, p, key):
+def dropout_add_forward(x: Array, branch: Array, p: float, key: DropoutKey | None) -> Array:
     """Compute ``y = x + dropout(branch)``: a residual connection.
 
     The gradient of ``x`` is ``dy``, that of ``branch`` is `dropout_backward` of ``dy``.
@@ -141,4 +168,4 @@ def dropout_add_forward(x, branch, p, key):
     -------
     ndarray, same shape
     """
-    return x + (dropout_forward(branch, p, key) if p > 0.0 else branch)
+    return x + (dropout_forward(branch, p, needed(key, p)) if p > 0.0 else branch)

@@ -2,26 +2,31 @@
 
 import numpy as np
 
+from npgpt.ops.array import Array
 
-def embedding_forward(token_ids, weight, positions=None):
+__all__ = ["embedding_backward", "embedding_forward"]
+
+
+def embedding_forward(token_ids: Array, weight: Array, rows: Array | None = None) -> Array:
     """Look up one row of the table for each id: ``y[b, t] = weight[token_ids[b, t]]``.
 
     Parameters
     ----------
     token_ids : ndarray of int, shape (...)
     weight : ndarray, shape (vocab_size, d_model)
-    positions : ndarray, shape (time, d_model), optional
-        Added to the rows of each sequence; ids then have shape (..., time).
+    rows : ndarray, shape (time, d_model), optional
+        One for each position, added to what each sequence looked up; ids then have shape
+        (..., time). Their gradient is ``dy``, summed over sequences.
 
     Returns
     -------
     ndarray, shape (..., d_model)
     """
     y = weight[token_ids]
-    return y if positions is None else y + positions
+    return y if rows is None else y + rows
 
 
-def embedding_backward(dy, token_ids, dweight):
+def embedding_backward(dy: Array, token_ids: Array, *, dweight: Array) -> None:
     """Add each position's gradient to the row that the position looked up.
 
     The lookup is a product with a one-hot matrix, ``y = onehot(ids) @ weight``, so

@@ -2,11 +2,13 @@
 
 import numpy as np
 
+from npgpt.ops.array import Array
+
 SERIES_TERMS = 140  # at |z| = 6 the 140th term is below 1e-17 of the sum
 SATURATED = 6.0  # beyond it 1 - erf(z) < 2.2e-17, less than float64 resolves
 
 
-def erf(z):
+def erf(z: Array) -> Array:
     """Compute ``erf(z) = 2/sqrt(pi) * integral of exp(-t^2) from 0 to z``.
 
     Uses the series ``2/sqrt(pi) * exp(-z^2) * sum_n 2^n z^(2n+1) / (2n+1)!!`` (Abramowitz and

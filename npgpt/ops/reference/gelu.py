@@ -6,13 +6,16 @@ paper's approximation, which GPT-2 uses.
 
 import numpy as np
 
+from npgpt.ops.array import Array
 from npgpt.ops.reference.erf import erf
+
+__all__ = ["gelu_exact_backward", "gelu_exact_forward", "gelu_tanh_backward", "gelu_tanh_forward"]
 
 SQRT_2_OVER_PI = float(np.sqrt(2.0 / np.pi))
 CUBIC = 0.044715
 
 
-def gelu_tanh_forward(x, bias=None):
+def gelu_tanh_forward(x: Array, bias: Array | None = None) -> Array:
     """Compute ``y = x/2 * (1 + tanh(u))`` with ``u = sqrt(2/pi) * (x + 0.044715 x^3)``.
 
     Parameters
@@ -30,7 +33,9 @@ def gelu_tanh_forward(x, bias=None):
     return 0.5 * x * (1.0 + np.tanh(u))
 
 
-def gelu_tanh_backward(dy, x, bias=None, dbias=None):
+def gelu_tanh_backward(
+    dy: Array, x: Array, bias: Array | None = None, *, dbias: Array | None = None
+) -> Array:
     """Send ``dy`` back: ``dx = dy * (1/2 (1 + tanh u) + x/2 (1 - tanh^2 u) du/dx)``.
 
     Parameters
@@ -58,7 +63,7 @@ def gelu_tanh_backward(dy, x, bias=None, dbias=None):
     return dx
 
 
-def gelu_exact_forward(x, bias=None):
+def gelu_exact_forward(x: Array, bias: Array | None = None) -> Array:
     """Compute ``y = x * Phi(x)`` with ``Phi(x) = (1 + erf(x / sqrt 2)) / 2``.
 
     Parameters
@@ -75,7 +80,9 @@ def gelu_exact_forward(x, bias=None):
     return 0.5 * x * (1.0 + erf(x / np.sqrt(2.0).astype(x.real.dtype)))
 
 
-def gelu_exact_backward(dy, x, bias=None, dbias=None):
+def gelu_exact_backward(
+    dy: Array, x: Array, bias: Array | None = None, *, dbias: Array | None = None
+) -> Array:
     """Send ``dy`` back: ``dx = dy * (Phi(x) + x * phi(x))`` with the normal density ``phi``.
 
     Parameters

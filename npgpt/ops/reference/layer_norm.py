@@ -2,8 +2,14 @@
 
 import numpy as np
 
+from npgpt.ops.array import Array
 
-def layer_norm_forward(x, gamma, beta, eps):
+__all__ = ["layer_norm_backward", "layer_norm_forward"]
+
+
+def layer_norm_forward(
+    x: Array, gamma: Array, beta: Array | None, eps: float
+) -> tuple[Array, Array, Array]:
     """Normalise each row to mean 0 and variance 1, then scale and shift.
 
     ``x_hat = (x - mean) / sqrt(var + eps)``, ``y = gamma * x_hat + beta``; the variance is the
@@ -33,7 +39,10 @@ def layer_norm_forward(x, gamma, beta, eps):
     return y, mean, rstd
 
 
-def layer_norm_backward(dy, x, mean, rstd, gamma, dgamma, dbeta, dshortcut=None):
+def layer_norm_backward(
+    dy: Array, x: Array, gamma: Array, mean: Array, rstd: Array, *, dgamma: Array | None = None,
+    dbeta: Array | None = None, dshortcut: Array | None = None,
+) -> Array:  # fmt: skip
     """Send ``dy`` back through layer normalisation.
 
     With ``dx_hat = gamma * dy``, ``x`` reaches ``y`` by three ways and each gives a term of
@@ -42,11 +51,11 @@ def layer_norm_backward(dy, x, mean, rstd, gamma, dgamma, dbeta, dshortcut=None)
     Parameters
     ----------
     dy, x : ndarray, shape (..., d_model)
+    gamma : ndarray, shape (d_model,)
     mean, rstd : ndarray, shape (..., 1)
         As forward returned them.
-    gamma : ndarray, shape (d_model,)
-    dgamma, dbeta : ndarray, shape (d_model,)
-        Added to in place; each may be None, which leaves it out.
+    dgamma, dbeta : ndarray, shape (d_model,), optional
+        Added to in place.
     dshortcut : ndarray, shape (..., d_model), optional
         A gradient that reaches ``x`` by another way, round the norm; it is added to the result.
 

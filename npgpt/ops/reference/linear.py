@@ -1,7 +1,11 @@
 """The affine map ``y = x W^T + b``."""
 
+from npgpt.ops.array import Array
 
-def linear_forward(x, weight, bias=None):
+__all__ = ["linear_backward", "linear_forward"]
+
+
+def linear_forward(x: Array, weight: Array, bias: Array | None = None) -> Array:
     """Apply the affine map ``y = x W^T + b`` to the last axis.
 
     Parameters
@@ -21,7 +25,10 @@ def linear_forward(x, weight, bias=None):
     return y.reshape(*x.shape[:-1], weight.shape[0])
 
 
-def linear_backward(dy, x, weight, dweight, dbias=None, overwrite=False):
+def linear_backward(
+    dy: Array, x: Array, weight: Array, *, dweight: Array | None = None,
+    dbias: Array | None = None, overwrite: bool = False,
+) -> Array:  # fmt: skip
     """Send ``dy`` back through ``y = x W^T + b``.
 
     ``dW += dy^T x``, ``db += sum of dy over rows``, ``dx = dy W``.
@@ -31,10 +38,8 @@ def linear_backward(dy, x, weight, dweight, dbias=None, overwrite=False):
     dy : ndarray, shape (..., d_out)
     x : ndarray, shape (..., d_in)
     weight : ndarray, shape (d_out, d_in)
-    dweight : ndarray, shape (d_out, d_in), or None
-        Added to in place; None leaves it out, for a frozen weight.
-    dbias : ndarray, shape (d_out,), optional
-        Added to in place.
+    dweight, dbias : ndarray, shapes (d_out, d_in), (d_out,), optional
+        Added to in place; a frozen parameter has none.
     overwrite : bool
         Whether ``dweight`` holds nothing yet: it is then written instead of added to.
 
@@ -45,9 +50,9 @@ def linear_backward(dy, x, weight, dweight, dbias=None, overwrite=False):
     """
     dy_rows = dy.reshape(-1, dy.shape[-1])  # (rows, d_out)
     x_rows = x.reshape(-1, x.shape[-1])  # (rows, d_in)
-    if overwrite:
-        dweight.fill(0)
     if dweight is not None:
+        if overwrite:
+            dweight.fill(0)
         dweight += dy_rows.T @ x_rows
     if dbias is not None:
         dbias += dy_rows.sum(axis=0)

@@ -6,8 +6,17 @@ What the first steps of the course are made of; trained models use `softmax_forw
 
 import numpy as np
 
+from npgpt.ops.array import Array
 
-def sum_normalise_forward(scores):
+__all__ = [
+    "mask_future_backward",
+    "mask_future_forward",
+    "sum_normalise_backward",
+    "sum_normalise_forward",
+]
+
+
+def sum_normalise_forward(scores: Array) -> tuple[Array, Array]:
     """Divide each row by its sum: ``w_s = scores_s / sum_r scores_r``.
 
     The weights sum to 1, but they are negative where scores are, and without bound where a row's
@@ -27,7 +36,7 @@ def sum_normalise_forward(scores):
     return scores / total, total
 
 
-def sum_normalise_backward(dweights, weights, total):
+def sum_normalise_backward(dweights: Array, weights: Array, total: Array) -> Array:
     """Send ``dweights`` back: ``dscores = (dw - sum(dw * w)) / total``.
 
     Parameters
@@ -44,7 +53,7 @@ def sum_normalise_backward(dweights, weights, total):
     return (dweights - shared) / total
 
 
-def mask_future_forward(x, fill):
+def mask_future_forward(x: Array, fill: float) -> Array:
     """Put ``fill`` where the key comes after the query: ``y[t, s] = x[t, s]`` for ``s <= t``.
 
     Parameters
@@ -61,7 +70,7 @@ def mask_future_forward(x, fill):
     return np.where(past, x, x.real.dtype.type(fill))
 
 
-def mask_future_backward(dy):
+def mask_future_backward(dy: Array) -> Array:
     """Send ``dy`` back to the past; what was replaced has no gradient.
 
     Parameters

@@ -2,8 +2,12 @@
 
 import numpy as np
 
+from npgpt.ops.array import Array
 
-def sinusoids(positions, d_model):
+__all__ = ["alibi_slopes", "relative_buckets", "sinusoids"]
+
+
+def sinusoids(positions: Array, d_model: int) -> Array:
     """Compute sinusoids of geometrically spaced wavelengths (Vaswani et al. 2017, section 3.5).
 
     ``y[t, 2i] = sin(t / 10000^(2i / d_model))``, ``y[t, 2i + 1]`` the cosine of the same angle.
@@ -23,7 +27,7 @@ def sinusoids(positions, d_model):
     return np.where(even, np.sin(angles), np.cos(angles))
 
 
-def alibi_slopes(n_heads):
+def alibi_slopes(n_heads: int) -> Array:
     """Compute the slope of each head's penalty on distance (Press et al. 2022, arXiv 2108.12409).
 
     ``2^(-8h / n_heads)``, h from 1, where ``n_heads`` is a power of two; else those of the power
@@ -43,7 +47,9 @@ def alibi_slopes(n_heads):
     return np.concatenate([slopes, between[: n_heads - power]])
 
 
-def relative_buckets(distances, num_buckets=32, max_distance=128, bidirectional=False):
+def relative_buckets(
+    distances: Array, num_buckets: int = 32, max_distance: int = 128, bidirectional: bool = False
+) -> Array:
     """Sort distances into buckets (Raffel et al. 2020, arXiv 1910.10683, section 2.1).
 
     The first half of the buckets hold one distance each; the others grow in geometric steps up to

@@ -2,8 +2,12 @@
 
 import numpy as np
 
+from npgpt.ops.array import Array, Scalar
 
-def preference_loss_forward(margin):
+__all__ = ["preference_loss_backward", "preference_loss_forward"]
+
+
+def preference_loss_forward(margin: Array) -> np.floating:
     """Compute the mean of ``-log sigmoid(margin) = log(1 + exp(-margin))``.
 
     Parameters
@@ -21,7 +25,7 @@ def preference_loss_forward(margin):
     return (tail - np.where(negative, margin, 0.0)).mean()
 
 
-def preference_loss_backward(dloss, margin):
+def preference_loss_backward(dloss: Scalar, margin: Array) -> Array:
     """Send ``dloss`` back: ``dmargin = -dloss / pairs * sigmoid(-margin)``.
 
     Pairs that are in the right order by far have next to no gradient.

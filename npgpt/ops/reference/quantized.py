@@ -6,10 +6,13 @@ dtype.
 
 import numpy as np
 
+from npgpt.ops.array import Array
 from npgpt.ops.reference.linear import linear_forward
 
+__all__ = ["from_bits", "quantized_linear_forward", "to_bfloat16", "to_int8"]
 
-def to_int8(weight):
+
+def to_int8(weight: Array) -> tuple[Array, Array]:
     """Round a matrix to int8, one scale for each row: ``weight[j] = scales[j] * rounded[j]``.
 
     Parameters
@@ -28,21 +31,23 @@ def to_int8(weight):
     return np.rint(weight / scales[:, None]).astype(np.int8), scales
 
 
-def to_bfloat16(weight):
+def to_bfloat16(weight: Array) -> Array:
     """Round float32 to bfloat16, to the nearest and to even in the middle; returns its bits."""
     bits = np.ascontiguousarray(weight, np.float32).view(np.uint32)
     rounded = bits + (np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1)))
     return (rounded >> np.uint32(16)).astype(np.uint16)
 
 
-def from_bits(weight, scales=None):
+def from_bits(weight: Array, scales: Array | None = None) -> Array:
     """Return the float32 numbers that int8 (with scales) or bfloat16 bits stand for."""
-    if weight.dtype == np.int8:
+    if scales is not None:
         return weight.astype(np.float32) * scales[..., None]
     return (weight.astype(np.uint32) << np.uint32(16)).view(np.float32)
 
 
-def quantized_linear_forward(x, weight, scales=None, bias=None):
+def quantized_linear_forward(
+    x: Array, weight: Array, scales: Array | None = None, bias: Array | None = None
+) -> Array:
     """Compute ``y = x W^T + b`` with a weight of few bits.
 
     Parameters

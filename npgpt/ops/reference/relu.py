@@ -2,8 +2,12 @@
 
 import numpy as np
 
+from npgpt.ops.array import Array
 
-def relu_forward(x, bias=None):
+__all__ = ["relu_backward", "relu_forward"]
+
+
+def relu_forward(x: Array, bias: Array | None = None) -> Array:
     """Compute ``y = x`` where ``x > 0``, else 0.
 
     Parameters
@@ -20,7 +24,9 @@ def relu_forward(x, bias=None):
     return np.where(x.real > 0, x, x.dtype.type(0))
 
 
-def relu_backward(dy, x, bias=None, dbias=None):
+def relu_backward(
+    dy: Array, x: Array, bias: Array | None = None, *, dbias: Array | None = None
+) -> Array:
     """Send ``dy`` back where ``x > 0``; at 0 the derivative is taken as 0.
 
     Parameters

@@ -2,8 +2,12 @@
 
 import numpy as np
 
+from npgpt.ops.array import Array
 
-def rms_norm_forward(x, gamma, eps):
+__all__ = ["rms_norm_backward", "rms_norm_forward"]
+
+
+def rms_norm_forward(x: Array, gamma: Array, eps: float) -> tuple[Array, Array]:
     """Divide each row by its root mean square, then scale: ``y = gamma * x / sqrt(mean(x^2) + eps)``.
 
     Parameters
@@ -23,7 +27,10 @@ def rms_norm_forward(x, gamma, eps):
     return gamma * (x * rstd), rstd
 
 
-def rms_norm_backward(dy, x, rstd, gamma, dgamma, dshortcut=None):
+def rms_norm_backward(
+    dy: Array, x: Array, gamma: Array, rstd: Array, *, dgamma: Array | None = None,
+    dshortcut: Array | None = None,
+) -> Array:  # fmt: skip
     """Send ``dy`` back through the normalisation.
 
     With ``x_hat = rstd * x`` and ``dx_hat = gamma * dy``, ``x`` reaches ``y`` by two ways:
@@ -32,10 +39,10 @@ def rms_norm_backward(dy, x, rstd, gamma, dgamma, dshortcut=None):
     Parameters
     ----------
     dy, x : ndarray, shape (..., d_model)
+    gamma : ndarray, shape (d_model,)
     rstd : ndarray, shape (..., 1)
         As forward returned it.
-    gamma : ndarray, shape (d_model,)
-    dgamma : ndarray, shape (d_model,), or None
+    dgamma : ndarray, shape (d_model,), optional
         Added to in place.
     dshortcut : ndarray, shape (..., d_model), optional
         A gradient that reaches ``x`` by another way, round the norm; it is added to the result.

@@ -8,8 +8,12 @@ order of the features.) A product ``q_m . k_n`` of turned vectors depends on ``m
 
 import numpy as np
 
+from npgpt.ops.array import Array
 
-def rotary_angles(positions, head_size, theta=10000.0):
+__all__ = ["rotary_angles", "rotary_backward", "rotary_forward"]
+
+
+def rotary_angles(positions: Array, head_size: int, theta: float = 10000.0) -> tuple[Array, Array]:
     """Compute the cosine and the sine by which each position turns each pair of features.
 
     Parameters
@@ -28,7 +32,7 @@ def rotary_angles(positions, head_size, theta=10000.0):
     return np.cos(angles), np.sin(angles)
 
 
-def rotary_forward(x, cos, sin, out=None):
+def rotary_forward(x: Array, cos: Array, sin: Array, *, out: Array | None = None) -> Array:
     """Turn each position of queries or keys.
 
     Parameters
@@ -51,7 +55,7 @@ def rotary_forward(x, cos, sin, out=None):
     return out
 
 
-def rotary_backward(dy, cos, sin, out=None):
+def rotary_backward(dy: Array, cos: Array, sin: Array, *, out: Array | None = None) -> Array:
     """Turn the gradient back: the transpose of a rotation is the rotation by the opposite angle.
 
     Parameters
@@ -65,4 +69,4 @@ def rotary_backward(dy, cos, sin, out=None):
     ndarray, same shape
         The gradient of ``x``.
     """
-    return rotary_forward(dy, cos, -sin, out)
+    return rotary_forward(dy, cos, -sin, out=out)

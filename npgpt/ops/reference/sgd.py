@@ -3,9 +3,9 @@
 Sutskever, Martens, Dahl and Hinton 2013 (ICML, section 2), in the form that PyTorch uses.
 """
 
-import numpy as np
+from npgpt.ops.array import Array
 
-Array = np.ndarray
+__all__ = ["momentum_update", "sgd_update"]
 
 
 def sgd_update(

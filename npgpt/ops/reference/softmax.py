@@ -2,8 +2,12 @@
 
 import numpy as np
 
+from npgpt.ops.array import Array
 
-def log_sum_exp(scores):
+__all__ = ["log_sum_exp", "softmax_backward", "softmax_forward"]
+
+
+def log_sum_exp(scores: Array) -> Array:
     """Compute ``log(sum_s exp(scores_s))`` over the last axis without overflow.
 
     Parameters
@@ -19,7 +23,7 @@ def log_sum_exp(scores):
     return largest + np.log(np.exp(scores - largest).sum(axis=-1, keepdims=True))
 
 
-def log_normaliser(scores):
+def log_normaliser(scores: Array) -> Array:
     """Compute `log_sum_exp`, and ``inf`` for a row of ``-inf`` alone.
 
     Such a row belongs to a query that may see no key. ``exp(scores - inf)`` makes its weights 0, in
@@ -38,7 +42,7 @@ def log_normaliser(scores):
     return np.where(nothing, scores.dtype.type(np.inf), lse)
 
 
-def softmax_forward(scores):
+def softmax_forward(scores: Array) -> Array:
     """Compute ``w_s = exp(scores_s) / sum_r exp(scores_r)`` over the last axis.
 
     Parameters
@@ -53,7 +57,7 @@ def softmax_forward(scores):
     return np.exp(scores - log_normaliser(scores))
 
 
-def softmax_backward(dweights, weights):
+def softmax_backward(dweights: Array, weights: Array) -> Array:
     """Multiply by the softmax's Jacobian ``dw_s/dscore_r = w_s (delta_sr - w_r)``.
 
     ``dscores = w * (dw - sum(dw * w))``: a weight rises with its own score (the diagonal) and

@@ -6,8 +6,12 @@ through.
 
 import numpy as np
 
+from npgpt.ops.array import Array
 
-def swiglu_forward(x, bias=None):
+__all__ = ["swiglu_backward", "swiglu_forward"]
+
+
+def swiglu_forward(x: Array, bias: Array | None = None) -> Array:
     """Compute ``y = silu(gate) * up`` with ``gate, up = split(x)`` and ``silu(g) = g sigmoid(g)``.
 
     Parameters
@@ -25,7 +29,9 @@ def swiglu_forward(x, bias=None):
     return gate / (1.0 + np.exp(-gate)) * up
 
 
-def swiglu_backward(dy, x, bias=None, dbias=None):
+def swiglu_backward(
+    dy: Array, x: Array, bias: Array | None = None, *, dbias: Array | None = None
+) -> Array:
     """Send ``dy`` back to gates and inputs.
 
     With ``s = sigmoid(gate)``: ``dup = dy * gate * s`` and
