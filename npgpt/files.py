@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and folders that must not be written over."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from safetensors import SafetensorError
+# in the folder of a model, a run or token files, whoever wrote it
+CONFIG, TOKENIZER = "config.json", "tokenizer.json"
 
 
 @contextlib.contextmanager
@@ -56,8 +57,6 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         if isinstance(error, OSError) and error.errno is not None and not named:
             # a full disk is reported without a name, or with one that the user never saw
             raise OSError(error.errno, error.strerror or str(error), str(path)) from None
-        if isinstance(error, SafetensorError):
-            raise OSError(f"{path} could not be written: {error}") from None
         raise
     if os.name == "posix":  # elsewhere a folder cannot be opened
         _flush_to_disk(path.parent, os.O_RDONLY)
@@ -79,6 +78,20 @@ def write_atomically(path: str | Path, content: bytes) -> None:
     """
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
+
+
+def refuse_used(folder: str | Path, instead: str = "choose another folder") -> None:
+    """Raise FileExistsError unless a folder is yet to be made, or empty.
+
+    Parameters
+    ----------
+    folder : path
+    instead : str
+        What the error says to do.
+    """
+    folder = Path(folder)
+    if any(folder.iterdir()) if folder.is_dir() else os.path.lexists(folder):
+        raise FileExistsError(f"{folder} exists already; {instead}.")
 
 
 def _flush_to_disk(path: Path, mode: int) -> None:

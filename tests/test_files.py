@@ -1,12 +1,17 @@
 """npgpt.files, through which every tokenizer is saved."""
 
+import ast
 import os
 import stat
+from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from safetensors import SafetensorError
 
-from npgpt.files import atomic_path, write_atomically
+import npgpt
+from npgpt.files import CONFIG, TOKENIZER, atomic_path, refuse_used, write_atomically
+from npgpt.hub.containers.safetensors import write_safetensors
 
 
 def names(folder):
@@ -120,8 +125,39 @@ def test_a_full_disk_names_the_file_that_was_asked_for(tmp_path):
     assert names(tmp_path) == []
 
 
-def test_what_safetensors_cannot_write_is_an_error_of_the_system(tmp_path):
+def test_what_safetensors_cannot_write_is_an_error_of_the_system(tmp_path, monkeypatch):
     path = tmp_path / "wanted.bin"
-    with pytest.raises(OSError, match=r"could not be written: .*error 28"), atomic_path(path):
-        raise SafetensorError("I/O error: No space left on device (os error 28)")
+    full = SafetensorError("I/O error: No space left on device (os error 28)")
+    monkeypatch.setattr("safetensors.numpy.save_file", Mock(side_effect=full))
+    with pytest.raises(OSError, match=r"could not be written: .*error 28"):
+        write_safetensors(path, {})
     assert names(tmp_path) == []
+
+
+def test_only_a_folder_that_is_new_or_empty_may_be_written_to(tmp_path):
+    refuse_used(tmp_path / "new")
+    (tmp_path / "empty").mkdir()
+    refuse_used(str(tmp_path / "empty"))
+    (tmp_path / "file").touch()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    (tmp_path / "link").symlink_to("nowhere")
+    for name in ("file", "full", "link"):
+        with pytest.raises(FileExistsError, match=f"{name} exists already; choose another folder"):
+            refuse_used(tmp_path / name)
+    with pytest.raises(FileExistsError, match="exists already; look elsewhere"):
+        refuse_used(tmp_path / "full", "look elsewhere")
+
+
+def test_the_names_of_files_in_every_models_folder_stand_once():
+    package = Path(npgpt.__file__).parent
+    for name in (CONFIG, TOKENIZER):
+        places = [
+            path.relative_to(package).as_posix()
+            for path in package.rglob("*.py")
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Constant) and node.value == name
+        ]
+        places.remove("files.py")
+        # the name of a format, in a file of which it says what the file is
+        assert set(places) <= {"tokenizers/tokenizer_json.py"}

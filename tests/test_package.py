@@ -3,6 +3,8 @@
 import ast
 import importlib
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -119,3 +121,41 @@ def test_every_public_name_is_there(name):
     public = getattr(module, "__all__", [])
     assert len(set(public)) == len(public)
     assert all(hasattr(module, name) for name in public)
+
+
+WITHOUT_SAFETENSORS = """
+import sys
+sys.modules["safetensors"] = None  # as if it were not installed
+import numpy as np
+import npgpt
+model = npgpt.GPT(npgpt.GPTConfig(7, 4, n_layers=1, n_heads=1, d_model=4))
+npgpt.tokenizers.CharTokenizer.train(["abc"]).save(sys.argv[1] + "/tokenizer.json")
+ids = np.array([[1, 2, 3]])
+with npgpt.ops.use("reference"):
+    model.loss_and_backward(ids, ids)
+attempts = {
+    "save_checkpoint": lambda path: npgpt.training.save_checkpoint(path, {"a": ids}, {}),
+    "save_pretrained": lambda path: model.save_pretrained(path.with_name("model")),
+    "load_checkpoint": lambda path: npgpt.training.load_checkpoint(npgpt.__file__),
+}
+from pathlib import Path
+for name, attempt in attempts.items():
+    try:
+        attempt(Path(sys.argv[1]) / "file")
+    except RuntimeError as error:
+        print(name, error)
+"""
+
+
+def test_without_safetensors_all_works_that_neither_reads_nor_writes_weights(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_SAFETENSORS, str(tmp_path)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    told = done.stdout.splitlines()
+    assert [line.split()[0] for line in told] == [
+        "save_checkpoint",
+        "save_pretrained",
+        "load_checkpoint",
+    ]
+    assert all("pip install safetensors" in line for line in told)

@@ -27,16 +27,19 @@ from sphinx.util.docutils import SphinxDirective
 
 import npgpt
 
+COLON = "\ue000"  # a character for private use
+
 
 @cache
 def rooms() -> dict[str, list[str]]:
-    """Map every module that has an ``__all__`` to it."""
+    """Map every module that has an ``__all__`` to it, unless its package hands all of it on."""
     names = ["npgpt", *(module.name for module in pkgutil.walk_packages(npgpt.__path__, "npgpt."))]
     found = {}
     for name in names:
         if not name.endswith("__main__"):
             public = getattr(importlib.import_module(name), "__all__", None)
-            if public is not None:
+            outer = getattr(sys.modules[name.rpartition(".")[0] or name], "__all__", ())
+            if public is not None and (name == "npgpt" or set(public) - set(outer)):
                 found[name] = public
     return found
 
@@ -111,7 +114,9 @@ class Room(SphinxDirective):
             if kind == "data":
                 yield "   :no-value:"
             elif kind != "function":
-                yield from ("   :members:", "   :show-inheritance:", "   :member-order: bysource")
+                yield from ("   :members:", "   :member-order: bysource")
+                if thing.__bases__ != (object,):
+                    yield "   :show-inheritance:"
             yield ""
         if elsewhere:
             yield from (f".. py:currentmodule:: {room}", "")
@@ -228,17 +233,17 @@ def docstring(app: Sphinx, what: str, name: str, thing: Any, options, lines: lis
     """Give a constant the comment on it, and a compiled form a link to its specification."""
     room, _, short = name.rpartition(".")
     if what == "data":
-        lines[:] = [comment_on(thing, room, short), ""]
+        lines[:] = [comment_on(thing, short), ""]
     if room == "npgpt.ops.compiled" and short in rooms()["npgpt.ops.reference"]:
         lines[:] = [f"The compiled form of `npgpt.ops.reference.{short}`.", ""]
 
 
-def comment_on(thing: Any, room: str, name: str) -> str:
+def comment_on(thing: Any, name: str) -> str:
     """Return the comment before or behind the assignment of a constant."""
     line = re.compile(
-        rf"(?P<above>(?:^# .*\n)*)^{name}\b[^\n#]*=[^\n#]*(?:# (?P<behind>.*))?", re.MULTILINE
+        rf"(?P<above>(?:^#:? .*\n)*)^{name}\b[^\n#]*=[^\n#]*(?:#:? (?P<behind>.*))?", re.MULTILINE
     )
-    for module in [module for key, module in sys.modules.items() if key.startswith(room)]:
+    for module in [module for key, module in sys.modules.items() if key.startswith("npgpt")]:
         if vars(module).get(name) is thing and module.__file__:
             found = line.search(Path(module.__file__).read_text(encoding="utf-8"))
             if found:
@@ -248,8 +253,22 @@ def comment_on(thing: Any, room: str, name: str) -> str:
 
 
 def signature(app: Sphinx, what: str, name: str, thing: Any, options, arguments, result):
-    """Write a class that is a default by its name."""
-    return re.sub(r"<class '([\w.]+)'>", r"\1", arguments or "") or None, result
+    """Write a class or function that is a default by its name, and other objects as dots."""
+    if getattr(thing, "_is_protocol", False):
+        return "", None  # it is never made
+    named = re.sub(r"<(?:class '|function )([\w.]+)[^>]*>", r"\1", arguments or "")
+    return re.sub(r"<(?:[^<>]|<lambda>)*>", "...", named) or None, result
+
+
+def hide_colon(app: Sphinx, what: str, name: str, thing: Any, options, lines: list[str]) -> None:
+    """Keep Napoleon from reading the words before a property's colon as its type."""
+    if what in ("attribute", "property"):
+        lines[:] = [line.replace(": ", COLON) for line in lines]
+
+
+def show_colon(app: Sphinx, what: str, name: str, thing: Any, options, lines: list[str]) -> None:
+    """Undo `hide_colon`."""
+    lines[:] = [line.replace(COLON, ": ") for line in lines]
 
 
 def skip(app: Sphinx, what: str, name: str, thing: Any, skipped: bool, options) -> bool | None:
@@ -263,6 +282,8 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("doctree-read", read)
     app.connect("missing-reference", missing)
     app.connect("autodoc-process-docstring", docstring)
+    app.connect("autodoc-process-docstring", hide_colon, priority=400)
+    app.connect("autodoc-process-docstring", show_colon, priority=600)
     app.connect("autodoc-process-signature", signature)
     app.connect("autodoc-skip-member", skip)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -136,7 +136,7 @@ def self_attention() -> None:
             largest.append(weights.max(axis=-1).mean())
             dscores = reference.softmax_backward(dweights, weights)
             gradients.append(np.median(np.linalg.norm(dscores, axis=-1)))
-        label = "scaled" if scale else "scale=False"
+        label = "scaled" if scale else "scale_scores=False"
         for panel, values in zip(axes, (variances, largest, gradients), strict=True):
             panel.plot(sizes, values, ".-", color=colour, label=label)
     titles = ("variance of the scores", "largest weight, mean", "|dscores| of a row, median")

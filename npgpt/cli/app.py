@@ -21,6 +21,7 @@ INTERRUPTED = 130  # what a shell reports for a program that SIGINT ended
 
 HELP = {"help_option_names": ["-h", "--help"]}  # of each group of commands
 
+# all commands, for a test with typer.testing or a command line of your own
 app = typer.Typer(
     name="npgpt",
     cls=OldSpellings,

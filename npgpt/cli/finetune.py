@@ -12,6 +12,7 @@ from npgpt.cli.app import HELP, console, tells_errors
 from npgpt.cli.shared.arguments import Model
 from npgpt.cli.shared.options import refuse_settings, usage_errors, with_options
 from npgpt.cli.shared.training import next_free_folder, train
+from npgpt.data.splits import WORDS
 from npgpt.finetuning import FineTuningConfig
 from npgpt.finetuning.config import DEFAULTS, settings_of
 from npgpt.runs import FineTuningRun
@@ -72,7 +73,7 @@ def finetune_instruct(
     resume: Resume = False,
     **settings: Any,
 ) -> None:
-    """Teach a model to follow instructions, and compare it with its base on held-out records.
+    """Teach a model to follow instructions, and compare it with its base on test records.
 
     A record has an instruction, an output, and perhaps an input. Without --data the model learns to
     write the first line of a function's docstring from its signature.
@@ -135,7 +136,8 @@ def _fine_tune(
 
 
 def _introduction(run: FineTuningRun, trainer: Trainer) -> list[str]:
-    counts = ", ".join(f"{len(records):,} {part}" for part, records in run.task.records.items())
+    parts = run.task.records.items()
+    counts = ", ".join(f"{len(records):,} {WORDS[part]}" for part, records in parts)
     model = trainer.model
     trained, whole = model.num_parameters(trained_only=True), model.num_parameters()
     return [

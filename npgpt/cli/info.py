@@ -115,8 +115,7 @@ def _facts_of(run: Run) -> dict[str, Any]:
     """Return what a fine-tuning run knows beside its settings."""
     if not isinstance(run, FineTuningRun):
         return {}
-    model = run.new_model()
-    trained, whole = model.num_parameters(trained_only=True), model.num_parameters()
+    trained, whole = run.num_parameters()
     facts = {"parameters trained": f"{trained:,} of {whole:,}"}
     return {"labels": ", ".join(run.labels), **facts} if run.labels else facts
 

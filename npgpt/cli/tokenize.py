@@ -9,6 +9,7 @@ import typer
 
 from npgpt.cli.app import console, tells_errors
 from npgpt.cli.shared.options import usage_errors, with_options
+from npgpt.files import refuse_used
 from npgpt.runs import DataConfig
 
 SHOWN_TOKENS = 12
@@ -54,8 +55,8 @@ def tokenize_command(
     from npgpt.data.streams import DocumentEncoder
     from npgpt.runs.tokenizer import make_tokenizer
 
-    if out is not None and out.exists() and (out.is_file() or any(out.iterdir())):
-        raise FileExistsError(f"{out} exists already; choose another folder.")
+    if out is not None:
+        refuse_used(out)
     with progress_bar(console, "Reading"):
         source = StreamedCorpus(
             config.corpus, config.validation_fraction, config.field, config.errors

@@ -13,9 +13,10 @@ from npgpt.data.corpora import (
     split_corpus,
     stream_corpus,
 )
+from npgpt.data.datasets import Dataset, Draws, RandomDataset
 from npgpt.data.held_out import HeldOutBatches
 from npgpt.data.loader import DataLoader
-from npgpt.data.samplers import Balanced, Dataset, LengthGrouped, Sampler, Shuffled
+from npgpt.data.samplers import Balanced, LengthGrouped, Sampler, Shuffled
 from npgpt.data.streams import StreamedCorpus, encode_pieces, write_token_folder
 from npgpt.data.strided import StridedWindows
 from npgpt.data.token_files import TokenFile, read_tokens, token_writer
@@ -28,8 +29,10 @@ __all__ = [
     "Corpus",
     "DataLoader",
     "Dataset",
+    "Draws",
     "HeldOutBatches",
     "LengthGrouped",
+    "RandomDataset",
     "Sampler",
     "Shuffled",
     "StreamedCorpus",

@@ -49,6 +49,7 @@ def _read_module(path: Path) -> str:
         return file.read()
 
 
+# what reads the documents of each corpus that comes with Python, by its name
 BUILT_IN_CORPORA: dict[str, Callable[[], list[str]]] = {
     "python-docs": python_docs,
     "python-source": python_source,

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from npgpt.data.samplers import Dataset
+from npgpt.data.datasets import Dataset, Draws, RandomDataset, read_batch
+
+EVERY_TIME = Draws(seed=0, epoch=0)
 
 
 class HeldOutBatches:
@@ -16,7 +18,8 @@ class HeldOutBatches:
 
     Parameters
     ----------
-    dataset : Dataset
+    dataset : Dataset or RandomDataset
+        What it draws is the same every time.
     batch_size : int
         The last batch may be smaller.
     max_batches : int
@@ -35,7 +38,7 @@ class HeldOutBatches:
     [(4, 8), (4, 8), (4, 8)]
     """
 
-    def __init__(self, dataset: Dataset, batch_size: int, max_batches: int = 0):
+    def __init__(self, dataset: Dataset | RandomDataset, batch_size: int, max_batches: int = 0):
         if batch_size < 1:
             raise ValueError(f"HeldOutBatches: batch_size must be at least 1, got {batch_size}.")
         if max_batches < 0:
@@ -51,4 +54,5 @@ class HeldOutBatches:
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, ...]]:
         for start in range(0, len(self._indices), self.batch_size):
-            yield self.dataset.batch(self._indices[start : start + self.batch_size])
+            indices = self._indices[start : start + self.batch_size]
+            yield read_batch(self.dataset, indices, EVERY_TIME)

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from npgpt.data.datasets import Dataset, Draws, RandomDataset, read_batch
 from npgpt.data.order import RandomOrder
-from npgpt.data.samplers import Dataset, Sampler, Shuffled
+from npgpt.data.samplers import Sampler, Shuffled
 
 LARGEST_LIST = 1 << 24  # windows; the order of more is computed when it is needed
 
@@ -19,8 +20,9 @@ class DataLoader:
 
     Parameters
     ----------
-    dataset : Dataset
-        Such as `TokenWindows`: it has a length, and makes a batch of the examples at some indices.
+    dataset : Dataset or RandomDataset
+        Such as `TokenWindows`: it has a length, and makes a batch of the examples at some indices;
+        a `RandomDataset` also from what is drawn for them, by (seed, epoch, index).
     batch_size : int
         The last batch of an epoch may be smaller.
     shuffle : bool
@@ -60,7 +62,7 @@ class DataLoader:
 
     def __init__(
         self,
-        dataset: Dataset,
+        dataset: Dataset | RandomDataset,
         batch_size: int,
         shuffle: bool = False,
         seed: int = 0,
@@ -163,17 +165,19 @@ class DataLoader:
     def _read(self) -> tuple[np.ndarray, ...]:
         """Read the batch at the position; let those after it in the epoch be read meanwhile."""
         if not self.prefetch:
-            return self.dataset.batch(self._indices(self.batch))
+            return read_batch(*self._content(self.epoch, self.batch))
         if self._reader is None:
             self._reader = ThreadPoolExecutor(1, thread_name_prefix="npgpt-prefetch")
         last = min(self.batch + self.prefetch, len(self) - 1)
         wanted = [(self.epoch, batch) for batch in range(self.batch, last + 1)]
         self._ahead = {
-            place: self._ahead.get(place)
-            or self._reader.submit(self.dataset.batch, self._indices(place[1]))
+            place: self._ahead.get(place) or self._reader.submit(read_batch, *self._content(*place))
             for place in wanted
         }
         return self._ahead.pop(wanted[0]).result()
+
+    def _content(self, epoch: int, batch: int) -> tuple[Dataset | RandomDataset, np.ndarray, Draws]:
+        return self.dataset, self._indices(batch), Draws(self.seed, epoch)
 
     def _indices(self, batch: int) -> np.ndarray:
         at_once = self.batch_size * self.world_size  # one batch of each process

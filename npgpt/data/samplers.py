@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 
 MEGABATCH = 50  # batches among which `LengthGrouped` sorts, as in Hugging Face's sampler
-
-
-class Dataset(Protocol):
-    """Examples that can be stacked."""
-
-    def __len__(self) -> int: ...
-
-    def batch(self, indices: Sequence[int] | np.ndarray) -> tuple[np.ndarray, ...]:
-        """Make one array of each kind from the examples at some indices."""
 
 
 class Sampler(Protocol):

@@ -10,7 +10,8 @@ import numpy as np
 from npgpt.data.corpora import corpus_name, cut_of, stream_corpus
 from npgpt.data.reading import STANDARD_INPUT, Piece
 from npgpt.data.token_files import token_writer
-from npgpt.data.token_folder import TOKENIZER_FILE, TRAIN_FILES, VALIDATION_FILES
+from npgpt.data.token_folder import TRAIN_FILES, VALIDATION_FILES
+from npgpt.files import TOKENIZER, refuse_used
 
 Progress = Callable[[int, int], None]
 
@@ -131,8 +132,7 @@ def write_token_folder(
         If a part would be empty.
     """
     folder = Path(folder)
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise FileExistsError(f"{folder} exists already; choose another folder.")
+    refuse_used(folder)
     if corpus.num_characters < 2:
         raise ValueError(f"{corpus.name} has {corpus.num_characters} characters, too few to split.")
     folder.mkdir(parents=True, exist_ok=True)
@@ -148,5 +148,5 @@ def write_token_folder(
             done += len(piece[0])
             if progress:
                 progress(done, corpus.num_characters)
-    tokenizer.save(folder / TOKENIZER_FILE)
+    tokenizer.save(folder / TOKENIZER)
     return train.num_tokens, validation.num_tokens

@@ -17,7 +17,6 @@ from npgpt.data.token_files import TokenFile, holds_tokens, is_binary, read_toke
 
 TRAIN_FILES = ("train.bin",)
 VALIDATION_FILES = ("validation.bin", "val.bin")
-TOKENIZER_FILE = "tokenizer.json"
 # llm.c's data scripts write tiny_shakespeare_train.bin and _val.bin, or fineweb_train_000001.bin
 # and so on: a corpus in shards
 PART = r"(?i)(?:(?P<corpus>.+)[_.-])?{}(?:[_.-]?\d+)?\.bin"

@@ -26,7 +26,7 @@ class Evaluation:
     loss : float
         Mean cross-entropy in nats a token.
     tokens : int
-        Target tokens that counted.
+        Targets that counted: tokens, or what else the model's loss is the mean of.
     num_bytes : int, optional
         Bytes of UTF-8 that those tokens stand for.
     """
@@ -77,7 +77,7 @@ def evaluate(
     Raises
     ------
     ValueError
-        If no target counts.
+        If no target counts, or bytes are asked for and the loss is no mean over tokens.
     """
     nats, tokens, num_bytes = 0.0, 0, 0
     with model.evaluating():
@@ -89,9 +89,22 @@ def evaluate(
                 nats += float(model.evaluation_loss(*batch)) * count
             tokens += count
             if bytes_per_token is not None:
-                targets = batch[1]
-                num_bytes += int(bytes_per_token[targets[targets >= 0]].sum())
+                num_bytes += _num_bytes(model, batch, count, bytes_per_token)
             on_batch()
     if not tokens:
         raise ValueError("evaluate: there is no target to evaluate on.")
     return Evaluation(nats / tokens, tokens, num_bytes if bytes_per_token is not None else None)
+
+
+def _num_bytes(
+    model: Model, batch: tuple[np.ndarray, ...], count: int, bytes_per_token: np.ndarray
+) -> int:
+    """Count the bytes that the targets of a batch stand for."""
+    targets = np.asarray(getattr(model.Batch(*batch), "targets", np.empty(0, int)))
+    ids = targets[targets >= 0]
+    if ids.size != count:
+        raise ValueError(
+            f"evaluate: the loss of a {type(model).__name__} is not the mean over tokens, so it "
+            "has no bits per byte; leave out bytes_per_token."
+        )
+    return int(bytes_per_token[ids].sum())

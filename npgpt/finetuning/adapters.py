@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
 from npgpt import hub
 from npgpt.finetuning.lora import LoRAConfig, apply_lora, lora_layers
 from npgpt.hub.architectures.gpt2 import GPT2
-from npgpt.hub.containers.safetensors import write_safetensors
+from npgpt.hub.containers.safetensors import read_safetensors, write_safetensors
 from npgpt.layers import Layer, LoRALinear
 from npgpt.models import GPTForClassification
+from npgpt.models.objectives.objective import body_of
 
 ADAPTER_CONFIG, ADAPTER_MODEL = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."  # how PEFT wraps a model
@@ -109,8 +108,8 @@ def load_adapter(model: Layer, folder: str | Path) -> list[str]:
     config = hub.read_json(folder / ADAPTER_CONFIG)
     _check_kind(config, folder)
     try:
-        arrays = load_file(folder / ADAPTER_MODEL)
-    except SafetensorError as error:
+        arrays, _ = read_safetensors(folder / ADAPTER_MODEL)
+    except ValueError as error:
         raise ValueError(f"{folder / ADAPTER_MODEL} is not a whole file ({error}).") from None
     shapes = {n: (layer.d_in, layer.d_out) for n, layer in _linear_names(model)}
     wanted = {f"{PREFIX}{module}": n for n, module in _module_names(model, shapes).items()}
@@ -157,10 +156,10 @@ def _linear_names(model: Layer) -> Iterator[tuple[str, Any]]:
 
 def _module_names(model: Any, names: Iterable[str]) -> dict[str, str]:
     """Translate ``blocks.0.attention.qkv`` to ``transformer.h.0.attn.c_attn``, if it has one."""
-    classifies = isinstance(model, GPTForClassification)
-    fields = (model.body if classifies else model).config.to_dict()
+    body = body_of(model)
+    fields = body.config.to_dict()
     theirs = {w.ours.removesuffix(SUFFIX): w.theirs[0] for w in GPT2().weights(fields)}
-    own = {name: name.removeprefix("body." * classifies) for name in names}
+    own = {name: name.removeprefix(f"{body.name}.") for name in names}
     return {name: theirs.get(plain, plain).removesuffix(SUFFIX) for name, plain in own.items()}
 
 

@@ -39,8 +39,8 @@ def read_labelled(
     FileNotFoundError
         If a file is missing.
     ValueError
-        If a column is missing, there is one class only, or a label in a held-out part does not
-        occur in training; with the row.
+        If a column is missing, there is one class only, or a label of another part does not occur
+        in training; with the row.
     """
     text, label, split = config.text_column, config.label_column, config.split_column
     if is_built_in(config):

@@ -107,7 +107,7 @@ class FineTuningConfig(Settings):
     evals_per_epoch : int
         Evaluations, each followed by a checkpoint.
     patience : int
-        Evaluations without a lower validation loss after which to stop; 0 never does.
+        Evaluations without a lower held-out loss after which to stop; 0 never does.
     seed : int
         Of new weights, order of records and dropout.
 

@@ -37,7 +37,7 @@ class Task:
     Attributes
     ----------
     records : dict of str to list of Record
-        By part: train, validation, test.
+        By part: train, validation (what is held out), test.
     labels : list of str
         Of a classification.
     parts : dict of str to Dataset
@@ -74,11 +74,11 @@ class Task:
         return LengthGrouped(self.train.lengths, batch_size)
 
     def held_out(self, batch_size: int) -> HeldOutBatches:
-        """Cut the validation part into batches."""
+        """Cut the held-out part into batches."""
         return HeldOutBatches(self.parts[VALIDATION], batch_size)
 
     def scores(self, model: Any) -> dict[str, float]:
-        """Compute numbers on the validation part, beside the loss."""
+        """Compute numbers on the held-out part, beside the loss."""
         return {}
 
 
@@ -105,11 +105,11 @@ class ClassifyTask(Task):
         return LengthGrouped(self.train.lengths, batch_size, Balanced(self.train.labels))
 
     def held_out(self, batch_size: int) -> HeldOutBatches:
-        """Cut the validation part into batches of similar length."""
+        """Cut the held-out part into batches of similar length."""
         return held_out_batches(self.parts[VALIDATION], batch_size)
 
     def scores(self, model: Any) -> dict[str, float]:
-        """Share of the validation texts whose likeliest class is theirs."""
+        """Share of the held-out texts whose likeliest class is theirs."""
         return {"accuracy": self.report(model, VALIDATION).accuracy}
 
     def report(self, model: Any, part: str = TEST) -> ClassificationReport:

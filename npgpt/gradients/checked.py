@@ -164,7 +164,7 @@ class CheckedFunction(Checked):
             watched = Unchanged({"dy": dy, **{f"input {i}": x for i, x in enumerate(inputs)}})
             results.append(self._of_inputs(self._backward(dy if dy.ndim else r, *inputs)))
             self._blame_changes("backward", watched)
-        self._compare_calls(*results, before={})
+        self._compare_calls(results[0], results[1], before={})
         return results[0]
 
     def _forward_watched(self) -> Any:
@@ -247,7 +247,7 @@ class CheckedLayer(Checked):
                 self.arrays[name] = parameter.value = before[name].copy()
 
     def gradients(self, r: Any) -> Arrays:
-        """Run backward twice: after `zero_grad`, and beside gradients that are there already."""
+        """Run backward twice: after `Layer.zero_grad`, and beside gradients that are there."""
         rng = np.random.default_rng(0)
         for parameter in self._trained.values():
             parameter.grad[...] = rng.standard_normal(parameter.shape)  # what is left from before

@@ -198,12 +198,15 @@ def _flat_grad(model: Model) -> np.ndarray:
 
 
 def flat_weights(model: Model) -> np.ndarray:
-    """Return all parameters one after another, (num_parameters,), as float64."""
+    """Return all parameters one after another, (num_parameters,), as float64.
+
+    In the order of ``model.parameters()``, which is not that of `npgpt.layers.FlatParameters`.
+    """
     return np.concatenate([p.value.ravel() for p in model.parameters()]).astype(np.float64)
 
 
 def set_flat_weights(model: Model, weights: np.ndarray) -> None:
-    """Write what `flat_weights` returned into a model."""
+    """Write what `flat_weights` returned into a model, in its order."""
     for parameter, part in _cut(model, weights):
         parameter.value[...] = part
 

@@ -158,7 +158,7 @@ class _FlowListener(Listening):
         """Tell whether anything is measured at this name."""
         return name in self._wanted
 
-    def forward(self, name: str, array: np.ndarray) -> np.ndarray:
+    def on_activation(self, name: str, array: np.ndarray) -> np.ndarray:
         """Measure an activation."""
         output = f"{name.rpartition('.')[0]}.output"
         if name in self._measured:
@@ -172,7 +172,7 @@ class _FlowListener(Listening):
             self._set(output, attention_entropy=float(np.mean(entropy)))
         return array
 
-    def backward(self, name: str, array: np.ndarray) -> np.ndarray:
+    def on_gradient(self, name: str, array: np.ndarray) -> np.ndarray:
         """Measure a gradient."""
         if name in self._measured:
             self._set(name, grad_norm=_norm([array]))

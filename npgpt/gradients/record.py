@@ -56,14 +56,14 @@ class Tape(Listening, Mapping[str, Recorded]):
         """Tell whether this name is recorded."""
         return name in self._wanted
 
-    def forward(self, name: str, array: np.ndarray) -> np.ndarray:
+    def on_activation(self, name: str, array: np.ndarray) -> np.ndarray:
         """Keep an activation."""
         recorded = self._recorded.setdefault(name, Recorded())
         recorded.value = self._keep(array, recorded.value)
         recorded.grad = self._keep(None, recorded.grad)  # of an earlier pass
         return array
 
-    def backward(self, name: str, array: np.ndarray) -> np.ndarray:
+    def on_gradient(self, name: str, array: np.ndarray) -> np.ndarray:
         """Keep a gradient."""
         recorded = self._recorded.setdefault(name, Recorded())
         recorded.grad = self._keep(array, recorded.grad)

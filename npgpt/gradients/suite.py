@@ -215,6 +215,7 @@ MODEL_EXAMPLES: dict[str, Example] = {
     "GPT (2 layers, classification and language)": partial(_classifier, lm_coef=0.5),
     "GPT (2 layers, preference)": _preference,
 }
+# examples by their names: what `npgpt.gradcheck` can be given, and its arguments
 SUITE: dict[str, Example] = {**LAYER_EXAMPLES, **MODEL_EXAMPLES}
 
 

@@ -7,16 +7,18 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from npgpt.files import CONFIG, TOKENIZER
+
 # owner/name or a name alone, as the hub allows them
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 # what a GPT-2 needs; no other file is downloaded, and no pickle
 FILES = (
-    "config.json",
+    CONFIG,
     "generation_config.json",
     "model.safetensors",
     "model.safetensors.index.json",
     "model-*.safetensors",
-    "tokenizer.json",
+    TOKENIZER,
     "tokenizer_config.json",
     "special_tokens_map.json",
     "vocab.json",
@@ -25,7 +27,7 @@ FILES = (
 )
 
 
-TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "merges.txt")
+TOKENIZER_FILES = (TOKENIZER, "vocab.json", "merges.txt")  # of which a folder needs some
 
 
 def fetch(

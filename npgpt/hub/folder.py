@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from npgpt.files import write_atomically
+from npgpt.files import CONFIG, write_atomically
 from npgpt.hub.architectures import Architecture, architecture_of
 from npgpt.hub.containers.safetensors import SafetensorsFile, write_safetensors
 
-CONFIG, OPENAI_CONFIG, GENERATION_CONFIG = "config.json", "hparams.json", "generation_config.json"
+OPENAI_CONFIG, GENERATION_CONFIG = "hparams.json", "generation_config.json"
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "*.bin", "*.pt", "*.pth", "*.ckpt")
 SHARD = 5 * 10**9  # bytes of a file, at most, unless one array is larger

@@ -89,6 +89,7 @@ class SwiGLU(Layer):
         return ops.swiglu_backward(dy, x, value, dbias=grad)
 
 
+# what makes the activation of a feed-forward layer, by the name in a config
 ACTIVATIONS: dict[str, Callable[[], Layer]] = {
     "gelu": lambda: GELU("tanh"),
     "gelu_exact": lambda: GELU("none"),

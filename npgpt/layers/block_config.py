@@ -12,7 +12,7 @@ from npgpt.layers.core.init import INITIAL_STD
 from npgpt.layers.norms import NORMS
 
 POSITIONS = ("learned", "sinusoidal", "t5", "alibi", "rope", "none")
-NORM_POSITIONS = ("pre", "post")
+NORM_POSITIONS = ("pre", "post")  # before a branch, or after its sum with the shortcut
 
 MODEL, ARCHITECTURE = "Model", "Architecture"  # panels of the command line's help
 

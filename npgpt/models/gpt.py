@@ -20,7 +20,7 @@ from npgpt.layers import (
 from npgpt.layers.core.init import INITIAL_STD, Init
 from npgpt.layers.positions import position_embedding
 from npgpt.models.config import GPTConfig
-from npgpt.models.model import LanguageModel, TokenBatch, register
+from npgpt.models.model import LanguageModel, TokenBatch, num_filled, register
 from npgpt.models.pretrained import Pretrained
 
 
@@ -189,6 +189,10 @@ class GPT(LanguageModel, Pretrained):
     def num_targets(self, token_ids, targets) -> int:
         """Count the targets that are not ignored: what the loss is the mean of."""
         return int(np.count_nonzero(np.asarray(targets) != self.cross_entropy.ignore_index))
+
+    def num_tokens(self, token_ids, targets) -> int:
+        """Count the tokens up to each row's last target: those behind it change nothing."""
+        return num_filled(targets)
 
     def backward(self, dloss: float = 1.0) -> None:
         """Add the gradient of `loss`, times ``dloss``, to every parameter's ``.grad``.

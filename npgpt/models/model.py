@@ -37,6 +37,19 @@ class TokenBatch(NamedTuple):
     targets: np.ndarray
 
 
+def num_filled(targets: np.ndarray) -> int:
+    """Count the places of rows up to the last target that counts; behind it a row is filled up.
+
+    Examples
+    --------
+    >>> num_filled(np.array([[-100, 7, 8, -100], [9, -100, -100, -100]]))
+    4
+    """
+    counted = np.asarray(targets) != IGNORE_INDEX
+    lengths = counted.shape[-1] - counted[..., ::-1].argmax(axis=-1)
+    return int(lengths[counted.any(axis=-1)].sum())
+
+
 class Model(Layer):
     """A model with a loss over batches.
 
@@ -84,6 +97,13 @@ class Model(Layer):
     def num_targets(self, *batch: Any, **named: Any) -> int:
         """Count what the loss of a batch is the mean of."""
         raise TypeError(f"{type(self).__name__} has no num_targets; a model must define it.")
+
+    def num_tokens(self, *batch: Any, **named: Any) -> int:
+        """Count the tokens that a batch holds, what fills its rows up left out.
+
+        Here all of the batch's first array are; a family whose batches are padded says otherwise.
+        """
+        return int(np.size([*batch, *named.values()][0]))
 
     # --- dropout's place in its random stream, which a checkpoint keeps -------------------------
 

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from npgpt import hub
-from npgpt.hub.folder import CONFIG, GENERATION_CONFIG
+from npgpt.files import CONFIG, TOKENIZER
+from npgpt.hub.folder import GENERATION_CONFIG
 from npgpt.layers.core.init import Init
 from npgpt.layers.quantized import KINDS, QuantizedHead
 from npgpt.models.model import MODELS, Model
@@ -80,7 +81,7 @@ def save_pretrained(
     theirs = hub.export_arrays(architecture.weights(fields), arrays)
     hub.save_tensors(folder, theirs, shard_size)
     if tokenizer is not None:
-        tokenizer.save(folder / "tokenizer.json")
+        tokenizer.save(folder / TOKENIZER)
     end = tokenizer.end_of_text_id if tokenizer else None
     ends = {"bos_token_id": end, "eos_token_id": end}
     hub.write_json(folder / GENERATION_CONFIG, ends)

@@ -38,7 +38,7 @@ __all__ = [
     "use",
 ]
 
-BACKENDS = ("compiled", "reference")
+BACKENDS = ("compiled", "reference")  # what `use` takes; the first is the default
 OPERATIONS: tuple[str, ...] = tuple(vars(reference)["__all__"])  # names of ops.<name>
 _chosen: str | None = None
 

@@ -10,7 +10,7 @@ import functools
 import math
 from collections.abc import Callable
 
-Schedule = Callable[[int], float]
+Schedule = Callable[[int], float]  # from a step, counted from 0, to its learning rate
 
 
 def _check(schedule: object, *, rates: tuple[str, ...] = (), steps: tuple[str, ...] = ()) -> None:
@@ -260,7 +260,7 @@ class WarmupCosine:
         return self._parts(step)
 
 
-SCHEDULES = ("cosine", "constant", "linear", "inverse-sqrt", "wsd")
+SCHEDULES = ("cosine", "constant", "linear", "inverse-sqrt", "wsd")  # what `make_schedule` takes
 
 
 def make_schedule(

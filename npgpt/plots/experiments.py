@@ -9,17 +9,17 @@ import numpy as np
 
 from npgpt.experiments.positions import PositionResult
 from npgpt.experiments.vanishing_gradients import VARIANTS, DepthResult
-from npgpt.plots.style import GREY, draw_grid, new_figure, save
+from npgpt.plots.style import GREY, draw_grid, moving_mean, new_figure, save
 
 
 def plot_positions(results: Sequence[PositionResult], trained: int, path: str | Path) -> None:
     """Draw the loss at each place of a window, smoothed over 8 places, as a PNG."""
     figure = new_figure(7, 4, 80)
     axes = figure.subplots()
-    window = min(8, *(len(result.by_place) for result in results))
+    span = min(8, *(len(result.by_place) for result in results))
     for result in results:
-        smooth = np.convolve(result.by_place, np.ones(window) / window, mode="valid")
-        axes.plot(np.arange(len(smooth)) + window / 2, smooth, label=result.position, linewidth=1.4)
+        smooth = moving_mean(result.by_place, span)
+        axes.plot(np.arange(len(smooth)) + span / 2, smooth, label=result.position, linewidth=1.4)
     axes.axvline(trained, color=GREY, linestyle="--", linewidth=1)
     axes.annotate(" trained length", (trained, 0.98), xycoords=("data", "axes fraction"), va="top")
     axes.set_xlabel("place in the window")

@@ -40,7 +40,7 @@ def plot_confusion(report: ClassificationReport, path: Path, title: str) -> None
 
 
 def plot_rewards(metrics: list[dict[str, Any]], path: Path, title: str) -> None:
-    """Draw rewards and their accuracy on the validation pairs against the step, as a PNG.
+    """Draw rewards and their accuracy on the held-out pairs against the step, as a PNG.
 
     Parameters
     ----------

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from npgpt.files import atomic_path
 
@@ -36,3 +39,8 @@ def save(figure: Figure, path: str | Path) -> None:
     """Write a figure as a PNG, which is there whole or not at all."""
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png")
+
+
+def moving_mean(values: Sequence[float] | np.ndarray, span: int) -> np.ndarray:
+    """Compute the mean of each ``span`` values in a row, (n,) -> (n - span + 1,)."""
+    return np.convolve(np.asarray(values, float), np.ones(span) / span, mode="valid")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from npgpt.evaluation.few_shot import FewShotResult
-from npgpt.plots.style import BLUE, GREY, RED, draw_grid, draw_title, new_figure, save
+from npgpt.plots.style import BLUE, GREY, RED, draw_grid, draw_title, moving_mean, new_figure, save
 
 
 def plot_loss(metrics: list[dict[str, Any]], path: Path, title: str, item: str = "token") -> None:
@@ -33,11 +33,10 @@ def plot_loss(metrics: list[dict[str, Any]], path: Path, title: str, item: str =
         x = np.array([line["step"] for line in steps])
         loss = np.array([line["loss"] for line in steps])
         loss_axes.plot(x, loss, color=BLUE, alpha=0.3, linewidth=0.8)
-        window = max(1, len(loss) // 50)
-        if len(loss) >= window:
-            smooth = np.convolve(loss, np.ones(window) / window, mode="valid")
-            label = f"training (mean of {window} steps)" if window > 1 else "training"
-            loss_axes.plot(x[window - 1 :], smooth, color=BLUE, label=label)
+        span = max(1, len(loss) // 50)  # steps
+        if len(loss) >= span:
+            label = f"training (mean of {span} steps)" if span > 1 else "training"
+            loss_axes.plot(x[span - 1 :], moving_mean(loss, span), color=BLUE, label=label)
         rate_axes.plot(x, [line["lr"] for line in steps], color=GREY)
     if evaluations:
         x = np.array([line["step"] for line in evaluations])
@@ -71,7 +70,7 @@ def plot_few_shot(
     ----------
     results : sequence of FewShotResult
     chance : float
-        Accuracy of who has not read the questions; a dashed line.
+        Accuracy of answers that do not depend on the questions; a dashed line.
     path : path
     title : str
     """

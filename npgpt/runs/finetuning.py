@@ -18,8 +18,9 @@ from npgpt.finetuning.preferences import PreferenceScores, score_preferences, wi
 from npgpt.finetuning.tasks import Task, make_task
 from npgpt.layers.core.init import Init
 from npgpt.models import GPT, GPTForClassification, GPTForPreference, LanguageModel, Model
+from npgpt.models.objectives.objective import body_of
 from npgpt.runs.config import OptimisationConfig
-from npgpt.runs.folder import ADAPTER, BASE, refuse_used
+from npgpt.runs.folder import ADAPTER, BASE, refuse_used_by_run
 from npgpt.runs.open import open_model
 from npgpt.runs.run import Run
 from npgpt.training.callbacks import Callback
@@ -62,7 +63,7 @@ class FineTuningRun(Run):
             If the base model or the data cannot be read, or do not fit each other.
         """
         folder = Path(folder)
-        refuse_used(folder)
+        refuse_used_by_run(folder)
         config = dataclasses.replace(
             config,
             base=_absolute(config.base),
@@ -111,13 +112,24 @@ class FineTuningRun(Run):
 
     def base_model(self) -> GPT:
         """Make the model that the run began with."""
-        gpt = GPT(self.model_config, init=Init(self.config.seed, fill=False))
+        gpt = self._without_weights()
         gpt.load_state_dict(load_checkpoint(self.folder / BASE)[0])
         return gpt.eval()
 
     def new_model(self) -> Model:
         """Make the model with the weights of the base, and freeze what is not trained."""
-        gpt, config = self.base_model(), self.config
+        return self._prepared(self.base_model())
+
+    def num_parameters(self) -> tuple[int, int]:
+        """Count the parameters that are trained, and all; no weights are read for it."""
+        model = self._prepared(self._without_weights())
+        return model.num_parameters(trained_only=True), model.num_parameters()
+
+    def _without_weights(self) -> GPT:
+        return GPT(self.model_config, init=Init(self.config.seed, fill=False))
+
+    def _prepared(self, gpt: GPT) -> Model:
+        config = self.config
         train_by(gpt, config.method, config.lora, config.seed)
         if config.task == "classify":
             return GPTForClassification(gpt, len(self.labels), config.seed, config.lm_coef)
@@ -138,7 +150,10 @@ class FineTuningRun(Run):
         model = self.load_trained(checkpoint)
         if self.config.method == "lora":
             merge_lora(model)
-        return _without_preferences(model).eval()
+        if self.config.task == "dpo":
+            model = body_of(model)
+            model.assign_names()  # its own, no longer those of a part
+        return model.eval()
 
     def load_gpt(self, checkpoint: str = "best") -> LanguageModel:
         """Make a `GPT` with the weights of a checkpoint; see `load_language_model`."""
@@ -146,8 +161,9 @@ class FineTuningRun(Run):
 
     def save_adapter(self) -> None:
         """Write the best low-rank additions to the folder ``adapter``, in PEFT's format."""
-        model = _without_preferences(self.load_trained())
-        save_adapter(model, self.folder / ADAPTER, self.config.base, self.config.lora_dropout)
+        save_adapter(
+            self.load_trained(), self.folder / ADAPTER, self.config.base, self.config.lora_dropout
+        )
 
     def test_preferences(self) -> tuple[PreferenceScores, PreferenceScores]:
         """Score the test pairs of a preference run: by the model it began with, and by its best."""
@@ -183,11 +199,6 @@ class FineTuningRun(Run):
             scores=lambda: self.task.scores(model),
             patience=config.patience,
         )
-
-
-def _without_preferences(model: Any) -> Model:
-    """Return the GPT that learns from preferences; any other model as it is."""
-    return model.policy if isinstance(model, GPTForPreference) else model
 
 
 def _absolute(place: str) -> str:

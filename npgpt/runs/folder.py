@@ -6,12 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from npgpt.data.token_folder import TOKENIZER_FILE
-from npgpt.files import write_atomically
+from npgpt.files import CONFIG, refuse_used, write_atomically
 from npgpt.training.trainer import BEST, LAST
 from npgpt.version import __version__
 
-CONFIG, TOKENIZER = "config.json", TOKENIZER_FILE
 METRICS, LOSS_PLOT = "metrics.jsonl", "loss.png"
 FLOW, FLOW_PLOT = "gradient_flow.jsonl", "gradient_flow.png"
 CHECKPOINTS = {"best": BEST, "last": LAST}
@@ -23,13 +21,9 @@ CONFUSION_PLOT, REWARDS_PLOT, RESPONSES = "confusion.png", "rewards.png", "respo
 KIND = "kind"
 
 
-def refuse_used(folder: Path) -> None:
+def refuse_used_by_run(folder: Path) -> None:
     """Raise FileExistsError if a new run cannot be made here."""
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise FileExistsError(
-            f"{folder} exists already; choose another folder with --out, or go on with "
-            f"--resume {folder}."
-        )
+    refuse_used(folder, f"choose another folder with --out, or go on with --resume {folder}")
 
 
 def write_settings(folder: Path, settings: dict[str, Any]) -> None:

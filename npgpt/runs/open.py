@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from npgpt import hub
+from npgpt.files import CONFIG
 from npgpt.layers.quantized import KINDS as FEWER_BITS
 from npgpt.models import Model
 from npgpt.models.pretrained import load_pretrained
-from npgpt.runs.folder import CONFIG
 from npgpt.runs.run import Run, kind_of
 from npgpt.runs.tokenizer import open_tokenizer
 from npgpt.tokenizers import Tokenizer

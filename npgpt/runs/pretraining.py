@@ -10,7 +10,7 @@ from pathlib import Path
 from npgpt.data import DataLoader, HeldOutBatches, TokenWindows
 from npgpt.models import Model
 from npgpt.runs.config import RunConfig
-from npgpt.runs.folder import refuse_used
+from npgpt.runs.folder import refuse_used_by_run
 from npgpt.runs.run import Run
 from npgpt.runs.source import Progress, Source, open_source
 from npgpt.training.callbacks import Callback
@@ -57,7 +57,7 @@ class PretrainingRun(Run):
             If the corpus cannot be read or is too short for the context.
         """
         folder = Path(folder)
-        refuse_used(folder)
+        refuse_used_by_run(folder)
         source = open_source(config.data)
         tokenizer = source.tokenizer(config.data, progress)
         model_config = config.model_config(tokenizer.vocab_size)

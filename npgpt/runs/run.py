@@ -13,6 +13,7 @@ from typing_extensions import Self
 from npgpt import tokenizers
 from npgpt.data import DataLoader
 from npgpt.evaluation.loss import Batches
+from npgpt.files import CONFIG, TOKENIZER
 from npgpt.gradients import Flow
 from npgpt.layers import Parameter
 from npgpt.models import GPTForClassification, LanguageModel, Model
@@ -21,11 +22,9 @@ from npgpt.runs.config import OptimisationConfig
 from npgpt.runs.flow_log import GradientFlowLog, read_flows
 from npgpt.runs.folder import (
     CHECKPOINTS,
-    CONFIG,
     FLOW,
     KIND,
     METRICS,
-    TOKENIZER,
     read_settings,
     write_settings,
 )
@@ -162,7 +161,7 @@ class Run:
 
     def new_model(self) -> Model:
         """Make the model as it is before the first step."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} has no new_model; a kind of run must define it.")
 
     def load_trained(self, checkpoint: str = "best") -> Model:
         """Make the model as it is trained, with the weights of a checkpoint ("best" or "last")."""
@@ -210,7 +209,7 @@ class Run:
 
     def trainer(self, callbacks: Sequence[Callback] = ()) -> Trainer:
         """Make the trainer of this run, at its first step; ``resume()`` takes up a checkpoint."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} has no trainer; a kind of run must define it.")
 
     def _trainer(
         self,

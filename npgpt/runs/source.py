@@ -14,9 +14,9 @@ from npgpt.data import Corpus, encode_documents, load_corpus, split_corpus
 from npgpt.data.corpora import corpus_name, cut_of, is_built_in
 from npgpt.data.reading import STANDARD_INPUT
 from npgpt.data.token_folder import TokenFolder, holds_token_files
-from npgpt.files import write_atomically
+from npgpt.files import TOKENIZER, write_atomically
 from npgpt.runs.config import DataConfig
-from npgpt.runs.folder import TEXT, TOKENIZER
+from npgpt.runs.folder import TEXT
 from npgpt.runs.tokenizer import LEARNED, make_tokenizer, open_tokenizer
 from npgpt.tokenizers import Tokenizer
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from npgpt import tokenizers
-from npgpt.data.token_folder import TOKENIZER_FILE
+from npgpt.files import TOKENIZER
 from npgpt.tokenizers import BPETokenizer, CharTokenizer, GPT2Tokenizer, Tokenizer, WordTokenizer
 
 LEARNED = ("bpe", "char", "word")  # from the text
@@ -39,8 +39,8 @@ def open_tokenizer(path: str | Path) -> Tokenizer:
     path = Path(path)
     if path.is_file():
         return tokenizers.load(path)
-    if (path / TOKENIZER_FILE).is_file():
-        return tokenizers.load(path / TOKENIZER_FILE)
+    if (path / TOKENIZER).is_file():
+        return tokenizers.load(path / TOKENIZER)
     return tokenizers.load_folder(path)
 
 

@@ -259,7 +259,7 @@ class BPETokenizer:
         space.
         """
         if self._encoder is None:
-            self._encoder = forms().Encoder(_byte_ids(), self.merges)
+            self._encoder = forms().MergeEncoder(_byte_ids(), self.merges)
         ids = self._encoder(content)
         return ids.astype(np.int64) if self._ids is None else self._ids[ids]
 
@@ -300,7 +300,7 @@ class BPETokenizer:
         """
         checked = checked_ids(ids, self.vocab_size, type(self).__name__)
         if self._decoder is None:
-            self._decoder = forms().Decoder(self._pieces)
+            self._decoder = forms().PieceDecoder(self._pieces)
         return self._decoder(checked)
 
     def decode(self, ids: Iterable[int], errors: str = "replace") -> str:

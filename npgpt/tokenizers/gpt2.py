@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from npgpt import hub
+from npgpt.files import TOKENIZER
 from npgpt.tokenizers.base import END_OF_TEXT
 from npgpt.tokenizers.bpe import BPETokenizer
 from npgpt.tokenizers.tokenizer_json import from_vocabulary
 
 # the same two files have these names on the hub and in the first release
 FILE_PAIRS = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
-TOKENIZER_JSON = "tokenizer.json"
 VOCAB_SIZE = 50257
 # of the tokenizer that OpenAI released in 2019, computed from its two files
 FINGERPRINT = "a73f08d16e1c1da593d1bf47b9653f8ce61214aa5f6a1728f13a86fe335c8c6f"
@@ -137,15 +137,13 @@ def _from_folder(cls: type[T], folder: str | Path) -> T:
         vocab, merges = (folder / name for name in names)
         if vocab.is_file() and merges.is_file():
             return _from_files(cls, vocab, merges)
-    if (folder / TOKENIZER_JSON).is_file():
-        bpe = BPETokenizer.load(folder / TOKENIZER_JSON)
+    if (folder / TOKENIZER).is_file():
+        bpe = BPETokenizer.load(folder / TOKENIZER)
         return bpe if type(bpe) is cls else cls(bpe.merges, bpe.special_tokens, bpe._ids)
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder {folder}.")
     pairs = ", or ".join(" and ".join(names) for names in FILE_PAIRS)
-    raise FileNotFoundError(
-        f"There is no tokenizer in {folder}: neither {pairs}, nor {TOKENIZER_JSON}."
-    )
+    raise FileNotFoundError(f"There is no tokenizer in {folder}: neither {pairs}, nor {TOKENIZER}.")
 
 
 def _from_files(cls: type[T], vocab: Path, merges: Path) -> T:

@@ -107,12 +107,12 @@ class Views(Listening):
         """Listen to every name: a box shows all of its arrays."""
         return True
 
-    def forward(self, name: str, array: np.ndarray) -> np.ndarray:
+    def on_activation(self, name: str, array: np.ndarray) -> np.ndarray:
         """Look at an activation, (1, ...)."""
         self.values[name] = ArrayView.of(array[0], name in self.with_maps)
         return array
 
-    def backward(self, name: str, array: np.ndarray) -> np.ndarray:
+    def on_gradient(self, name: str, array: np.ndarray) -> np.ndarray:
         """Look at a gradient, (1, ...)."""
         self.grads[name] = ArrayView.of(array[0], name in self.with_maps)
         return array

@@ -23,7 +23,7 @@ class StepMetrics:
     grad_norm : float
         Global norm of the gradient before clipping.
     tokens : int
-        Tokens that the model read in the step.
+        Tokens that the model read in the step, what fills rows up left out.
     seconds : float
     """
 

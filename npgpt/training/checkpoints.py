@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
-from npgpt.files import atomic_path
+from npgpt.hub.containers.safetensors import read_safetensors, write_safetensors
 
 STATE_KEY = "npgpt"
 
@@ -26,9 +24,7 @@ def save_checkpoint(path: Path, arrays: Mapping[str, np.ndarray], state: Mapping
     state : mapping
         Kept in the file's header.
     """
-    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    with atomic_path(path) as temporary:
-        save_file(contiguous, temporary, metadata={STATE_KEY: json.dumps(state)})
+    write_safetensors(path, arrays, {STATE_KEY: json.dumps(state)})
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -53,10 +49,9 @@ def load_checkpoint(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     if not Path(path).is_file():
         raise FileNotFoundError(f"There is no checkpoint {path}.")
     try:
-        with safe_open(path, framework="numpy") as file:
-            state = json.loads((file.metadata() or {})[STATE_KEY])
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, KeyError, ValueError) as error:
+        arrays, metadata = read_safetensors(path)
+        state = json.loads(metadata[STATE_KEY])
+    except (KeyError, ValueError) as error:
         raise ValueError(
             f"{path} is not a whole checkpoint ({error}); it may have been cut short or changed."
         ) from None

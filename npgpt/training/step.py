@@ -24,7 +24,7 @@ def train_step(
     """Accumulate the gradients of some batches, clip them by their norm, and update.
 
     The loss is the mean over all targets of the batches together: a batch with more of them counts
-    for more.
+    for more, one without any for nothing.
 
     Parameters
     ----------
@@ -50,6 +50,8 @@ def train_step(
     counts = [model.num_targets(*batch) for batch in batches]
     loss = 0.0
     for batch, count in zip(batches, counts, strict=True):
+        if count == 0:
+            continue  # it has no mean, as when no token of it was masked
         share = count / sum(counts)
         loss += share * float(model.loss_and_backward(*batch, dloss=share))
     norm = grad_norm(optimizer.parameters)

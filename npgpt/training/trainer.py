@@ -204,7 +204,7 @@ class Trainer:
             self.model, self.optimizer, chosen, self.clip_norm, self._tell_gradients
         )
         self.state.step = step + 1
-        tokens = sum(batch[0].size for batch in chosen)
+        tokens = sum(self.model.num_tokens(*batch) for batch in chosen)
         seconds = time.perf_counter() - began
         return StepMetrics(step + 1, loss, self.optimizer.lr, norm, tokens, seconds)
 

@@ -31,8 +31,10 @@ def folder(tmp_path_factory):
 
 def test_a_classifier_is_made_tested_and_asked(folder):
     out = (folder / "classify.out").read_text(encoding="utf-8")
-    assert "data.tsv: 28 train, 4 validation, 8 test" in out
+    assert "data.tsv: 28 train, 4 held-out, 8 test" in out
     assert "accuracy" in out
+    assert "held-out loss" in out
+    assert "validation" not in out  # one word on a screen for what is held out
     assert "Confusion" in out
     names = {path.name for path in (folder / "classifier").iterdir()}
     assert {"confusion.png", "loss.png", "adapter", "best.safetensors"} <= names

@@ -43,11 +43,15 @@ def reading_order(page=DOCS / "index.md"):
 
 
 def public_names():
-    """Map each module that has an ``__all__`` to it."""
+    """Map each module that has an ``__all__`` to it, unless its package hands all of it on."""
     modules = [module.name for module in pkgutil.walk_packages(npgpt.__path__, "npgpt.")]
     imported = {name: importlib.import_module(name) for name in modules if "__main__" not in name}
     found = {name: getattr(module, "__all__", None) for name, module in imported.items()}
-    return {"npgpt": npgpt.__all__} | {name: public for name, public in found.items() if public}
+    return {"npgpt": npgpt.__all__} | {
+        name: public
+        for name, public in found.items()
+        if public and set(public) - set(found.get(name.rpartition(".")[0]) or ())
+    }
 
 
 def docstring_literals():
@@ -124,6 +128,49 @@ def test_the_linear_notation_of_docstrings_becomes_tex(text, tex):
 )
 def test_what_is_no_equation_stays_code(text):
     assert linear_notation.to_tex(text) is None
+
+
+# --- names ----------------------------------------------------------------------------------------
+
+
+def test_every_name_in_a_docstring_leads_somewhere():
+    pytest.importorskip("sphinx")
+    rooms = importlib.import_module("rooms")
+    rooms.rooms()  # imports every module
+    lost, seen = [], 0
+    for file in sorted((ROOT / "npgpt").rglob("*.py")):
+        module = ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for said_by, text in docstrings(ast.parse(file.read_text(encoding="utf-8")), module):
+            for name in re.findall(
+                r"(?<![`:])`([^`<>]+)`(?!`)", re.sub(r"``.+?``", "", text, flags=re.S)
+            ):
+                seen += 1
+                if rooms.full_name(name, said_by) is None:
+                    lost.append(f"{said_by}: {name}")
+    assert seen > 250
+    assert not lost
+
+
+def docstrings(node, name):
+    """Yield (full name, docstring) of a module, and of the classes and functions in it."""
+    yield name, ast.get_docstring(node) or ""
+    for child in node.body:
+        if isinstance(child, ast.FunctionDef | ast.ClassDef):
+            yield from docstrings(child, f"{name}.{child.name}")
+
+
+def test_every_public_constant_has_a_comment():
+    pytest.importorskip("sphinx")
+    rooms = importlib.import_module("rooms")
+    silent = [
+        f"{room}.{name}"
+        for room, names in rooms.rooms().items()
+        for name in names
+        if rooms.kind_of(thing := getattr(sys.modules[room], name)) == "data"
+        and not rooms.is_module(room, name)
+        and not rooms.comment_on(thing, name)
+    ]
+    assert not silent
 
 
 # --- mathematics ----------------------------------------------------------------------------------

@@ -69,7 +69,7 @@ def test_a_classifiers_language_loss_is_that_of_the_texts_alone(tied, backend):
     model = GPTForClassification(body, 3, lm_coef=0.7)
     classes = model.evaluation_loss(*batch)
     assert model.loss(*batch) == pytest.approx(classes + 0.7 * language, abs=1e-12)
-    assert model.loss_and_backward(*batch) == classes
+    assert model.evaluation_loss(*batch) == classes  # comparable between any lm_coef
     names = [name for name, _ in model.named_parameters()]
     assert ("lm_head.weight" in names) == (not tied)
 
@@ -190,3 +190,34 @@ def test_preference_scores_are_means_over_pairs_whatever_the_batches():
     for side, column in (("chosen", 0), ("rejected", 1)):
         change = metrics[f"logps/{side}"] - known.reference[:, column].mean()
         assert metrics[f"rewards/{side}"] == pytest.approx(0.5 * change)
+
+
+def of_objectives():
+    ids, lengths, labels = texts().batch(np.arange(6))
+    targets = np.where(np.arange(ids.shape[1]) < lengths[:, None], ids, -100)
+    reference = np.linspace(-9.0, -4.0, 6)
+    tied = dataclasses.replace(CONFIG, tie_embeddings=True)
+    return {
+        "next token": (shaken_model(CONFIG), (ids, targets)),
+        "classes": (GPTForClassification(shaken_model(CONFIG), 3), (ids, lengths, labels)),
+        "classes and language": (
+            GPTForClassification(shaken_model(CONFIG), 3, lm_coef=0.7),
+            (ids, lengths, labels),
+        ),
+        "classes and language, tied": (
+            GPTForClassification(shaken_model(tied), 3, lm_coef=2.0),
+            (ids, lengths, labels),
+        ),
+        "preference": (GPTForPreference(shaken_model(CONFIG)), (ids, targets, reference)),
+    }
+
+
+@pytest.mark.parametrize("name", of_objectives())
+@pytest.mark.parametrize("dloss", [1.0, 0.3])
+def test_loss_and_backward_returns_the_loss_whose_gradient_it_adds(name, dloss, backend):
+    (apart, batch), (together, _) = of_objectives()[name], of_objectives()[name]
+    loss = apart.loss(*batch)
+    apart.backward(dloss)
+    assert together.loss_and_backward(*batch, dloss=dloss) == pytest.approx(loss, abs=1e-13)
+    for ours, theirs in zip(together.parameters(), apart.parameters(), strict=True):
+        np.testing.assert_allclose(ours.grad, theirs.grad, atol=1e-13)

@@ -197,10 +197,10 @@ class Writing:
     def wants(self, name):
         return True
 
-    def forward(self, name, array):
+    def on_activation(self, name, array):
         return self.change(array)
 
-    def backward(self, name, array):
+    def on_gradient(self, name, array):
         return self.change(array)
 
 

@@ -135,11 +135,11 @@ class AllEars:
     def wants(self, name):
         return True
 
-    def forward(self, name, array):
+    def on_activation(self, name, array):
         self.activations[name] = array
         return array
 
-    def backward(self, name, array):
+    def on_gradient(self, name, array):
         self.gradients[name] = array
         return array
 
@@ -158,10 +158,10 @@ def test_a_listener_sees_weights_that_sum_to_one_and_their_gradients():
 
 def test_what_a_listener_returns_is_what_the_layer_goes_on_with():
     class Silence(AllEars):
-        def forward(self, name, array):
+        def on_activation(self, name, array):
             return np.zeros_like(array) if name == "weights" else array
 
-        def backward(self, name, array):
+        def on_gradient(self, name, array):
             return np.zeros_like(array) if name == "output" else array
 
     layer = layers.MultiHeadAttention(block_config(6, 2, bias=False), Init(1, np.float64))

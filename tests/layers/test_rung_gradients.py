@@ -105,10 +105,10 @@ class Ears:
     def wants(self, name):
         return True
 
-    def forward(self, name, array):
+    def on_activation(self, name, array):
         return array
 
-    def backward(self, name, array):
+    def on_gradient(self, name, array):
         return array
 
 

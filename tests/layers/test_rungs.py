@@ -82,11 +82,11 @@ class Keep:
     def wants(self, name):
         return True
 
-    def forward(self, name, array):
+    def on_activation(self, name, array):
         self.arrays[name] = array
         return array
 
-    def backward(self, name, array):
+    def on_gradient(self, name, array):
         return array
 
 
@@ -133,7 +133,7 @@ def test_sum_normalisation_gives_negative_and_unbounded_weights_where_softmax_do
 def test_without_the_scale_the_scores_variance_is_d_k_and_the_softmax_saturates():
     largest, slopes = [], []
     for scale in (True, False):
-        layer = layers.SelfAttention(256, 256, scale=scale, rng=0, dtype=np.float64)
+        layer = layers.SelfAttention(256, 256, scale_scores=scale, rng=0, dtype=np.float64)
         for linear in (layer.query, layer.key):
             linear.weight.value[...] = normal(
                 1 + (linear is layer.key), (256, 256), np.float64, 1 / 16

@@ -5,10 +5,13 @@ import signal
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from npgpt.cli import app
 from npgpt.finetuning import FineTuningConfig, lora_layers
 from npgpt.finetuning.adapters import load_adapter, save_adapter
-from npgpt.models import GPT, GPTForClassification
+from npgpt.models import GPT, GPTConfig, GPTForClassification, GPTForPreference
+from npgpt.models.objectives.objective import body_of
 from npgpt.runs import FineTuningRun, open_model
 from npgpt.tokenizers import BPETokenizer
 from npgpt.training import load_checkpoint
@@ -96,6 +99,19 @@ def test_every_task_trains_by_every_method(tmp_path, base, task, method):
     model = FineTuningRun.open(tmp_path / "run").load_model()
     assert isinstance(model, GPTForClassification if task == "classify" else GPT)
     assert not list(lora_layers(model))
+
+
+@pytest.mark.parametrize("method", ["full", "last-block", "lora"])
+@pytest.mark.parametrize("task", DATA)
+def test_parameters_are_counted_without_the_weights_of_the_base(tmp_path, base, task, method):
+    run = FineTuningRun.create(tmp_path / "run", config_for(tmp_path, base, task, method=method))
+    model = run.new_model()
+    (tmp_path / "run" / "base.safetensors").unlink()
+    expected = model.num_parameters(trained_only=True), model.num_parameters()
+    assert run.num_parameters() == expected
+    about = CliRunner().invoke(app, ["info", str(tmp_path / "run")])
+    assert about.exit_code == 0, about.output
+    assert "{:,} of {:,}".format(*expected) in " ".join(about.output.split())
 
 
 @pytest.mark.parametrize(
@@ -263,3 +279,23 @@ def test_an_adapter_that_does_not_fit_is_refused(tmp_path, base):
         load_adapter(run.base_model(), folder)
     with pytest.raises(FileNotFoundError, match="is not an adapter"):
         load_adapter(run.base_model(), tmp_path)
+
+
+def test_a_model_tuned_to_preferences_has_the_names_of_any_gpt(tmp_path, base):
+    run = FineTuningRun.create(tmp_path / "run", config_for(tmp_path, base, "dpo", epochs=1))
+    run.trainer().fit()
+    tuned, plain = run.load_model(), GPT(run.model_config)
+    assert [*tuned.tap_names()] == [*plain.tap_names()]
+    assert [p.name for p in tuned.parameters()] == [p.name for p in plain.parameters()]
+
+
+def test_the_gpt_inside_an_objective_is_its_body_and_names_its_parameters():
+    gpts = [GPT(GPTConfig(7, 4, n_layers=1, n_heads=1, d_model=4)) for _ in range(3)]
+    for model, gpt, name in (
+        (GPTForClassification(gpts[0], 2), gpts[0], "body"),
+        (GPTForPreference(gpts[1]), gpts[1], "policy"),  # as files of any version name it
+        (gpts[2], gpts[2], ""),
+    ):
+        assert body_of(model) is gpt
+        assert gpt.name == name
+        assert all(n.startswith(name) for n in model.state_dict())

@@ -1,5 +1,6 @@
 """What a run folder is: written in it, known of old ones, refused where it is another."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -114,3 +115,15 @@ def test_a_text_and_its_token_files_are_the_same_source(tmp_path):
     whole, nothing = open_source(text, whole=True).ids(tokenizer)
     assert len(nothing) == 0
     assert abs(len(whole) - len(train) - len(held_out)) <= 1  # a token may have been cut in two
+
+
+def test_what_a_kind_of_run_must_define_says_so(runs):
+    class Another(Run):
+        """A run of nothing."""
+
+    run = Another(*[getattr(runs["training"], field.name) for field in dataclasses.fields(Another)])
+    for name in ("new_model", "trainer"):
+        with pytest.raises(
+            TypeError, match=f"^Another has no {name}; a kind of run must define it"
+        ):
+            getattr(run, name)()

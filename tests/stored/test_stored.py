@@ -215,7 +215,9 @@ def test_a_stored_run_resumed_twice_ends_the_same_to_the_last_bit(
         arrays, lines = folders.resume(folders.copy(name, place / copy))
         ends.append((numbers.digest(arrays), folders.losses(lines)))
     assert ends[0] == ends[1]
-    found, stored = ends[0][1], SAID[name]["losses"]
+    found, stored = (
+        folders.still_said(name, lines) for lines in (ends[0][1], SAID[name]["losses"])
+    )
     assert [line[:2] for line in found] == [line[:2] for line in stored]
     numbers.close([line[2] for line in found], [line[2] for line in stored], NEAR)
     assert ends[0][0] == digest_of("ended", name, backend)
@@ -233,7 +235,9 @@ def test_a_run_made_anew_is_the_stored_one(name, place, reference_backend):
     assert run.model_config == stored.model_config
     # the stored one does not name its records by an absolute path
     assert {**run.config.to_dict(), "data": ""} == {**stored.config.to_dict(), "data": ""}
-    found, expected = folders.losses(run.metrics), folders.losses(stored.metrics)
+    found, expected = (
+        folders.still_said(name, folders.losses(lines)) for lines in (run.metrics, stored.metrics)
+    )
     assert [line[:2] for line in found] == [line[:2] for line in expected]
     for (_, step, loss), (_, _, expected_loss) in zip(found, expected, strict=True):
         if step <= EARLY:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from npgpt.tokenizers import BPETokenizer, reference
 from npgpt.tokenizers.compiled import encoding
-from npgpt.tokenizers.compiled.codec import Decoder, Encoder
+from npgpt.tokenizers.compiled.codec import MergeEncoder, PieceDecoder
 from npgpt.tokenizers.compiled.counting import PreTokenCounts
 from npgpt.tokenizers.compiled.splitting import code_point_categories, ends_of_pre_tokens
 from npgpt.tokenizers.compiled.training import learn_merges
@@ -49,7 +49,7 @@ def test_every_code_point_has_the_category_that_the_pattern_gives_it():
 @given(LETTERS, st.text("ab c", max_size=300), st.sampled_from([1, 4, 1 << 10]))
 def test_ids_are_those_of_merging_one_after_the_other(corpus, text, slots):
     merges = reference.learn_merges({tuple(w.encode()): 2 for w in corpus.split(" ")}, 20, 256)
-    encoder = Encoder(BYTE_IDS, merges)
+    encoder = MergeEncoder(BYTE_IDS, merges)
     encoder._cache = encoding.new_cache(slots)  # so small that pre-tokens push each other out
     ranks = {pair: 256 + i for i, pair in enumerate(merges)}
     for _ in range(2):
@@ -63,7 +63,7 @@ def test_ids_are_those_of_merging_one_after_the_other(corpus, text, slots):
 def test_a_long_pre_token_is_merged_as_a_short_one(text, corpus):
     merges = reference.learn_merges({tuple(w.encode()): 2 for w in [corpus, "aabb"]}, 20, 256)
     ranks = {pair: 256 + i for i, pair in enumerate(merges)}
-    ids = Encoder(BYTE_IDS, merges)(text.encode())
+    ids = MergeEncoder(BYTE_IDS, merges)(text.encode())
     assert ids.tolist() == reference.apply_merges(text.encode(), ranks)
 
 
@@ -135,7 +135,7 @@ def test_merges_of_real_text_are_those_of_the_reference():
 @given(st.lists(st.binary(min_size=1, max_size=5), min_size=1, max_size=9), st.data())
 def test_decoding_joins_the_pieces(pieces, data):
     ids = data.draw(st.lists(st.integers(0, len(pieces) - 1)))
-    decoder = Decoder(pieces)
+    decoder = PieceDecoder(pieces)
     assert decoder(np.array(ids, np.int64)) == b"".join(pieces[i] for i in ids)
     assert decoder.lengths.tolist() == [*map(len, pieces)]
 
@@ -153,6 +153,6 @@ def test_documents_are_taken_from_a_stream_that_is_not_kept():
 
 @pytest.mark.parametrize("name", ["merge_short", "merge_long"])
 def test_both_ways_of_merging_know_that_there_may_be_no_merges(name):
-    assert Encoder(BYTE_IDS, [])(b"x" * (3 if name == "merge_short" else 200)).tolist() == [120] * (
-        3 if name == "merge_short" else 200
-    )
+    assert MergeEncoder(BYTE_IDS, [])(b"x" * (3 if name == "merge_short" else 200)).tolist() == [
+        120
+    ] * (3 if name == "merge_short" else 200)

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from npgpt.data import DataLoader, HeldOutBatches, TokenWindows
+from npgpt.data.sequences import LabelledTexts, Responses
 from npgpt.finetuning import train_only
-from npgpt.models import GPT, GPTConfig
+from npgpt.models import GPT, GPTConfig, GPTForClassification
+from npgpt.ops import IGNORE_INDEX
 from npgpt.optim import AdamW
 from npgpt.runs import Run
 from npgpt.training import Callback, Trainer, load_checkpoint, read_metrics
@@ -267,6 +269,16 @@ def test_a_step_of_several_batches_is_the_mean_over_their_targets():
     )
 
 
+def test_a_batch_without_targets_counts_for_nothing():
+    config = GPTConfig(7, 8, n_layers=1, n_heads=2, d_model=16)
+    inputs = np.arange(8)[None] % 7
+    nothing = (inputs, np.full_like(inputs, IGNORE_INDEX))
+    one, both = (GPT(config, seed=0, dtype=np.float64) for _ in range(2))
+    expected = train_step(one, AdamW(one.parameters()), [(inputs, inputs)])
+    assert train_step(both, AdamW(both.parameters()), [nothing, (inputs, inputs)]) == expected
+    assert train_step(both, AdamW(both.parameters()), [nothing]) == (0.0, 0.0)
+
+
 def test_a_checkpoint_has_the_trained_parameters_only(tmp_path):
     config = GPTConfig(vocab_size=5, context_length=4, n_layers=2, n_heads=1, d_model=4)
     loader = DataLoader(TokenWindows(np.arange(100) % 5, 4), 4)
@@ -284,3 +296,26 @@ def test_a_checkpoint_has_the_trained_parameters_only(tmp_path):
     second = trainer()
     second.resume()
     assert_same_weights(weights(first), weights(second))
+
+
+def test_tokens_of_a_step_are_those_of_its_texts_without_what_fills_them_up():
+    lengths = [2, 6, 3, 4, 5, 2]
+    texts = [np.arange(length) % 5 for length in lengths]
+    config = GPTConfig(vocab_size=5, context_length=6, n_layers=1, n_heads=1, d_model=4)
+    seen = []
+
+    class Counts(Callback):
+        """Notes how many tokens each step read."""
+
+        def on_step(self, trainer, metrics):
+            """Note the number."""
+            seen.append(metrics.tokens)
+
+    data = LabelledTexts(texts, [0, 1] * 3)
+    model = GPTForClassification(GPT(config), num_classes=2)
+    Trainer(model, DataLoader(data, 2), steps=3, callbacks=[Counts()]).fit()
+    Trainer(
+        GPT(config), DataLoader(Responses(texts, [1] * 6), 3), steps=1, grad_accumulation=2,
+        callbacks=[Counts()],
+    ).fit()  # fmt: skip
+    assert seen == [8, 7, 7, sum(lengths) - 6]

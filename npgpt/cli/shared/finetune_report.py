@@ -45,7 +45,7 @@ def report_classes(run: FineTuningRun) -> None:
 def report_preferences(run: FineTuningRun) -> None:
     """Print how the reference and the tuned model order the test pairs; draw the rewards."""
     base, tuned = run.test_preferences()
-    title = f"{len(run.task.records[TEST])} held-out pairs"
+    title = f"{len(run.task.records[TEST])} test pairs"
     columns = ("loss", "ranking accuracy", "reward accuracy", "reward margin")
     table = make_table(title, "model", *columns)
     for name, scores in (("base", base), ("fine-tuned", tuned)):
@@ -64,7 +64,7 @@ def report_responses(run: FineTuningRun, samples: int) -> None:
     records, template = run.task.records[TEST], run.config.template
     models = {"base": run.base_model(), "fine-tuned": run.load_language_model()}
     columns = ("response loss", "perplexity", "exact match", "ROUGE-L")
-    table = make_table(f"{len(records)} held-out records", "model", *columns)
+    table = make_table(f"{len(records)} test records", "model", *columns)
     chosen, said = records[:samples], {}
     for name, model in models.items():
         batches = HeldOutBatches(run.task.parts[TEST], run.config.batch_size)

@@ -33,13 +33,25 @@ from npgpt.tokenizers import Tokenizer
 from npgpt.training.callbacks import Callback, EvaluationMetrics, StepMetrics
 from npgpt.training.trainer import Trainer
 
-CACHED_LOAD = 2.0  # seconds
+CACHED_LOAD = 2.0  # seconds; from the cache kernels are there by then
 COMPILING_TOKENIZER = "(the first time its code is compiled: about 15 seconds)"
 TINY = {
     "vocab_size": 4, "context_length": 2, "n_layers": 1, "n_heads": 2, "d_model": 4, "d_ff": 4,
     "n_kv_heads": None, "window": None,
 }  # fmt: skip
 SMOOTHING = 0.9  # of the tokens a second that the bar shows
+
+
+@contextlib.contextmanager
+def unless_soon(say: Callable[[], object]) -> Iterator[Callable[[], None]]:
+    """Say something if the block still runs after a while; it yields a function that forbids it."""
+    timer = threading.Timer(CACHED_LOAD, say)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield timer.cancel
+    finally:
+        timer.cancel()
 
 
 @contextlib.contextmanager
@@ -56,20 +68,14 @@ def progress_bar(
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as bar:
         task = bar.add_task(label, total=None)
-        timer = threading.Timer(
-            CACHED_LOAD, bar.update, [task], {"description": f"{label} {slow_start}".strip()}
-        )
-        timer.daemon = True
-        timer.start()
+        slow = f"{label} {slow_start}".strip()
+        with unless_soon(lambda: bar.update(task, description=slow)) as has_begun:
 
-        def update(done: int, total: int) -> None:
-            timer.cancel()
-            bar.update(task, completed=done, total=total, description=label)
+            def update(done: int, total: int) -> None:
+                has_begun()
+                bar.update(task, completed=done, total=total, description=label)
 
-        try:
             yield update
-        finally:
-            timer.cancel()
 
 
 @contextlib.contextmanager
@@ -93,19 +99,10 @@ def compile_kernels(console: Console, like: ModelConfig | None = None) -> None:
     tiny: dict[str, Any] = {n: size for n, size in TINY.items() if n in names_of(type(like))}
     config = dataclasses.replace(like, **tiny)
     with console.status("Loading kernels") as status:
-        # from the cache they are there by then
-        timer = threading.Timer(
-            CACHED_LOAD,
-            status.update,
-            ["Compiling kernels: this takes about 20 seconds, the first time only."],
-        )
-        timer.daemon = True
-        timer.start()
         loader = DataLoader(TokenWindows(np.zeros(5, np.uint16), 2), batch_size=1)
-        try:
+        slow = "Compiling kernels: this takes about 20 seconds, the first time only."
+        with unless_soon(lambda: status.update(slow)):
             Trainer(family_of(type(config))(config), loader, loader, steps=1).fit()
-        finally:
-            timer.cancel()
 
 
 class TrainingProgress(Callback):

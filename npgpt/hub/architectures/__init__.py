@@ -14,7 +14,7 @@ from npgpt.hub.architectures.gpt2 import GPT2
 
 __all__ = ["ARCHITECTURES", "Architecture", "architecture_of", "export_arrays", "match_weights"]
 
-ARCHITECTURES: list[Architecture] = [GPT2()]
+ARCHITECTURES: list[Architecture] = [GPT2()]  # asked in this order
 
 
 def architecture_of(content: Mapping[str, Any], where: str) -> Architecture:

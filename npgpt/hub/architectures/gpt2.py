@@ -39,6 +39,7 @@ def block(ours: str, hugging_face: str, openai: str, *shape: str) -> Name:
     return Name("blocks.{}." + ours, "h.{}." + hugging_face, "h{}/" + openai, shape, transposed)
 
 
+# parameters here, the arrays of GPT-2's files, and their shapes in fields of the config
 NAMES = (
     Name("token_embedding.weight", "wte.weight", "wte", ("vocab_size", "d_model")),
     Name("position_embedding.weight", "wpe.weight", "wpe", ("context_length", "d_model")),

@@ -6,15 +6,15 @@ import json
 import mmap
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from npgpt.files import atomic_path
 from npgpt.hub.weights import Shape
 
+FORMAT = {"format": "pt"}  # transformers loads no file that does not say what made its arrays
 PIECE = 1 << 23  # bytes that are read and converted at a time
 
 # How the file's numbers are read; bfloat16, which NumPy does not have, as its bits.
@@ -84,20 +84,66 @@ class SafetensorsFile:
                 del numbers  # it refers to the map, which could not be closed
 
 
-def write_safetensors(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays, made contiguous, to a file that is there whole or not at all."""
+def write_safetensors(
+    path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] = FORMAT
+) -> None:
+    """Write arrays, made contiguous, to a file that is there whole or not at all.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    RuntimeError
+        If the package safetensors is not installed.
+    """
+    safetensors = library()
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     with atomic_path(path) as temporary:
-        # transformers loads no file that does not say what made its arrays
-        save_file(contiguous, temporary, metadata={"format": "pt"})
+        try:
+            safetensors.numpy.save_file(contiguous, temporary, metadata=dict(metadata))
+        except safetensors.SafetensorError as error:
+            raise OSError(f"{path} could not be written: {error}") from None
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Read all arrays of a file, and its metadata.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged; the message is the library's.
+    RuntimeError
+        If the package safetensors is not installed.
+    """
+    safetensors = library()
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return arrays, file.metadata() or {}
+    except (safetensors.SafetensorError, TypeError) as error:  # TypeError: NumPy has no such dtype
+        raise ValueError(str(error)) from None
+
+
+def library() -> ModuleType:
+    """Import safetensors when weights are read or written: all else goes without it."""
+    try:
+        import safetensors
+        import safetensors.numpy
+    except ModuleNotFoundError:
+        raise RuntimeError(
+            "Weights are kept in safetensors files: pip install safetensors brings what reads and "
+            "writes them."
+        ) from None
+    return safetensors
 
 
 def _read_header(path: Path) -> dict[str, Tensor]:
     """Say where the arrays of a file are."""
+    safetensors = library()
     try:
-        with safe_open(path, framework="numpy"):
+        with safetensors.safe_open(path, framework="numpy"):
             pass  # the library checks that they are inside it, and as long as their shapes say
-    except (SafetensorError, ValueError) as error:
+    except (safetensors.SafetensorError, ValueError) as error:
         raise ValueError(
             f"{path} is not a whole safetensors file ({error}); it may have been cut short or "
             "changed."

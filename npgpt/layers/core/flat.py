@@ -27,6 +27,7 @@ class FlatParameters:
     parameters : list of Parameter
         In the order of the arrays.
     value : ndarray, shape (num_parameters,)
+        In this order of the parameters; vectors of `npgpt.gradients.flat_weights` have the model's.
     num_decayed : int
         Length of the part that weight decay applies to.
     """

@@ -198,13 +198,13 @@ class Layer(HoldsParameters):
         """Name an intermediate array on the way forward; a listener may see or replace it."""
         if self.listener is None:
             return array
-        return self.listener.forward(self._tap_name(name), array)
+        return self.listener.on_activation(self._tap_name(name), array)
 
     def tap_grad(self, name: str, array: np.ndarray) -> np.ndarray:
         """Name an intermediate gradient on the way back; a listener may see or replace it."""
         if self.listener is None:
             return array
-        return self.listener.backward(self._tap_name(name), array)
+        return self.listener.on_gradient(self._tap_name(name), array)
 
     def tap_names(self) -> Iterator[str]:
         """Yield the dotted name of every tap in this layer and all inside it."""

@@ -23,10 +23,10 @@ class Listener(Protocol):
     def wants(self, name: str) -> bool:
         """Tell whether the array of this dotted name is of interest."""
 
-    def forward(self, name: str, array: np.ndarray) -> np.ndarray:
+    def on_activation(self, name: str, array: np.ndarray) -> np.ndarray:
         """Take an intermediate array on the way forward; return what the layer goes on with."""
 
-    def backward(self, name: str, array: np.ndarray) -> np.ndarray:
+    def on_gradient(self, name: str, array: np.ndarray) -> np.ndarray:
         """Take an intermediate gradient on the way back; return what the layer goes on with."""
 
 
@@ -52,18 +52,18 @@ class Listeners:
         """Tell whether any of them is interested."""
         return any(member.wants(name) for member in self.members)
 
-    def forward(self, name: str, array: np.ndarray) -> np.ndarray:
+    def on_activation(self, name: str, array: np.ndarray) -> np.ndarray:
         """Hand the array from one to the next."""
         for member in self.members:
             if member.wants(name):
-                array = member.forward(name, array)
+                array = member.on_activation(name, array)
         return array
 
-    def backward(self, name: str, array: np.ndarray) -> np.ndarray:
+    def on_gradient(self, name: str, array: np.ndarray) -> np.ndarray:
         """Hand the gradient from one to the next."""
         for member in self.members:
             if member.wants(name):
-                array = member.backward(name, array)
+                array = member.on_gradient(name, array)
         return array
 
 
@@ -82,13 +82,13 @@ class Guarded:
         """Tell whether the array of this name is of interest."""
         return self.listener.wants(name)
 
-    def forward(self, name: str, array: np.ndarray) -> np.ndarray:
+    def on_activation(self, name: str, array: np.ndarray) -> np.ndarray:
         """Lend an activation; return it, or a copy of what takes its place."""
-        return self._heard("forward", name, array)
+        return self._heard("on_activation", name, array)
 
-    def backward(self, name: str, array: np.ndarray) -> np.ndarray:
+    def on_gradient(self, name: str, array: np.ndarray) -> np.ndarray:
         """Lend a gradient; return it, or a copy of what takes its place."""
-        return self._heard("backward", name, array)
+        return self._heard("on_gradient", name, array)
 
     def _heard(self, which: str, name: str, array: np.ndarray) -> np.ndarray:
         lent = read_only(array)
@@ -109,11 +109,11 @@ class Listening:
         """Tell whether the array of this name is of interest."""
         return False
 
-    def forward(self, name: str, array: np.ndarray) -> np.ndarray:
+    def on_activation(self, name: str, array: np.ndarray) -> np.ndarray:
         """Take an activation; return what the layer goes on with."""
         return array
 
-    def backward(self, name: str, array: np.ndarray) -> np.ndarray:
+    def on_gradient(self, name: str, array: np.ndarray) -> np.ndarray:
         """Take a gradient; return what the layer goes on with."""
         return array
 
@@ -149,11 +149,11 @@ class Edit(Listening):
         """Tell whether the array of this name is edited."""
         return name in self.names
 
-    def forward(self, name: str, array: np.ndarray) -> np.ndarray:
+    def on_activation(self, name: str, array: np.ndarray) -> np.ndarray:
         """Return what takes the place of an activation."""
         return _changed(self._forward, "forward", name, array)
 
-    def backward(self, name: str, array: np.ndarray) -> np.ndarray:
+    def on_gradient(self, name: str, array: np.ndarray) -> np.ndarray:
         """Return what takes the place of a gradient."""
         return _changed(self._backward, "backward", name, array)
 

@@ -81,7 +81,7 @@ class SelfAttention(Layer):
     ----------
     d_in, d_out : int
     qkv_bias : bool
-    scale : bool
+    scale_scores : bool
         Whether scores are divided by ``sqrt(d_out)``. Without it their variance is d_out times that
         of ``q`` and ``k``'s products of features, the softmax saturates, and its gradient vanishes.
     rng, dtype
@@ -94,11 +94,11 @@ class SelfAttention(Layer):
 
     TAPS: tuple[str, ...] = ("q", "k", "v", "scores", "weights", "context")
 
-    def __init__(self, d_in, d_out, qkv_bias=False, scale=True, rng=None, dtype=np.float32):
+    def __init__(self, d_in, d_out, qkv_bias=False, scale_scores=True, rng=None, dtype=np.float32):
         super().__init__()
         rng = np.random.default_rng(rng)
         self.d_in, self.d_out = d_in, d_out
-        self.scale = 1.0 / math.sqrt(d_out) if scale else 1.0
+        self.scale = 1.0 / math.sqrt(d_out) if scale_scores else 1.0
         self.query = Linear(d_in, d_out, qkv_bias, rng=rng, dtype=dtype)
         self.key = Linear(d_in, d_out, qkv_bias, rng=rng, dtype=dtype)
         self.value = Linear(d_in, d_out, qkv_bias, rng=rng, dtype=dtype)
@@ -149,7 +149,7 @@ class CausalSelfAttention(SelfAttention):
         Both give the same outputs and gradients. ``"leaking"`` forgets to divide: rows do not sum
         to 1, and because the softmax's denominator holds the scores of the future, so does the
         output.
-    qkv_bias, scale, rng, dtype
+    qkv_bias, scale_scores, rng, dtype
         As for `SelfAttention`.
     seed, stream : int
         Of the dropout masks.
@@ -161,10 +161,10 @@ class CausalSelfAttention(SelfAttention):
     """
 
     def __init__(
-        self, d_in, d_out, dropout=0.0, masking="scores", qkv_bias=False, scale=True, seed=0,
+        self, d_in, d_out, dropout=0.0, masking="scores", qkv_bias=False, scale_scores=True, seed=0,
         stream=0, rng=None, dtype=np.float32,
     ):  # fmt: skip
-        super().__init__(d_in, d_out, qkv_bias, scale, rng, dtype)
+        super().__init__(d_in, d_out, qkv_bias, scale_scores, rng, dtype)
         if masking not in MASKINGS:
             raise ValueError(
                 f"CausalSelfAttention: masking must be one of {', '.join(MASKINGS)}, "

@@ -176,6 +176,6 @@ class _Shapes(Listening):
     def wants(self, name):
         return True
 
-    def forward(self, name, array):
+    def on_activation(self, name, array):
         self.seen.append((name.rpartition(".")[2], array.shape))
         return array

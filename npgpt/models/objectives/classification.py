@@ -9,7 +9,7 @@ import numpy as np
 from npgpt import ops
 from npgpt.layers import CrossEntropy, OutputHead, flatten_trained
 from npgpt.models.gpt import GPT
-from npgpt.models.model import Model
+from npgpt.models.objectives.objective import Objective
 from npgpt.ops import IGNORE_INDEX
 
 
@@ -21,7 +21,7 @@ class TextBatch(NamedTuple):
     labels: np.ndarray
 
 
-class GPTForClassification(Model):
+class GPTForClassification(Objective):
     """A GPT whose output head is one for classes, read at each text's last token.
 
     ``logits = final_norm(blocks(embeddings))[last] W^T`` (Radford et al. 2018, section 3.2, without
@@ -130,32 +130,32 @@ class GPTForClassification(Model):
 
     def backward(self, dloss: float = 1.0) -> None:
         """Add the gradient of `loss`, times ``dloss``, to every trained parameter's ``.grad``."""
+        self._backward(dloss)
+
+    def _backward(self, dloss: float) -> np.floating | float:
+        """Do `backward`; return the mean cross-entropy of the next tokens, which it meets again."""
         if self.cross_entropy.saved is None:
             raise RuntimeError("GPTForClassification: backward needs a call of loss before it.")
         last, x, token_ids, lengths = self.recall()
-        dx = np.zeros_like(x)
+        dx, language = np.zeros_like(x), 0.0
         if lm_head := self._lm_head_for(lengths):
             targets = next_tokens(token_ids, lengths)
-            dx += lm_head.cross_entropy_and_backward(x, targets, self.lm_coef * dloss)[1]
+            of_language = self.lm_coef * dloss
+            language, dlanguage = lm_head.cross_entropy_and_backward(x, targets, of_language)
+            dx += dlanguage
         dlogits = self.cross_entropy.backward(dloss)
         dlast = self.body.head.backward(dlogits)  # (batch, d_model)
         dx[last] = dlast  # the class is read there, and no next token predicted
         self.body.backward_from_hidden(dx)
+        return language
 
     def loss_and_backward(self, token_ids, lengths, labels, dloss: float = 1.0) -> np.floating:
-        """Do `loss` and `backward`, as training does.
-
-        Returns
-        -------
-        scalar
-            The part of the loss that is the classes', to be compared with `evaluation_loss`.
-        """
-        loss = self.evaluation_loss(token_ids, lengths, labels)
-        self.backward(dloss)
-        return loss
+        """Compute `loss` and do `backward` in one go: the next tokens' logits are made once."""
+        classes = self.evaluation_loss(token_ids, lengths, labels)
+        return classes + self.lm_coef * self._backward(dloss)
 
     def evaluation_loss(self, token_ids, lengths, labels) -> np.floating:
-        """Compute the mean cross-entropy of the labels, in nats a text."""
+        """Compute the labels' part of `loss` alone, in nats a text, for any ``lm_coef``."""
         return self.cross_entropy.forward(self.forward(token_ids, lengths), labels)
 
     def _lm_head_for(self, lengths):
@@ -165,6 +165,10 @@ class GPTForClassification(Model):
     def num_targets(self, token_ids, lengths, labels) -> int:
         """Count the texts."""
         return len(labels)
+
+    def num_tokens(self, token_ids, lengths, labels) -> int:
+        """Count the texts' tokens."""
+        return int(np.sum(lengths))
 
     def probabilities(self, token_ids, lengths) -> np.ndarray:
         """Compute each class's probability, (batch, num_classes)."""

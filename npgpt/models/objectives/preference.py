@@ -9,7 +9,8 @@ import numpy as np
 from npgpt import ops
 from npgpt.layers import flatten_trained
 from npgpt.models.gpt import GPT
-from npgpt.models.model import Model
+from npgpt.models.model import num_filled
+from npgpt.models.objectives.objective import Objective
 
 
 class PairBatch(NamedTuple):
@@ -20,7 +21,7 @@ class PairBatch(NamedTuple):
     reference: np.ndarray
 
 
-class GPTForPreference(Model):
+class GPTForPreference(Objective):
     """A GPT trained to prefer one response to another: DPO.
 
     (Rafailov et al. 2023, arXiv 2305.18290.)
@@ -57,6 +58,11 @@ class GPTForPreference(Model):
         self.policy, self.config, self.beta = policy, policy.config, beta
         self.assign_names()
         flatten_trained(self)
+
+    @property
+    def body(self) -> GPT:  # type: ignore[override]
+        """The GPT, as of any objective; papers call it the policy, and so files name its parts."""
+        return self.policy
 
     def log_probabilities(self, token_ids, targets) -> np.ndarray:
         """Compute ``log p(response)`` of each row.
@@ -127,3 +133,7 @@ class GPTForPreference(Model):
     def num_targets(self, token_ids, targets, reference) -> int:
         """Count the pairs."""
         return len(token_ids) // 2
+
+    def num_tokens(self, token_ids, targets, reference) -> int:
+        """Count the tokens of prompts and responses, each prompt twice."""
+        return num_filled(targets)

@@ -38,9 +38,9 @@ def _sum_of_squares(x: Array) -> float:
 
 
 @parallel_kernel()
-def _sums_of_squares(x: Array, sums: Array) -> None:
+def _sums_of_squares(x: Array, size: int, sums: Array) -> None:
     for chunk in prange(sums.size):
-        sums[chunk] = _sum_of_squares(x[chunk * CHUNK : (chunk + 1) * CHUNK])
+        sums[chunk] = _sum_of_squares(x[chunk * size : (chunk + 1) * size])
 
 
 def _step(
@@ -115,5 +115,5 @@ def adam_update(  # noqa: D103
 @compiled_form_of(reference.sum_of_squares)
 def sum_of_squares(x: Array) -> np.floating:  # noqa: D103
     sums = np.empty(-(-x.size // CHUNK), np.float64)
-    _sums_of_squares(np.ascontiguousarray(x).reshape(-1), sums)
+    _sums_of_squares(np.ascontiguousarray(x).reshape(-1), CHUNK, sums)
     return sums.sum()

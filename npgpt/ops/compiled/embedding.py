@@ -23,11 +23,11 @@ def _sum_of_lookups(token_ids: Array, weight: Array, rows: Array, y: Array) -> N
 
 
 @parallel_kernel()
-def _scatter(dy: Array, token_ids: Array, dweight: Array) -> None:
+def _scatter(dy: Array, token_ids: Array, width: int, dweight: Array) -> None:
     columns = dy.shape[1]
-    for block in prange((columns + BLOCK_COLUMNS - 1) // BLOCK_COLUMNS):
-        begin = block * BLOCK_COLUMNS
-        end = min(begin + BLOCK_COLUMNS, columns)
+    for block in prange((columns + width - 1) // width):
+        begin = block * width
+        end = min(begin + width, columns)
         for i in range(token_ids.size):
             row = dweight[token_ids[i]]
             for j in range(begin, end):
@@ -52,4 +52,4 @@ def embedding_forward(  # noqa: D103
 
 @compiled_form_of(reference.embedding_backward)
 def embedding_backward(dy: Array, token_ids: Array, *, dweight: Array) -> None:  # noqa: D103
-    _scatter(as_rows(dy), flat_ids(token_ids), dweight)
+    _scatter(as_rows(dy), flat_ids(token_ids), BLOCK_COLUMNS, dweight)

@@ -54,7 +54,11 @@ def softmax_forward(scores: Array) -> Array:
     ndarray, shape (..., n)
         Each row sums to 1; one of ``-inf`` alone has weights 0.
     """
-    return np.exp(scores - log_normaliser(scores))
+    largest = scores.real.max(axis=-1, keepdims=True)
+    nothing = np.isneginf(largest)
+    exponentials = np.exp(scores - np.where(nothing, 0.0, largest).astype(scores.real.dtype))
+    total = exponentials.sum(axis=-1, keepdims=True)
+    return exponentials / np.where(nothing, total.dtype.type(1.0), total)
 
 
 def softmax_backward(dweights: Array, weights: Array) -> Array:

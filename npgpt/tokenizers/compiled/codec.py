@@ -11,7 +11,7 @@ from npgpt.tokenizers.compiled.hashing import power_of_two, table_of_pairs
 from npgpt.tokenizers.compiled.splitting import code_point_categories
 
 
-class Encoder:
+class MergeEncoder:
     """Bytes to ids.
 
     Parameters
@@ -37,7 +37,7 @@ class Encoder:
         return ids[:count]
 
 
-class Decoder:
+class PieceDecoder:
     """Ids to bytes.
 
     Parameters

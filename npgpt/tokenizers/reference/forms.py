@@ -15,8 +15,8 @@ from npgpt.tokenizers.reference.training import learn_merges as learn
 FIRST_MERGED = 256  # the id of the first merge; below it are the bytes
 
 
-class Encoder:
-    """Bytes to ids; see `npgpt.tokenizers.compiled.codec.Encoder`."""
+class MergeEncoder:
+    """Bytes to ids; see `npgpt.tokenizers.compiled.codec.MergeEncoder`."""
 
     def __init__(self, byte_ids: Sequence[int], merges: Sequence[Pair]):
         self._byte_ids = byte_ids
@@ -27,8 +27,8 @@ class Encoder:
         return np.array(encode(content, self._byte_ids, self._merges), np.int32)
 
 
-class Decoder:
-    """Ids to bytes; see `npgpt.tokenizers.compiled.codec.Decoder`."""
+class PieceDecoder:
+    """Ids to bytes; see `npgpt.tokenizers.compiled.codec.PieceDecoder`."""
 
     def __init__(self, pieces: Sequence[bytes]):
         self.lengths = np.array([len(piece) for piece in pieces], np.int64)

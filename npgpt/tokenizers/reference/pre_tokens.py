@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import regex
 
-# Radford et al. 2019; released code
+# GPT-2's pattern of pre-tokens (Radford et al. 2019; released code)
 PRE_TOKEN = regex.compile(
     r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 )
