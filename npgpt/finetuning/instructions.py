@@ -96,6 +96,15 @@ def encode_pair(
     return whole[: context_length + 1], len(prompt_ids)  # the last token is a target only
 
 
+def response_of(record: Record, name: str) -> str:
+    """Return a response as it is learned: exactly, but for spaces at its very end.
+
+    Byte-pair tokens hold a space before their word; one with nothing behind it would be a token
+    that no text has there.
+    """
+    return text_field(record, name).rstrip(" ")
+
+
 def encode_responses(
     records: Sequence[Record],
     template: str,
@@ -109,7 +118,7 @@ def encode_responses(
         encode_pair(
             record,
             prompt_of(record, template),
-            text_field(record, output),
+            response_of(record, output),
             tokenizer,
             context_length,
         )

@@ -13,7 +13,7 @@ from npgpt.data.left_out import LeftOut
 from npgpt.data.records import Record
 from npgpt.data.sequences import PreferencePairs
 from npgpt.finetuning.config import FineTuningConfig
-from npgpt.finetuning.instructions import encode_responses
+from npgpt.finetuning.instructions import encode_responses, response_of
 from npgpt.finetuning.splitting import Keep, open_records, split_records
 from npgpt.models.objectives.preference import GPTForPreference
 from npgpt.tokenizers import Tokenizer
@@ -45,7 +45,7 @@ def read_preferences(
 def _with_a_difference(records: list[Record], left_out: LeftOut) -> list[Record]:
     kept = []
     for record in records:
-        if record.fields["chosen"] == record.fields["rejected"]:
+        if response_of(record, "chosen") == response_of(record, "rejected"):
             left_out.add(record, "the chosen and the rejected response are the same")
         else:
             kept.append(record)
