@@ -14,6 +14,7 @@ import typer
 
 from npgpt.cli.shared.console import escaped, prepare_streams, tell
 from npgpt.cli.shared.old_spellings import OldSpellings
+from npgpt.ops.threads import number_from_environment
 from npgpt.version import __version__
 
 INTERRUPTED = 130  # what a shell reports for a program that SIGINT ended
@@ -96,6 +97,7 @@ def tells_errors(command: Callable) -> Callable:
         if os.environ.get("NPGPT_TRACEBACK"):
             return command(*args, **kwargs)
         try:
+            number_from_environment()  # a mistake in it is told before anything is done
             result = command(*args, **kwargs)
             sys.stdout.flush()  # a pipe that nobody reads is met here, not when Python ends
             return result

@@ -72,7 +72,7 @@ def chat_command(
                 return
             if line == "/reset":
                 past, turn = "", 0
-            elif line:
+            elif line.strip():
                 past, turn = write_prompt(past and f"{past}\n", line), turn + 1
                 seed = None if sampling.seed is None else sampling.seed + turn - 1
                 drawn = {**DRAWN, **settings, "seed": seed}
@@ -87,7 +87,7 @@ def chat_command(
 
 
 def _read_line(at_terminal: bool) -> str | None:
-    """Return what is said next, at a terminal after a prompt; None at the end."""
+    """Return what is said next, indentation included; None at the end."""
     if at_terminal:
         try:
             line = input("> ")
@@ -98,8 +98,11 @@ def _read_line(at_terminal: bool) -> str | None:
         line = sys.stdin.readline()
         if not line:
             return None
-    line = line.strip()
-    return None if line == "/exit" else line
+    line = line.rstrip("\r\n")
+    command = line.strip()
+    if command == "/exit":
+        return None
+    return command if command == "/reset" else line
 
 
 def _answer(

@@ -38,7 +38,7 @@ def classify_command(
     run = FineTuningRun.open(run_folder)
     if run.config.task != "classify":
         raise ValueError(f"{run_folder} is not a classifier; npgpt finetune classify makes one.")
-    text = sys.stdin.read() if text == "-" else text
+    text = sys.stdin.read().removesuffix("\n") if text == "-" else text  # the line's own end
     ids = encode_text(text, run.tokenizer, run.model_config.context_length)
     model = run.load_model(checkpoint)
     probabilities = model.probabilities(ids[None], np.array([len(ids)]))[0]

@@ -61,6 +61,9 @@ def evaluate_command(
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Questions to ask.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="Of the examples' choice.")] = 0,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse a task in which a record is empty.")
+    ] = False,
     show_prompt: Annotated[
         bool, typer.Option("--show-prompt", help="Print the first prompt, and ask nothing.")
     ] = False,
@@ -93,13 +96,13 @@ def evaluate_command(
         if min(all_shots) < 0:
             raise typer.BadParameter("--shots must be at least 0.")
         if show_prompt:
-            _print_prompt(task, all_shots[-1], seed)
+            _print_prompt(task, all_shots[-1], seed, strict)
             return
         opened = open_argument(model, checkpoint, revision)
-        _ask_questions(opened, task, all_shots, seed, limit, as_json, plot)
+        _ask_questions(opened, task, all_shots, seed, limit, strict, as_json, plot)
         return
-    if shots or show_prompt or plot:
-        raise typer.BadParameter("--shots, --show-prompt and --plot go with --task.")
+    if shots or show_prompt or plot or strict:
+        raise typer.BadParameter("--shots, --show-prompt, --strict and --plot go with --task.")
     from npgpt.cli.shared.progress import compile_kernels, counting_bar
     from npgpt.data import HeldOutBatches, StridedWindows, encode_documents, load_corpus
     from npgpt.tokenizers import WordTokenizer
@@ -178,6 +181,7 @@ def _ask_questions(
     shots: list[int],
     seed: int,
     limit: int,
+    strict: bool,
     as_json: bool,
     plot: Path | None,
 ) -> None:
@@ -186,7 +190,7 @@ def _ask_questions(
     from npgpt.data.questions import read_questions
     from npgpt.evaluation.few_shot import chance, evaluate_few_shot
 
-    questions = read_questions(task)
+    questions = read_questions(task, strict)
     results = []
     for number in shots:
         total = min(limit, len(questions))
@@ -220,11 +224,11 @@ def _ask_questions(
         console.print(f"Picture: {plot}", soft_wrap=True)
 
 
-def _print_prompt(task: str, shots: int, seed: int) -> None:
+def _print_prompt(task: str, shots: int, seed: int, strict: bool) -> None:
     """Print the prompt of the first question."""
     from npgpt.data.questions import read_questions
     from npgpt.evaluation.few_shot import draw_examples, few_shot_prompt
 
-    questions = read_questions(task)
+    questions = read_questions(task, strict)
     prompt = few_shot_prompt(questions[0], draw_examples(questions, 0, shots, seed))
     print(shown_on(sys.stdout, prompt))

@@ -19,8 +19,11 @@ def gradcheck_command(
         typer.Option(help="Check layers whose name contains this; may be given several times."),
     ] = None,
     backend: Annotated[
-        str, typer.Option(help="Whose backward passes to check: compiled or reference.")
-    ] = "compiled",
+        str | None,
+        typer.Option(
+            help="Whose backward passes to check: compiled or reference.", show_default="compiled"
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of weights and inputs.")] = 0,
 ) -> None:
     """Check the backward pass of every layer, and of whole GPTs, against its forward pass.
@@ -37,6 +40,7 @@ def gradcheck_command(
     from npgpt import ops
     from npgpt.gradients import SUITE, check_suite
 
+    backend = backend or ops.backend()
     if backend not in ops.BACKENDS:
         raise typer.BadParameter(f"--backend must be one of {', '.join(ops.BACKENDS)}.")
     names = [

@@ -66,11 +66,6 @@ def _describe_installation() -> None:
 
     from npgpt import ops
 
-    threads = ops.get_num_threads()  # before numba is imported: it reads the environment then
-    import numba
-
-    from npgpt.ops.compiled.blas import BLAS
-
     installed = ("numpy", "numba", "regex", "safetensors", "matplotlib")
     ops.gelu_tanh_forward(np.ones((2, 2), np.float32))  # starts the threads
     facts = {
@@ -78,11 +73,26 @@ def _describe_installation() -> None:
         "Python": f"{platform.python_version()} on {platform.platform()}",
         **{package: version(package) for package in installed},
         "backend": ops.backend(),
-        "threads": threads,
-        "BLAS": BLAS.name,
-        "threading layer": numba.threading_layer(),
+        "threads": ops.get_num_threads(),
+        **_facts_of_kernels(),
     }
     _print_facts(facts)
+
+
+def _facts_of_kernels() -> dict[str, str]:
+    from npgpt import ops
+
+    if ops.backend() == "reference":
+        return {"kernels": "none, because NUMBA_DISABLE_JIT is set"}
+    import numba
+
+    from npgpt.ops.compiled.blas import BLAS
+
+    alone = ops.get_num_threads() == 1
+    return {
+        "BLAS": BLAS.name,
+        "threading layer": "none, for one thread" if alone else numba.threading_layer(),
+    }
 
 
 def _describe_run(run: Run) -> None:

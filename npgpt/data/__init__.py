@@ -17,9 +17,10 @@ from npgpt.data.datasets import Dataset, Draws, RandomDataset
 from npgpt.data.held_out import HeldOutBatches
 from npgpt.data.loader import DataLoader
 from npgpt.data.samplers import Balanced, LengthGrouped, Sampler, Shuffled
-from npgpt.data.streams import StreamedCorpus, TokenFolder, encode_pieces, write_token_folder
+from npgpt.data.streams import StreamedCorpus, encode_pieces, write_token_folder
 from npgpt.data.strided import StridedWindows
 from npgpt.data.token_files import TokenFile, read_tokens, token_writer
+from npgpt.data.token_folder import TokenFolder
 from npgpt.data.windows import TokenWindows
 
 __all__ = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +15,9 @@ import numpy as np
 from npgpt.data.built_in import BUILT_IN_CORPORA
 from npgpt.data.reading import STANDARD_INPUT, Piece, find_paths, read_pieces
 from npgpt.data.token_files import LARGEST_UINT16_VOCABULARY
+
+MUCH = 0.001  # of the held-out text that is learned too: short documents are alike by chance
+logger = logging.getLogger(__name__)
 
 
 class Encoder(Protocol):
@@ -166,7 +170,8 @@ def split_corpus(corpus: Corpus, validation_fraction: float = 0.1) -> tuple[list
     validation_fraction : float
         Share of the characters, above 0 and below 1. The cut is at character
         ``int(n * (1 - validation_fraction))``, in nanoGPT's place; the document in which it falls
-        is divided.
+        is divided. Documents that stand in both parts are counted, and logged if
+        they are more than 0.1 per cent.
 
     Returns
     -------
@@ -190,7 +195,23 @@ def split_corpus(corpus: Corpus, validation_fraction: float = 0.1) -> tuple[list
         if document[cut:]:
             validation_documents.append(document[cut:])
         cut = max(0, cut - len(document))
+    _log_documents_in_both(corpus.name, train_documents, validation_documents)
     return train_documents, validation_documents
+
+
+def _log_documents_in_both(name: str, train: list[str], held_out: list[str]) -> None:
+    """Say so if a loss on the held-out part is too good to be true."""
+    learned = set(train)
+    both = [document for document in held_out if document in learned]
+    characters = sum(map(len, both)), sum(map(len, held_out))
+    if characters[0] > MUCH * characters[1]:
+        logger.warning(
+            "%s: %s of %s held-out documents (%s of %s characters) are in the part to train on "
+            "too.",
+            name,
+            *(f"{n:,}" for n in (len(both), len(held_out))),
+            *(f"{n:,}" for n in characters),
+        )
 
 
 def cut_of(num_characters: int, validation_fraction: float) -> int:

@@ -86,7 +86,7 @@ def package_records(num_packages: int = NUM_PACKAGES) -> list[Record]:
         for name in chosen:
             found = sorted(members[name, part], key=lambda d: _digest(d.text))
             for docstring in found if part == TRAIN else found[:fewest]:
-                fields = {"text": docstring.text, "label": name, "split": part}
+                fields = {"text": docstring.text.strip(), "label": name, "split": part}
                 records.append(Record(f"docstrings, {docstring.module}", fields))
     return records
 

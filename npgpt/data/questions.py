@@ -12,7 +12,8 @@ import numpy as np
 
 from npgpt.data.built_in import source_paths
 from npgpt.data.docstrings import instruction_records
-from npgpt.data.records import Record, read_records, text_field
+from npgpt.data.left_out import LeftOut, with_texts
+from npgpt.data.records import Record, read_records
 
 CHOICES = 4  # of a built-in question
 
@@ -36,7 +37,7 @@ class Question:
     choices: tuple[str, ...] = ()
 
 
-def read_questions(source: str | Path) -> list[Question]:
+def read_questions(source: str | Path, strict: bool = False) -> list[Question]:
     """Read a task.
 
     Parameters
@@ -45,6 +46,9 @@ def read_questions(source: str | Path) -> list[Question]:
         ``signatures`` or ``modules``, which are built in, or a file of records: each has a
         ``question`` and an ``answer``, which is a text, or, if there are ``choices``, the number of
         the right one, counted from 0.
+    strict : bool
+        Refuse a record with an empty question, answer or choice, which else is left out; how many
+        were is logged.
 
     Raises
     ------
@@ -55,27 +59,34 @@ def read_questions(source: str | Path) -> list[Question]:
     """
     if str(source) in BUILT_IN_TASKS and not Path(source).exists():
         return BUILT_IN_TASKS[str(source)]()
-    questions = [_question(record) for record in read_records(source, ["question", "answer"])]
+    left_out = LeftOut(strict)
+    records = read_records(source, ["question", "answer"])
+    questions = [question for record in records if (question := _question(record, left_out))]
+    left_out.refuse_nothing_left(str(source), questions)
+    left_out.tell()
     if len(questions) < 2:
         raise ValueError(f"{source}: a task needs at least two questions.")
     return questions
 
 
-def _question(record: Record) -> Question:
-    text, choices, answer = (record.fields.get(k) for k in ("question", "choices", "answer"))
+def _question(record: Record, left_out: LeftOut) -> Question | None:
+    """Make a question of a record, with its texts as they are; None if it is left out."""
+    question, choices, answer = (record.fields.get(k) for k in ("question", "choices", "answer"))
     if choices is None:
-        return Question(record.where, text_field(record, "question"), text_field(record, "answer"))
+        if with_texts([record], ("question", "answer"), left_out):
+            return Question(record.where, str(question), str(answer))
+        return None
     if not isinstance(choices, list) or len(choices) < 2:
         raise ValueError(f"{record.where}: 'choices' must be a list of at least two texts.")
-    if not all(isinstance(choice, str) and choice.strip() for choice in choices):
-        raise ValueError(f"{record.where}: every choice must be a text that is not empty.")
     if not isinstance(answer, int) or not 0 <= answer < len(choices):
         raise ValueError(
             f"{record.where}: 'answer' must be the number of a choice, 0 to {len(choices) - 1}, "
             f"got {answer!r}."
         )
-    text = text_field(record, "question")
-    return Question(record.where, text, choices[answer], tuple(choices))
+    texts = [("question", question), *(("choice", choice) for choice in choices)]
+    if not all(with_texts([Record(record.where, {k: v})], [k], left_out) for k, v in texts):
+        return None
+    return Question(record.where, str(question), choices[answer], tuple(choices))
 
 
 def signature_questions(count: int = 200) -> list[Question]:

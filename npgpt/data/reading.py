@@ -7,22 +7,34 @@ import contextlib
 import glob
 import gzip
 import json
+import logging
+import os
 import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from npgpt.data.token_files import begins_binary
+
 TEXT_SUFFIXES = (".jsonl", ".md", ".txt")  # what a folder is searched for, packed (.gz) or not
 STANDARD_INPUT = "-"
+NO_TEXTS = {"__MACOSX", "__pycache__"}  # folders that a system or Python makes beside texts
 PIECE_SIZE = 1 << 20  # bytes that are read at once
 ERROR_HANDLERS = ("strict", "replace", "ignore")
+
+logger = logging.getLogger(__name__)
 
 Piece = tuple[str, bool]  # some text, and whether its document ends with it
 
 
 def find_paths(source: str | Path) -> list[Path]:
     """Find the files of a file, a folder or a glob, in the order of their names.
+
+    In a folder, hidden files and folders (their names begin with a dot, as those of
+    ``.ipynb_checkpoints``) are left out, and what systems and programs put there (``__MACOSX``,
+    ``__pycache__``); in a glob, what Python's `glob` leaves out. Links are followed, but a file
+    that is reached twice is taken once. What is left out is logged.
 
     Raises
     ------
@@ -32,15 +44,75 @@ def find_paths(source: str | Path) -> list[Path]:
     path = Path(source)
     if path.is_file():
         return [path]
-    if path.is_dir():
-        paths = sorted(p for p in path.rglob("*") if _kind(p) in TEXT_SUFFIXES and p.is_file())
-        if not paths:
-            raise FileNotFoundError(
-                f"There is no .txt, .md or .jsonl file, nor one of them as .gz, in the folder "
-                f"{path}."
-            )
-        return paths
-    return sorted(p for p in map(Path, glob.glob(str(source), recursive=True)) if p.is_file())
+    if not path.is_dir():
+        found = map(Path, glob.glob(str(source), recursive=True))
+        return _each_once(sorted(p for p in found if p.is_file()), str(source))
+    visible, hidden = _text_files(path)
+    _log_left_out(path, hidden, "hidden")
+    paths = _each_once(visible, str(path))
+    if not paths:
+        raise FileNotFoundError(
+            f"There is no .txt, .md or .jsonl file, nor one of them as .gz, in the folder {path}."
+        )
+    return paths
+
+
+def _text_files(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Return the text files in a folder, and those that are hidden, each in order.
+
+    Links to folders are followed, but none is entered twice: a link may lead to a folder above it.
+    """
+    entered: set[tuple[int, int]] = set()
+
+    def walk(top: Path, hidden_too: bool) -> Iterator[Path]:
+        for place, folders, names in os.walk(top, followlinks=True, onerror=_log_error):
+            here = os.stat(place)
+            if (here.st_dev, here.st_ino) in entered:
+                folders.clear()
+                continue
+            entered.add((here.st_dev, here.st_ino))
+            if not hidden_too:
+                hidden_folders.extend(Path(place, name) for name in folders if _is_hidden(name))
+                folders[:] = [name for name in folders if not _is_hidden(name)]
+            folders.sort()
+            paths = (Path(place, name) for name in names)
+            yield from (p for p in paths if _kind(p) in TEXT_SUFFIXES and p.is_file())
+
+    hidden_folders: list[Path] = []
+    found = sorted(walk(folder, hidden_too=False))  # first: a link may lead into a hidden folder
+    visible = [path for path in found if not _is_hidden(path.name)]
+    hidden = [path for path in found if _is_hidden(path.name)]
+    for top in hidden_folders:
+        hidden += walk(top, hidden_too=True)
+    return visible, sorted(hidden)
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name in NO_TEXTS
+
+
+def _log_error(error: OSError) -> None:
+    logger.warning("%s cannot be read: %s.", error.filename, error.strerror)
+
+
+def _each_once(paths: list[Path], source: str) -> list[Path]:
+    """Leave out the paths that lead to a file that an earlier one leads to, by whatever links."""
+    seen: set[tuple[int, int]] = set()
+    again = []
+    for path in paths:
+        file = path.stat()
+        if (file.st_dev, file.st_ino) in seen:
+            again.append(path)
+        seen.add((file.st_dev, file.st_ino))
+    _log_left_out(source, again, "a link to another of them")
+    return [path for path in paths if path not in set(again)]
+
+
+def _log_left_out(source: str | Path, paths: list[Path], why: str) -> None:
+    if paths:
+        count = "1 text file is" if len(paths) == 1 else f"{len(paths):,} text files are"
+        first = "" if len(paths) == 1 else "the first is "
+        logger.warning("%s: %s left out, being %s: %s%s.", source, count, why, first, paths[0])
 
 
 def read_pieces(path: str | Path, field: str = "text", errors: str = "strict") -> Iterator[Piece]:
@@ -113,6 +185,10 @@ def _decoded(stream: IO[bytes], name: str, errors: str) -> Iterator[str]:
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise ValueError(f"{name} cannot be unpacked: {error}.") from None
         last = not content
+        if not offset and begins_binary(content):
+            raise ValueError(
+                f"{name} holds token ids, not text; npgpt train takes such a file as it is."
+            )
         kept = len(decoder.getstate()[0])  # the beginning of a character, from the piece before
         try:
             text = decoder.decode(content, final=last)

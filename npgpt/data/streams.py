@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from typing_extensions import Self
 
 from npgpt.data.corpora import corpus_name, cut_of, stream_corpus
 from npgpt.data.reading import STANDARD_INPUT, Piece
-from npgpt.data.token_files import TokenFile, read_tokens, token_writer
+from npgpt.data.token_files import token_writer
+from npgpt.data.token_folder import TRAIN_FILES, VALIDATION_FILES
 from npgpt.files import TOKENIZER, refuse_used
 
-TRAIN_FILES = ("train.bin",)
-VALIDATION_FILES = ("validation.bin", "val.bin")
 Progress = Callable[[int, int], None]
 
 
@@ -165,52 +161,3 @@ def write_token_folder(
                 progress(done, corpus.num_characters)
     tokenizer.save(folder / TOKENIZER)
     return train.num_tokens, validation.num_tokens
-
-
-@dataclasses.dataclass(frozen=True)
-class TokenFolder:
-    """A folder with the token files of a corpus.
-
-    Attributes
-    ----------
-    folder : Path
-    train, validation : TokenFile
-    """
-
-    folder: Path
-    train: TokenFile
-    validation: TokenFile
-
-    @classmethod
-    def open(cls, folder: str | Path, tokenizer: Any = None) -> Self:
-        """Open the files; takes and raises the same as `read_tokens`."""
-        found = []
-        for part, names in (("training", TRAIN_FILES), ("validation", VALIDATION_FILES)):
-            paths = [path for name in names if (path := Path(folder) / name).is_file()]
-            if not paths:
-                raise FileNotFoundError(
-                    f"In {folder} there is no {part} part ({' or '.join(names)})."
-                )
-            found.append(read_tokens(paths[0], tokenizer))
-        return cls(Path(folder), *found)
-
-    @property
-    def name(self) -> str:
-        """The folder's name."""
-        return self.folder.resolve().name
-
-    @property
-    def size(self) -> str:
-        """How much there is, in words."""
-        return f"{len(self.train.ids) + len(self.validation.ids):,} tokens in files"
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of both files' ids."""
-        both = self.train.fingerprint + self.validation.fingerprint
-        return hashlib.sha256(both.encode()).hexdigest()
-
-
-def is_token_folder(source: str | Path) -> bool:
-    """Say whether a source is a folder with token files."""
-    return any((Path(source) / name).is_file() for name in TRAIN_FILES)

@@ -24,12 +24,15 @@ MAGIC, VERSION, HEADER_SIZE = b"npgptids", 1, 1024
 PREFIX = struct.Struct("<8sII")  # magic, version, size of the whole header
 DTYPES: dict[str, np.dtype] = {"uint16": np.dtype("<u2"), "uint32": np.dtype("<u4")}
 LARGEST_UINT16_VOCABULARY = 2**16
-# llm.c's header is 256 int32: a magic number, a version, the number of tokens
+# llm.c's header is 256 int32: a magic number, a version, the number of tokens (its
+# dev/data/data_common.py: GPT-2's ids, and Llama 3's)
 LLMC_HEADER = 256 * 4
 LLMC_DTYPES: dict[tuple[int, int], np.dtype] = {
     (20240520, 1): DTYPES["uint16"],
     (20240801, 7): DTYPES["uint32"],
 }
+LLMC_MAGIC = range(20240101, 20250101)  # dates; other files of llm.c have other days
+LLMC_QUESTIONS = 20240522
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,13 +42,14 @@ class TokenFile:
     Attributes
     ----------
     path : Path
-    ids : memmap, shape (number of tokens,)
+    ids : ndarray, shape (number of tokens,)
+        A memory map, if they are all in one file.
     header : dict
         Empty for a file of llm.c or nanoGPT, which do not name their tokenizer.
     """
 
     path: Path
-    ids: np.memmap
+    ids: np.ndarray
     header: dict[str, Any]
 
     @property
@@ -120,7 +124,8 @@ def read_tokens(path: str | Path, tokenizer=None) -> TokenFile:
     Parameters
     ----------
     path : path
-        Written by `token_writer`, or a ``.bin`` of llm.c (uint16 or uint32) or nanoGPT (uint16).
+        Written by `token_writer`, or by llm.c (uint16 or uint32), whatever its name is; or a
+        ``.bin`` of nanoGPT (uint16).
     tokenizer : Tokenizer, optional
         The one whose ids they must be.
 
@@ -135,18 +140,17 @@ def read_tokens(path: str | Path, tokenizer=None) -> TokenFile:
     if not path.is_file():
         raise FileNotFoundError(f"There is no token file {path}.")
     size = path.stat().st_size
-    with open(path, "rb") as file:
-        start = file.read(HEADER_SIZE)
+    start = _start_of(path)
     if start.startswith(MAGIC):
         header, offset = _header(start, path)
         dtype, count = DTYPES[header["dtype"]], header["num_tokens"]
     else:
         header = {}
         dtype, count, offset = _foreign(start, path, size)
-    if size != offset + count * dtype.itemsize:
+    if count < 0 or size != offset + count * dtype.itemsize:
         raise ValueError(
-            f"{path} is not a whole token file: it should have {count:,} tokens, which take "
-            f"{offset + count * dtype.itemsize:,} bytes, and has {size:,} bytes."
+            f"{path} is not a whole token file: by its header it should have {count:,} tokens, "
+            f"which take {offset + count * dtype.itemsize:,} bytes, and it has {size:,} bytes."
         )
     if count == 0:
         raise ValueError(f"{path} holds no tokens.")
@@ -154,6 +158,37 @@ def read_tokens(path: str | Path, tokenizer=None) -> TokenFile:
     if tokenizer is not None:
         _check_tokenizer(path, ids, header, tokenizer)
     return TokenFile(path, ids, header)
+
+
+def holds_tokens(path: str | Path) -> bool:
+    """Say whether a file has the header of npgpt's or of llm.c's token files."""
+    start = _start_of(path)
+    known = {magic for magic, _ in LLMC_DTYPES}
+    return start.startswith(MAGIC) or (_is_llmc(start) and _magic_of(start) in known)
+
+
+def is_binary(path: str | Path) -> bool:
+    """Say whether a file has the header of npgpt's token files or of any file of llm.c."""
+    return begins_binary(_start_of(path))
+
+
+def begins_binary(start: bytes) -> bool:
+    """Say the same of a file with this beginning."""
+    return start.startswith(MAGIC) or _is_llmc(start)
+
+
+def _start_of(path: str | Path) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(HEADER_SIZE)
+
+
+def _magic_of(start: bytes) -> int:
+    return struct.unpack("<i", start[:4])[0]
+
+
+def _is_llmc(start: bytes) -> bool:
+    # no text begins so: the magic number's last byte is 1, a control character
+    return len(start) >= 12 and _magic_of(start) in LLMC_MAGIC
 
 
 def _header(start: bytes, path: Path) -> tuple[dict[str, Any], int]:
@@ -171,11 +206,18 @@ def _header(start: bytes, path: Path) -> tuple[dict[str, Any], int]:
 
 def _foreign(start: bytes, path: Path, size: int) -> tuple[np.dtype, int, int]:
     """Return dtype, number of tokens and their offset in a file of llm.c or nanoGPT."""
-    if len(start) >= LLMC_HEADER:
+    if _is_llmc(start):
         magic, version, count = struct.unpack("<3i", start[:12])
-        if (magic, version) in LLMC_DTYPES:
+        if (magic, version) in LLMC_DTYPES and len(start) >= LLMC_HEADER:
             return LLMC_DTYPES[magic, version], count, LLMC_HEADER
-    if path.suffix != ".bin" or size % 2:
+        kind = "the questions of an evaluation" if magic == LLMC_QUESTIONS else "something else"
+        if magic in {known for known, _ in LLMC_DTYPES}:
+            kind = f"a header cut short, or of version {version}, which is not known"
+        raise ValueError(
+            f"{path} is not a whole token file: it is a file of llm.c with the magic number "
+            f"{magic}, and has {kind}."
+        )
+    if path.suffix.lower() != ".bin" or size % 2:
         raise ValueError(
             f"{path} is not a token file: it has neither npgpt's nor llm.c's header, and is not a "
             ".bin of uint16 as nanoGPT writes it."
@@ -183,7 +225,7 @@ def _foreign(start: bytes, path: Path, size: int) -> tuple[np.dtype, int, int]:
     return DTYPES["uint16"], size // 2, 0
 
 
-def _check_tokenizer(path: Path, ids: np.memmap, header: dict[str, Any], tokenizer) -> None:
+def _check_tokenizer(path: Path, ids: np.ndarray, header: dict[str, Any], tokenizer) -> None:
     theirs = header.get("tokenizer_fingerprint")
     if theirs is not None and theirs != tokenizer.fingerprint:
         raise ValueError(

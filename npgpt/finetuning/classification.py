@@ -9,7 +9,8 @@ import numpy as np
 
 from npgpt.data.docstrings import package_records
 from npgpt.data.held_out import HeldOutBatches
-from npgpt.data.records import Record, text_field
+from npgpt.data.left_out import LeftOut
+from npgpt.data.records import Record, name_field, text_field
 from npgpt.data.sequences import LabelledTexts
 from npgpt.data.splits import TEST, TRAIN, VALIDATION
 from npgpt.fields import ShortRepr
@@ -19,10 +20,13 @@ from npgpt.models.objectives.classification import GPTForClassification
 from npgpt.tokenizers import Tokenizer
 
 
-def read_labelled(config: FineTuningConfig) -> tuple[dict[str, list[Record]], list[str]]:
+def read_labelled(
+    config: FineTuningConfig, left_out: LeftOut
+) -> tuple[dict[str, list[Record]], list[str]]:
     """Read the records of a classification, check them, and split them.
 
-    Parts are those of `split_records`, with each class divided by itself.
+    Parts are those of `split_records`, with each class divided by itself. A text is kept exactly,
+    of a label the white space around it does not count.
 
     Returns
     -------
@@ -36,15 +40,15 @@ def read_labelled(config: FineTuningConfig) -> tuple[dict[str, list[Record]], li
     FileNotFoundError
         If a file is missing.
     ValueError
-        If a column is missing, a text empty, there is one class only, or a label of another part
-        does not occur in training; with the row.
+        If a column is missing, there is one class only, or a label of another part does not occur
+        in training; with the row.
     """
     text, label, split = config.text_column, config.label_column, config.split_column
     if is_built_in(config):
         text, label, split = "text", "label", "split"
     records = open_records(config, package_records, [text, label])
-    parts = split_records(config, records, [text, label], label, split)
-    labels = sorted({text_field(record, label) for record in parts[TRAIN]})
+    parts = split_records(config, records, [text, label], left_out, label, split)
+    labels = sorted({name_field(record, label) for record in parts[TRAIN]})
     if len(labels) < 2:
         raise ValueError(
             f"{config.data}: every record to train on has the label {labels[0]!r}; a classifier "
@@ -52,14 +56,14 @@ def read_labelled(config: FineTuningConfig) -> tuple[dict[str, list[Record]], li
         )
     for part in (VALIDATION, TEST):
         for record in parts[part]:
-            if text_field(record, label) not in labels:
+            if name_field(record, label) not in labels:
                 raise ValueError(
-                    f"{record.where}: the label {text_field(record, label)!r} of the {part} part "
+                    f"{record.where}: the label {name_field(record, label)!r} of the {part} part "
                     f"does not occur in training (there is {', '.join(labels)})."
                 )
     found = {
         part: [
-            Record(r.where, {"text": text_field(r, text), "label": text_field(r, label)})
+            Record(r.where, {"text": text_field(r, text), "label": name_field(r, label)})
             for r in records
         ]
         for part, records in parts.items()
@@ -77,9 +81,9 @@ def encode_labelled(
 
 
 def encode_text(text: str, tokenizer: Tokenizer, context_length: int) -> np.ndarray:
-    """Encode one text to classify; it must not be empty."""
-    ids = tokenizer.encode(text.strip())[:context_length]
-    if not len(ids):
+    """Encode one text to classify, as it is; it must not be empty."""
+    ids = tokenizer.encode(text)[:context_length]
+    if not text.strip() or not len(ids):
         raise ValueError("There is no text to classify.")
     return ids
 

@@ -74,6 +74,9 @@ class FineTuningConfig(Settings):
         Name of the labels' column.
     split_column : str
         Column with train, validation or test, if there is one.
+    strict : bool
+        Refuse the data if a record must be left out: an empty text, a prompt too long, a pair that
+        is the same twice.
     template : {"alpaca", "chat"}
         How an instruction becomes a prompt: alpaca or chat.
     mask_prompt : bool
@@ -129,6 +132,7 @@ class FineTuningConfig(Settings):
     text_column: str = option(DATA, default="text")
     label_column: str = option(DATA, default="label")
     split_column: str = option(DATA, default="split")
+    strict: bool = option(DATA, default=False)
     template: str = option(DATA, default="alpaca", choices=TEMPLATES)
     mask_prompt: bool = option(DATA, default=True)
     packing: bool = option(DATA, default=False)

@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from npgpt.data.docstrings import instruction_records
+from npgpt.data.left_out import NO_UNICODE, LeftOut, is_unicode
 from npgpt.data.records import Record, text_field
 from npgpt.data.sequences import Responses
 from npgpt.finetuning.config import FineTuningConfig
-from npgpt.finetuning.splitting import open_records, split_records
+from npgpt.finetuning.splitting import Keep, open_records, split_records
 from npgpt.finetuning.templates import prompt_of
 from npgpt.generation import continuation, sampling_with
 from npgpt.models import LanguageModel
@@ -20,10 +21,12 @@ from npgpt.tokenizers import Tokenizer
 SHORTEST_RESPONSE = 1  # tokens that must fit behind a prompt, the end of text included
 
 
-def read_instructions(config: FineTuningConfig) -> dict[str, list[Record]]:
+def read_instructions(
+    config: FineTuningConfig, left_out: LeftOut, keep: Keep = list
+) -> dict[str, list[Record]]:
     """Read Alpaca-shaped records (``instruction``, optional ``input``, ``output``) and split them.
 
-    Parts are those of `split_records`.
+    Parts are those of `split_records`, which also says what is left out.
 
     Raises
     ------
@@ -33,7 +36,37 @@ def read_instructions(config: FineTuningConfig) -> dict[str, list[Record]]:
         If a record has no instruction or no output; with the row.
     """
     needed = ["instruction", "output"]
-    return split_records(config, open_records(config, instruction_records, needed), needed)
+    records = open_records(config, instruction_records, needed)
+    return split_records(config, records, needed, left_out, keep=keep)
+
+
+def with_room(
+    records: Sequence[Record],
+    template: str,
+    tokenizer: Tokenizer,
+    context_length: int,
+    left_out: LeftOut,
+) -> list[Record]:
+    """Return the records whose prompt leaves room for a response; leave the others out.
+
+    Raises
+    ------
+    ValueError
+        If an ``input`` is there but is no text; with the row.
+    """
+    kept = []
+    for record in records:
+        prompt = prompt_of(record, template)
+        if not is_unicode(prompt):
+            left_out.add(record, f"the prompt {NO_UNICODE}")
+            continue
+        length = len(tokenizer.encode(prompt))
+        if length + SHORTEST_RESPONSE > context_length:
+            rest = f"fills the context of {context_length}, so there is no room for a response"
+            left_out.add(record, f"the prompt {rest}", f"the prompt of {length} tokens {rest}")
+        else:
+            kept.append(record)
+    return kept
 
 
 def encode_pair(
@@ -64,6 +97,15 @@ def encode_pair(
     return whole[: context_length + 1], len(prompt_ids)  # the last token is a target only
 
 
+def response_of(record: Record, name: str) -> str:
+    """Return a response as it is learned: exactly, but for spaces at its very end.
+
+    Byte-pair tokens hold a space before their word; one with nothing behind it would be a token
+    that no text has there.
+    """
+    return text_field(record, name).rstrip(" ")
+
+
 def encode_responses(
     records: Sequence[Record],
     template: str,
@@ -77,7 +119,7 @@ def encode_responses(
         encode_pair(
             record,
             prompt_of(record, template),
-            text_field(record, output),
+            response_of(record, output),
             tokenizer,
             context_length,
         )
@@ -94,13 +136,17 @@ def respond(
     max_new_tokens: int = 60,
     temperature: float = 0.0,
 ) -> str:
-    """Let a model respond to a prompt, up to its end of text; greedily unless told otherwise."""
+    """Let a model respond to a prompt, up to its end of text; greedily unless told otherwise.
+
+    The response is what the model wrote, its indentation included; empty lines before it and white
+    space after it are left out.
+    """
     ids = tokenizer.encode(prompt)
     room = model.context_length - len(ids)
     sampling = sampling_with(tokenizer, model, temperature=temperature, seed=0)
     new = model.stream(ids, min(max_new_tokens, max(room, 1)), sampling)
     tokens = (int(token[0]) for token in new)
-    return continuation(tokens, tokenizer, sampling, ids, prompt).strip()
+    return continuation(tokens, tokenizer, sampling, ids, prompt).lstrip("\r\n").rstrip()
 
 
 @dataclasses.dataclass(frozen=True)

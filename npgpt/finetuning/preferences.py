@@ -9,36 +9,47 @@ import numpy as np
 
 from npgpt import ops
 from npgpt.data.docstrings import preference_records
+from npgpt.data.left_out import LeftOut
 from npgpt.data.records import Record
 from npgpt.data.sequences import PreferencePairs
 from npgpt.finetuning.config import FineTuningConfig
-from npgpt.finetuning.instructions import encode_responses
-from npgpt.finetuning.splitting import open_records, split_records
+from npgpt.finetuning.instructions import encode_responses, response_of
+from npgpt.finetuning.splitting import Keep, open_records, split_records
 from npgpt.models.objectives.preference import GPTForPreference
 from npgpt.tokenizers import Tokenizer
 
 NEEDED = ("instruction", "chosen", "rejected")
 
 
-def read_preferences(config: FineTuningConfig) -> dict[str, list[Record]]:
+def read_preferences(
+    config: FineTuningConfig, left_out: LeftOut, keep: Keep = list
+) -> dict[str, list[Record]]:
     """Read records with ``instruction``, optional ``input``, ``chosen`` and ``rejected``.
+
+    Those in which both responses are the same are left out, as are those that `split_records`
+    leaves out.
 
     Raises
     ------
     FileNotFoundError
         If a file is missing.
     ValueError
-        If a field is missing or empty, or both responses are the same; with the row.
+        If a field is missing; with the row.
     """
     records = open_records(config, preference_records, NEEDED)
-    parts = split_records(config, records, NEEDED)
-    for members in parts.values():
-        for record in members:
-            if record.fields["chosen"].strip() == record.fields["rejected"].strip():
-                raise ValueError(
-                    f"{record.where}: the chosen and the rejected response are the same."
-                )
-    return parts
+    return split_records(
+        config, records, NEEDED, left_out, keep=lambda r: _with_a_difference(keep(r), left_out)
+    )
+
+
+def _with_a_difference(records: list[Record], left_out: LeftOut) -> list[Record]:
+    kept = []
+    for record in records:
+        if response_of(record, "chosen") == response_of(record, "rejected"):
+            left_out.add(record, "the chosen and the rejected response are the same")
+        else:
+            kept.append(record)
+    return kept
 
 
 def encode_preferences(

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from npgpt.data.docstrings import BUILT_IN
-from npgpt.data.records import Record, read_records, text_field
+from npgpt.data.left_out import LeftOut, with_texts
+from npgpt.data.records import Record, name_field, read_records
 from npgpt.data.splits import TEST, TRAIN, VALIDATION
 from npgpt.finetuning.config import FineTuningConfig
 
+Keep = Callable[[Sequence[Record]], list[Record]]  # from records to those that can be used
 PARTS = (TRAIN, VALIDATION, TEST)
 FRACTIONS = (0.1, 0.2)  # of validation and test, where the records do not say
 
@@ -32,10 +34,12 @@ def split_records(
     config: FineTuningConfig,
     records: Sequence[Record],
     needed: Sequence[str],
+    left_out: LeftOut,
     label: str | None = None,
     split_column: str | None = None,
+    keep: Keep = list,
 ) -> dict[str, list[Record]]:
-    """Check records, and put each into a part.
+    """Put each record into a part, but leave out those in which a needed text is empty.
 
     The split column says which, if any record has it. Otherwise 10 per cent are drawn to validate
     and 20 per cent to test on (unless the config names a file for that), by the config's seed.
@@ -46,25 +50,31 @@ def split_records(
     records : sequence of Record
     needed : sequence of str
         Fields that must be texts.
+    left_out : LeftOut
+        Gets what is left out.
     label : str, optional
         A field, each value of which is divided by itself.
     split_column : str, optional
         Instead of the config's.
+    keep : function
+        Leaves out what the task cannot use.
 
     Raises
     ------
     ValueError
-        If a field is empty, a part unknown, or one has no record; with the row.
+        If a field is no text, a part unknown, or one has no record; with the row.
     """
     column = split_column or config.split_column
-    tests = read_records(config.test_data, needed) if config.test_data else []
-    for record in (*records, *tests):
-        for name in needed:
-            text_field(record, name)
+    records = keep(with_texts(records, needed, left_out))
+    left_out.refuse_nothing_left(config.data, records)
+    tests: list[Record] = []
+    if config.test_data:
+        tests = keep(with_texts(read_records(config.test_data, needed), needed, left_out))
+        left_out.refuse_nothing_left(config.test_data, tests)
     parts: dict[str, list[Record]] = {part: [] for part in PARTS}
     if any(column in record.fields for record in records):
         for record in records:
-            part = text_field(record, column)
+            part = name_field(record, column)
             if part not in parts:
                 raise ValueError(
                     f"{record.where}: {column!r} must be train, validation or test, got {part!r}."
@@ -73,7 +83,7 @@ def split_records(
     else:
         groups: dict[str, list[Record]] = {}
         for record in records:
-            groups.setdefault(text_field(record, label) if label else "", []).append(record)
+            groups.setdefault(name_field(record, label) if label else "", []).append(record)
         rng = np.random.default_rng(config.seed)
         for name, members in sorted(groups.items()):
             _divide(name, members, rng, parts, with_test=not tests)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from npgpt.data.held_out import HeldOutBatches
+from npgpt.data.left_out import LeftOut
 from npgpt.data.records import Record
 from npgpt.data.samplers import Balanced, LengthGrouped, Sampler
 from npgpt.data.splits import TEST, TRAIN, VALIDATION
@@ -18,13 +20,14 @@ from npgpt.finetuning.classification import (
     read_labelled,
 )
 from npgpt.finetuning.config import FineTuningConfig
-from npgpt.finetuning.instructions import encode_responses, read_instructions
+from npgpt.finetuning.instructions import encode_responses, read_instructions, with_room
 from npgpt.finetuning.preferences import (
     encode_preferences,
     read_preferences,
     score_preferences,
     with_reference,
 )
+from npgpt.finetuning.splitting import Keep
 from npgpt.tokenizers import Tokenizer
 
 
@@ -41,11 +44,14 @@ class Task:
         The records, encoded.
     train : Dataset
         The part whose gradients are taken.
+    left_out : LeftOut
+        Records that nothing can be learned from.
     """
 
     records: dict[str, list[Record]]
     labels: list[str]
     parts: dict[str, Any]
+    left_out: LeftOut
 
     @property
     def train(self) -> Any:
@@ -86,7 +92,8 @@ class ClassifyTask(Task):
         context_length: int,
         labels: list[str] | None = None,
     ):
-        self.records, found = read_labelled(config)
+        self.left_out = LeftOut(config.strict)
+        self.records, found = read_labelled(config, self.left_out)
         self.labels = labels or found
         self.parts = {
             part: encode_labelled(records, self.labels, tokenizer, context_length)
@@ -110,11 +117,29 @@ class ClassifyTask(Task):
         return ClassificationReport.of(*predict(model, self.parts[part]), self.labels)
 
 
-class InstructTask(Task):
+class PromptTask(Task):
+    """Prompts, and what comes after them."""
+
+    def __init__(
+        self,
+        read: Callable[[FineTuningConfig, LeftOut, Keep], dict[str, list[Record]]],
+        config: FineTuningConfig,
+        tokenizer: Tokenizer,
+        context_length: int,
+    ):
+        self.left_out, self.labels = LeftOut(config.strict), []
+
+        def keep(records: Sequence[Record]) -> list[Record]:
+            return with_room(records, config.template, tokenizer, context_length, self.left_out)
+
+        self.records = read(config, self.left_out, keep)
+
+
+class InstructTask(PromptTask):
     """Prompts and responses."""
 
     def __init__(self, config: FineTuningConfig, tokenizer: Tokenizer, context_length: int):
-        self.records, self.labels = read_instructions(config), []
+        super().__init__(read_instructions, config, tokenizer, context_length)
         self.parts = {
             part: encode_responses(
                 records,
@@ -130,11 +155,11 @@ class InstructTask(Task):
             self.parts[TRAIN] = self.parts[TRAIN].packed(context_length)
 
 
-class PreferenceTask(Task):
+class PreferenceTask(PromptTask):
     """Chosen and rejected responses."""
 
     def __init__(self, config: FineTuningConfig, tokenizer: Tokenizer, context_length: int):
-        self.records, self.labels = read_preferences(config), []
+        super().__init__(read_preferences, config, tokenizer, context_length)
         self.parts = {
             part: encode_preferences(records, config.template, tokenizer, context_length)
             for part, records in self.records.items()
@@ -155,8 +180,12 @@ def make_task(
     context_length: int,
     labels: list[str] | None = None,
 ) -> Task:
-    """Read, check and encode the data of a task."""
+    """Read, check and encode the data of a task, and log what was left out of it."""
+    task: Task
     if config.task == "classify":
-        return ClassifyTask(config, tokenizer, context_length, labels)
-    kind = InstructTask if config.task == "instruct" else PreferenceTask
-    return kind(config, tokenizer, context_length)
+        task = ClassifyTask(config, tokenizer, context_length, labels)
+    else:
+        kind = InstructTask if config.task == "instruct" else PreferenceTask
+        task = kind(config, tokenizer, context_length)
+    task.left_out.tell()
+    return task

@@ -48,6 +48,7 @@ PROMPTS = {"alpaca": alpaca_prompt, "chat": chat_prompt}
 
 
 def prompt_of(record: Record, template: str) -> str:
-    """Write the prompt of a record with ``instruction`` and an optional ``input``."""
+    """Write the prompt of a record with ``instruction`` and an optional ``input``, as they are."""
     instruction = text_field(record, "instruction")
-    return PROMPTS[template](instruction, text_field(record, "input", optional=True))
+    context = text_field(record, "input", optional=True)
+    return PROMPTS[template](instruction, context if context.strip() else "")

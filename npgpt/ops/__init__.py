@@ -2,7 +2,8 @@
 
 `npgpt.ops.reference` is NumPy and reads like the derivation; `npgpt.ops.compiled` is Numba and is
 made for speed. This module hands out one of them: ``ops.layer_norm_forward`` is the compiled
-function unless `use` chose otherwise. An operation without a compiled form is the reference's.
+function unless `use` chose otherwise, or Numba's compiler is off. An operation without a compiled
+form is the reference's.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from npgpt.ops import reference
+from npgpt.ops.jit_state import VARIABLE, jit_is_off
 from npgpt.ops.mask import Mask
 from npgpt.ops.reference import DropoutKey
 from npgpt.ops.reference.cross_entropy import IGNORE_INDEX
@@ -51,7 +53,7 @@ class use:
     Raises
     ------
     ValueError
-        If there is no backend of that name.
+        If there is no backend of that name, or Numba does not compile.
 
     Notes
     -----
@@ -68,6 +70,11 @@ class use:
     def __init__(self, name: str):
         if name not in BACKENDS:
             raise ValueError(f"ops.use: no backend {name!r}; choose one of {', '.join(BACKENDS)}.")
+        if name == "compiled" and jit_is_off():
+            raise ValueError(
+                f"ops.use: there are no compiled operations while {VARIABLE} is set; the reference "
+                "is in use."
+            )
         self.previous = backend()
         _bind(name)
 
@@ -79,8 +86,11 @@ class use:
 
 
 def backend() -> str:
-    """Name the backend in use: "compiled" or "reference"."""
-    return _chosen or BACKENDS[0]
+    """Name the backend in use: "compiled" or "reference".
+
+    Without a choice it is the compiled one, unless ``NUMBA_DISABLE_JIT`` is set.
+    """
+    return _chosen or ("reference" if jit_is_off() else "compiled")
 
 
 def _bind(name: str) -> None:

@@ -11,14 +11,16 @@ from typing import Protocol
 import numpy as np
 
 from npgpt.data import Corpus, encode_documents, load_corpus, split_corpus
-from npgpt.data.corpora import is_built_in
+from npgpt.data.corpora import corpus_name, cut_of, is_built_in
 from npgpt.data.reading import STANDARD_INPUT
-from npgpt.data.streams import TokenFolder, is_token_folder
+from npgpt.data.token_folder import TokenFolder, holds_token_files
 from npgpt.files import TOKENIZER, write_atomically
 from npgpt.runs.config import DataConfig
 from npgpt.runs.folder import TEXT
 from npgpt.runs.tokenizer import LEARNED, make_tokenizer, open_tokenizer
 from npgpt.tokenizers import Tokenizer
+
+NANOGPT_META = "meta.pkl"  # what nanoGPT's character data sets have in the place of a tokenizer
 
 Progress = Callable[[int, int], None]
 
@@ -111,8 +113,25 @@ class Texts(Corpus):
         return str((folder / TEXT).absolute())
 
 
+@dataclasses.dataclass(frozen=True)
 class TokenFiles(TokenFolder):
-    """A folder of token files, with a tokenizer of its own or one that is named."""
+    """Token files, with a tokenizer beside them or one that is named.
+
+    Attributes
+    ----------
+    place : str
+        As `TokenFolder.open` takes it.
+    validation_fraction : float
+        What is held out, at their end, of files that come without a held-out part.
+    """
+
+    place: str = ""
+    validation_fraction: float = 0.1
+
+    @property
+    def name(self) -> str:
+        """The name of the folder or of the file."""
+        return corpus_name(self.place)
 
     def tokenizer(self, config: DataConfig, progress: Progress | None = None) -> Tokenizer:
         """Open the one beside the files, else the one that the config names."""
@@ -120,41 +139,57 @@ class TokenFiles(TokenFolder):
         if own.is_file():
             return open_tokenizer(own)
         if config.tokenizer in LEARNED:
+            pickled = (self.folder / NANOGPT_META).is_file()
             raise ValueError(
                 f"The token files in {self.folder} come without {TOKENIZER}; name the tokenizer "
                 "they were made with: --tokenizer gpt2, or the path of one."
+                + (
+                    f" {NANOGPT_META} is a pickle, which could run any program, and is never "
+                    "opened; nanoGPT's characters are learned from its input.txt with --tokenizer "
+                    "char."
+                    if pickled
+                    else ""
+                )
             )
         return make_tokenizer(config.tokenizer, list, list, 0, False)
 
     def ids(self, tokenizer: Tokenizer) -> tuple[np.ndarray, np.ndarray]:
         """Open the ids, which must be the tokenizer's."""
-        files = TokenFolder.open(self.folder, tokenizer)
-        return files.train.ids, files.validation.ids
+        files = TokenFolder.open(self.place, tokenizer)
+        train = files.train.ids
+        if files.validation is not None:
+            return train, files.validation.ids
+        if not self.validation_fraction:
+            return train, train[:0]
+        cut = cut_of(len(train), self.validation_fraction)
+        return train[:cut], train[cut:]
 
     def held_out_bytes(self) -> None:
         """Return None: there is no text."""
 
     def keep(self, folder: Path) -> str:
         """Copy nothing: token files are read where they are."""
-        return str(self.folder.absolute())
+        return str(Path(self.place).absolute())
 
 
 def open_source(config: DataConfig, whole: bool = False) -> Source:
-    """Read a text, or open token files.
+    """Read a text, or open token files: a folder of them, one alone, or a glob.
 
     Parameters
     ----------
     config : DataConfig
     whole : bool
-        Hold nothing of a text out.
+        Hold nothing out, unless token files have a part for it.
 
     Raises
     ------
     FileNotFoundError, ValueError
         As `load_corpus` and `TokenFolder.open`.
     """
-    if is_token_folder(config.corpus):
-        return TokenFiles.open(config.corpus)
-    corpus = load_corpus(config.corpus, config.field, config.errors)
     fraction = 0.0 if whole else config.validation_fraction
+    if holds_token_files(config.corpus):
+        files = TokenFolder.open(config.corpus)
+        parts = files.folder, files.train, files.validation
+        return TokenFiles(*parts, str(config.corpus), fraction)
+    corpus = load_corpus(config.corpus, config.field, config.errors)
     return Texts(corpus.name, corpus.documents, config.corpus, fraction)

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
@@ -21,14 +21,12 @@ from npgpt.tokenizers.base import (
     to_utf8,
 )
 from npgpt.tokenizers.byte_alphabet import BYTE_TO_CHARACTER, to_characters
+from npgpt.tokenizers.forms import forms
 from npgpt.tokenizers.merge_step import MergeStep
 from npgpt.tokenizers.reference import PRE_TOKEN
 from npgpt.tokenizers.special import AddedToken, Names, chosen, parts_of, refuse
 from npgpt.tokenizers.template import WHOLE, checked_template, fill
 from npgpt.tokenizers.tokenizer_json import FORMAT, Ids, Pair, from_json, to_json
-
-if TYPE_CHECKING:
-    from npgpt.tokenizers.compiled.codec import MergeEncoder, PieceDecoder
 
 __all__ = ["PRE_TOKEN", "BPETokenizer"]
 
@@ -121,8 +119,8 @@ class BPETokenizer(Shown):
             for name in names
         }
         self.template = checked_template(template, len(pieces), who)
-        self._encoder: MergeEncoder | None = None
-        self._decoder: PieceDecoder | None = None
+        self._encoder: Any = None
+        self._decoder: Any = None
 
     @classmethod
     def train(
@@ -167,17 +165,15 @@ class BPETokenizer(Shown):
                 f"{cls.__name__}: vocab_size must be at least {smallest} (256 bytes and "
                 f"{' and '.join(special_tokens) or 'no special token'}), got {vocab_size}."
             )
-        from npgpt.tokenizers.compiled.counting import PreTokenCounts
-        from npgpt.tokenizers.compiled.training import learn_merges
-
-        words = PreTokenCounts()
+        code = forms()
+        words = code.PreTokenCounts()
         for document in documents_of(text):
             words.update(to_utf8(document, cls.__name__))
         if not len(words.counts):
             raise ValueError(f"{cls.__name__}: the text to train on is empty.")
         ids = np.array(_byte_ids(), np.int64)[words.content]
         num_merges = vocab_size - smallest
-        merges, table = learn_merges(
+        merges, table = code.learn_merges(
             ids, words.starts, words.counts, num_merges, NUM_BYTES, progress
         )
         tokenizer = cls(merges.tolist(), special_tokens)
@@ -310,9 +306,7 @@ class BPETokenizer(Shown):
         space.
         """
         if self._encoder is None:
-            from npgpt.tokenizers.compiled.codec import MergeEncoder
-
-            self._encoder = MergeEncoder(_byte_ids(), self.merges)
+            self._encoder = forms().MergeEncoder(_byte_ids(), self.merges)
         ids = self._encoder(content)
         return ids.astype(np.int64) if self._ids is None else self._ids[ids]
 
@@ -353,9 +347,7 @@ class BPETokenizer(Shown):
         """
         checked = checked_ids(ids, self.vocab_size, type(self).__name__)
         if self._decoder is None:
-            from npgpt.tokenizers.compiled.codec import PieceDecoder
-
-            self._decoder = PieceDecoder(self._pieces)
+            self._decoder = forms().PieceDecoder(self._pieces)
         return self._decoder(checked)
 
     def decode(self, ids: Iterable[int], errors: str = "replace") -> str:

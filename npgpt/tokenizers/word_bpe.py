@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from npgpt.tokenizers.base import END_OF_TEXT, UNKNOWN, JSONTokenizer, checked_ids, documents_of
+from npgpt.tokenizers.forms import forms
 from npgpt.tokenizers.merge_step import MergeStep
 from npgpt.tokenizers.reference import apply_merges
 from npgpt.tokenizers.tokenizer_json import Pair
@@ -122,13 +123,11 @@ class WordBPETokenizer(JSONTokenizer):
                     f"{vocab_size}."
                 )
             wanted = min(wanted, vocab_size - start.vocab_size)
-        from npgpt.tokenizers.compiled.training import learn_merges
-
         spelled = [start._spell(word) for word in words]
         starts = np.cumsum([0, *map(len, spelled)])
         ids = np.array([i for word in spelled for i in word], np.int64)
         counts = np.array([*words.values()], np.int64)
-        merges, table = learn_merges(
+        merges, table = forms().learn_merges(
             ids, starts, counts, wanted, len(start.characters) + 1, progress
         )
         tokenizer = cls(start.characters, merges.tolist())

@@ -106,3 +106,12 @@ def test_at_a_terminal_ctrl_c_ends_the_answer_and_the_talk_goes_on(folder, inher
         os.close(ours)
     assert b"Traceback" not in seen
     assert b"/exit or Ctrl-D" in seen
+
+
+@pytest.mark.parametrize("line", ["    if x:", "\tthe cat  ", " a\u2028b"])
+def test_a_line_is_said_with_its_white_space(folder, line):
+    model = open_model(folder / "hf").model
+    prompt = TOKENIZER.encode(f"{line}\n")
+    answer = model.generate(prompt, 4, temperature=0.0)[len(prompt) :]
+    out = chat(folder, f"{line}\n /exit \n", "--max-new-tokens=4")
+    assert out == f"{TOKENIZER.decode(answer)}\n".replace("\r", "\n")

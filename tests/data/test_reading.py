@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npgpt.data import load_corpus, reading, stream_corpus
+from npgpt.data import Corpus, load_corpus, reading, split_corpus, stream_corpus
 from npgpt.data.reading import safe_cut
 from npgpt.tokenizers.bpe import PRE_TOKEN
+from tests.data.test_records import LINE_ENDS
 
 
 def json_lines(path, *contents):
@@ -117,3 +118,91 @@ def test_broken_utf8_is_named_with_its_offset_or_replaced(tmp_path, monkeypatch,
     assert load_corpus(path, errors="ignore").documents == ["日本  ok"]
     with pytest.raises(ValueError, match="errors must be one of strict, replace, ignore, got 'x'"):
         load_corpus(path, errors="x")
+
+
+HIDDEN = [".ipynb_checkpoints", ".git", ".cache", "__MACOSX", "__pycache__"]
+
+
+@pytest.mark.parametrize(
+    "place",
+    [f"{name}/a.txt" for name in HIDDEN]
+    + ["sub/.git/deep/a.txt", "._a.txt", ".#a.md", "sub/.a.jsonl"],
+)
+def test_hidden_files_of_a_folder_are_left_out_and_said(tmp_path, place, caplog):
+    (tmp_path / "b.txt").write_text("seen")
+    (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / place).write_text('{"text": "hidden"}')
+    assert load_corpus(tmp_path).documents == ["seen"]
+    assert caplog.messages == [
+        f"{tmp_path}: 1 text file is left out, being hidden: {tmp_path / place}."
+    ]
+    (tmp_path / "b.txt").unlink()
+    with pytest.raises(FileNotFoundError, match=r"no \.txt, \.md or .jsonl file"):
+        load_corpus(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a.txt~", "#a.txt#", ".a.txt.swp", "a.txt.bak", "a.txt.orig"])
+def test_what_an_editor_leaves_beside_a_text_is_no_text(tmp_path, name):
+    (tmp_path / "a.txt").write_text("seen")
+    (tmp_path / name).write_text("old")
+    assert load_corpus(tmp_path).documents == ["seen"]
+
+
+def test_a_folder_whose_own_path_is_hidden_is_read(tmp_path):
+    folder = tmp_path / ".texts"
+    folder.mkdir()
+    (folder / "a.txt").write_text("seen")
+    assert load_corpus(folder).documents == ["seen"]
+    assert load_corpus(folder / "a.txt").documents == ["seen"]
+
+
+@pytest.mark.parametrize("source", ["", "**/*.txt"])
+def test_a_file_that_links_reach_twice_is_read_once(tmp_path, source, caplog):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "a.txt").write_text("one")
+    (tmp_path / "b.txt").symlink_to(tmp_path / "a.txt")
+    (tmp_path / "sub" / "hard.txt").hardlink_to(tmp_path / "a.txt")
+    (tmp_path / "sub" / "loop").symlink_to(tmp_path)
+    (tmp_path / "broken.txt").symlink_to(tmp_path / "nowhere")
+    place = tmp_path / source if source else tmp_path
+    assert load_corpus(place).documents == ["one"]
+    assert "text files are left out, being a link to another of them" in caplog.text
+
+
+def test_a_link_to_a_folder_is_followed_also_into_a_hidden_one(tmp_path):
+    for name in ("a/.h", ".store", "elsewhere"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "t.txt").write_text(name)
+    (tmp_path / "texts").mkdir()
+    for i, name in enumerate(("a/.h", ".store", "elsewhere")):
+        (tmp_path / "texts" / f"{i}").symlink_to(tmp_path / name)
+    assert load_corpus(tmp_path / "texts").documents == ["a/.h", ".store", "elsewhere"]
+    assert sorted(load_corpus(tmp_path).documents) == [".store", "a/.h", "elsewhere"]
+
+
+def test_documents_on_both_sides_of_the_split_are_said(caplog):
+    corpus = Corpus("twice", ["same text", "other", "same text", "last"])
+    train, held_out = split_corpus(corpus, 0.66)
+    assert train == ["same text"]
+    assert held_out == ["other", "same text", "last"]
+    assert caplog.messages == [
+        "twice: 1 of 3 held-out documents (9 of 18 characters) are in the part to train on too."
+    ]
+    caplog.clear()
+    split_corpus(Corpus("once", ["a text", "other", "an other", "last"]), 0.5)
+    assert not caplog.messages
+
+
+@given(
+    st.lists(
+        st.text(st.sampled_from(["a", "\r", *LINE_ENDS[3:], "\n"]), min_size=1, max_size=6),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_a_document_of_a_jsonl_file_may_hold_any_line_end(tmp_path_factory, texts):
+    path = tmp_path_factory.getbasetemp() / "ends.JSONL"
+    path.write_bytes(
+        "\r\n\n".join(json.dumps({"text": t}, ensure_ascii=False) for t in texts).encode()
+    )
+    assert load_corpus(path).documents == texts

@@ -1,11 +1,16 @@
 """Files of records, and the standard library's docstrings."""
 
+import csv
 import json
+import re
+import sys
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from npgpt.data import docstrings
-from npgpt.data.records import read_records, text_field
+from npgpt.data.records import Record, name_field, read_records, text_field
 
 ROWS = [{"label": "ham", "text": 'see, "you"'}, {"label": "spam", "text": "win\nnow"}]
 
@@ -47,7 +52,14 @@ BAD = [
     ("a.jsonl", '{"text": "a", "label": "b"}\n{oops\n', r"a.jsonl, line 2 is not JSON"),
     ("a.jsonl", "[1]\n", r"line 1: a record must be a JSON object, got list"),
     ("a.jsonl", '{"text": "a"}\n', r"line 1: there is no 'label'"),
+    ("a.csv", "text;label\nhello;ham\n", "between semicolons, where there must be commas"),
+    ("a.csv", "text\tlabel\nhello\tham\n", "between tabs, where there must be commas"),
+    ("a.tsv", "text,label\nhello,ham\n", "between commas, where there must be tabs"),
+    ("a.csv", "text,label,text\na,b,c\n", "row 1: two columns have the name 'text'"),
     ("a.json", "{}", "must hold a list"),
+    ("a.json", '{"data": [{"text": "a", "label": "b"}]}', "what is at 'data' to a file of its own"),
+    ("a.json", '{"text": "a"}\n{"text": "b"}\n', r"Extra data in line 2; .* has the ending .jsonl"),
+    ("a.jsonl", "[" * 100_000, r"line 1 is not JSON"),
     ("a.json", "[", "is not JSON"),
     ("a.txt", "hello", "records are read from"),
 ]  # fmt: skip
@@ -136,3 +148,88 @@ def test_modules_are_split_by_their_names_alone():
     assert docstrings.split_modules(dict(reversed(sizes.items()))) == parts
     counts = [list(parts.values()).count(part) for part in ("test", "validation", "train")]
     assert counts == [6, 6, 28]
+
+
+# every character at which str.splitlines cuts, and what a careless reader takes for an end
+LINE_ENDS = ["\n", "\r", "\r\n", "\v", "\f", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"]
+CELLS = st.text(
+    st.sampled_from([*"ab,;\t\"'\x00\ufeff é", *LINE_ENDS[:2], *LINE_ENDS[3:]]), max_size=8
+)
+
+
+@given(st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=4), st.sampled_from(["\n", "\r\n"]))
+def test_a_csv_field_may_hold_any_character(tmp_path_factory, rows, end):
+    path = tmp_path_factory.getbasetemp() / "cells.csv"
+    if sys.version_info < (3, 11):
+        rows = [tuple(cell.replace("\x00", "") for cell in row) for row in rows]
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator=end).writerows(
+            [("text", "label"), *rows]
+        )
+    assert [tuple(r.fields.values()) for r in read_records(path, ["text", "label"])] == rows
+
+
+@given(
+    st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=4),
+    st.sampled_from([".json", ".jsonl", ".JSONL"]),
+    st.booleans(),
+)
+def test_a_json_field_may_hold_any_character(tmp_path_factory, rows, ending, escaped):
+    path = tmp_path_factory.getbasetemp() / f"cells{ending}"
+    objects = [{"text": text, "label": label} for text, label in rows]
+    lines = [json.dumps(each, ensure_ascii=escaped) for each in objects]
+    content = f"[{','.join(lines)}]" if ending == ".json" else "\n\r\n".join(lines)
+    path.write_bytes(content.encode())
+    assert [r.fields for r in read_records(path, ["text", "label"])] == objects
+
+
+@given(st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=4))
+def test_a_field_between_tabs_may_hold_any_character_but_tabs_and_line_ends(tmp_path_factory, rows):
+    rows = [tuple(re.sub("[\t\r\n\x00]", "", cell) for cell in row) for row in rows]
+    path = tmp_path_factory.getbasetemp() / "cells.TSV"
+    lines = ["text\tlabel", *("\t".join(row) for row in rows)]
+    path.write_bytes("\r\n".join(lines).encode())
+    assert [tuple(r.fields.values()) for r in read_records(path, ["text", "label"])] == rows
+
+
+def recased(name):
+    """Draw a name with its letters in any case."""
+    choices = [st.sampled_from([c.lower(), c.upper()]) for c in name]
+    return st.tuples(*choices).map("".join)
+
+
+@given(st.sampled_from([".csv", ".tsv", ".json", ".jsonl"]).flatmap(recased))
+def test_capitals_in_an_ending_do_not_matter(tmp_path_factory, ending):
+    contents = {
+        ".csv": "text,label\na,b\n",
+        ".tsv": "text\tlabel\na\tb\n",
+        ".json": '[{"text": "a", "label": "b"}]',
+        ".jsonl": '{"text": "a", "label": "b"}\n',
+    }
+    path = write(tmp_path_factory.getbasetemp() / f"case{ending}", contents[ending.lower()])
+    assert [r.fields for r in read_records(path, ["text", "label"])] == [
+        {"text": "a", "label": "b"}
+    ]
+
+
+def test_a_field_may_be_long_and_the_limit_of_others_stays(tmp_path):
+    before = csv.field_size_limit()
+    path = write(tmp_path / "a.csv", f"text,label\n{'x' * 200_000},b\n")
+    assert len(read_records(path)[0].fields["text"]) == 200_000
+    assert csv.field_size_limit() == before
+
+
+@pytest.mark.parametrize("text", ["    return 1\n", "\ta", " \r\n x \r\n", "\ufeffa", "a\u2028"])
+def test_a_text_is_kept_exactly(text):
+    assert text_field(Record("row 1", {"t": text}), "t") == text
+    assert name_field(Record("row 1", {"t": text}), "t") == text.strip()
+
+
+def test_a_table_without_the_header_that_is_asked_for_says_so(tmp_path, caplog):
+    read_records(
+        write(tmp_path / "a.tsv", "review\tsentiment\ngood\tpos\nbad\tneg\n"), ["text", "label"]
+    )
+    assert "a.tsv has no header with 'text' and 'label'" in caplog.text
+    caplog.clear()
+    read_records(write(tmp_path / "b.tsv", "ham\thi\nspam\twin\nham\tho\n"), ["text", "label"])
+    assert not caplog.text

@@ -105,7 +105,9 @@ BAD = [
     ([A, {"question": "x"}], r"line 2: there is no 'answer'"),
     ([A, {**A, "answer": 2, "choices": ["a", "b"]}], r"line 2: 'answer' must be the number"),
     ([A, {**A, "answer": 0, "choices": ["a"]}], r"line 2: 'choices' must be a list of at least"),
-    ([A, {**A, "answer": 0, "choices": ["a", " "]}], r"line 2: every choice must be a text"),
+    ([A, {**A, "answer": 0, "choices": ["a", " "]}], r"line 2: 'choice' is empty"),
+    ([A, {**A, "answer": 0, "choices": ["a", 3]}], r"line 2: 'choice' must be a text, got int"),
+    ([A, {**A, "question": "\u3000"}], r"line 2: 'question' is empty"),
     ([A, {**A, "answer": 3}], r"line 2: 'answer' must be a text, got int"),
     ([A], "at least two questions"),
 ]
@@ -116,4 +118,25 @@ def test_a_task_that_does_not_fit_is_refused_with_the_row(tmp_path, records, mes
     path = tmp_path / "task.jsonl"
     path.write_text("".join(json.dumps(r) + "\n" for r in records))
     with pytest.raises(ValueError, match=message):
-        read_questions(path)
+        read_questions(path, strict=True)
+
+
+def test_questions_with_an_empty_text_are_left_out_and_counted(tmp_path, caplog):
+    empty = [
+        {**A, "answer": " "},
+        {**A, "question": None},
+        {**A, "choices": ["a", ""], "answer": 0},
+    ]
+    path = tmp_path / "task.jsonl"
+    path.write_text("".join(json.dumps(r) + "\n" for r in [A, *empty, A, {**A, "answer": ""}]))
+    assert [q.where[-6:] for q in read_questions(path)] == ["line 1", "line 5"]
+    assert "2 records are left out because 'answer' is empty; the first is" in caplog.text
+    assert "1 record is left out because 'choice' is empty: " in caplog.text
+
+
+def test_questions_are_asked_exactly_as_they_stand(tmp_path):
+    code = {"question": "    if x:\n\treturn", "answer": "  1\n"}
+    path = tmp_path / "task.jsonl"
+    path.write_text("".join(json.dumps(code) + "\n" for _ in range(2)))
+    question = read_questions(path)[0]
+    assert (question.question, question.answer) == (code["question"], code["answer"])

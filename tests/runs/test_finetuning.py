@@ -201,7 +201,11 @@ BAD = [
     ("instruct", [I, {**I, "input": 3}, I, I], r"line 2: 'input' must be a text, got int"),
     ("instruct", [I, {**I, "instruction": LONG}, I, I], r"line 2: the prompt of \d+ tokens fills"),
     ("instruct", [I], r"there are 1 times; at least 3"),
-    ("dpo", [P, {**P, "rejected": " saw "}, P], r"line 2: the chosen and the rejected .* the same"),
+    (
+        "dpo",
+        [P, {**P, "rejected": P["chosen"]}, P],
+        r"line 2: the chosen and the rejected .* the same",
+    ),
     ("dpo", [P, {"instruction": "x", "chosen": "y"}], r"line 2: there is no 'rejected'"),
     ("dpo", [P, {**P, "chosen": " "}, P], r"line 2: 'chosen' is empty"),
     ("dpo", [P, {**P, "instruction": LONG}, P, P], r"line 2: the prompt of \d+ tokens fills"),
@@ -215,7 +219,7 @@ def test_bad_records_are_refused_with_their_row_and_nothing_is_written(
     tmp_path, base, task, records, message
 ):
     data = write(tmp_path / "bad.jsonl", records)
-    config = config_for(tmp_path, base, task, data=data)
+    config = config_for(tmp_path, base, task, data=data, strict=True)
     with pytest.raises(ValueError, match=message):
         FineTuningRun.create(tmp_path / "run", config)
     assert not (tmp_path / "run").exists()

@@ -93,7 +93,7 @@ def report_responses(run: FineTuningRun, samples: int) -> None:
     for line in lines[:SHOWN]:
         side_by_side = plain_table(overflow="fold")
         for name, text in line.items():
-            side_by_side.add_row(name, text.strip()[-300:], end_section=True)
+            side_by_side.add_row(name, text.rstrip()[-300:], end_section=True)
         console.print(side_by_side)
     if lines:
         console.print(f"All responses: {run.folder / RESPONSES}", soft_wrap=True)

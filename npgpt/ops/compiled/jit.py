@@ -10,7 +10,11 @@ from numba import njit, typeof, types
 from numba.core.dispatcher import Dispatcher
 from numba.extending import overload
 
+from npgpt.ops import team
 from npgpt.ops.array import Array
+from npgpt.ops.caching import keep
+
+team.link()  # before the first kernel is
 
 Op = TypeVar("Op", bound=Callable[..., Any])
 
@@ -22,12 +26,17 @@ CHUNKS = 16
 # became nan must stay nan.
 FASTMATH = {"reassoc", "contract", "arcp", "afn", "nsz"}
 
-kernel: Callable[..., Any] = functools.partial(
-    njit, cache=True, fastmath=FASTMATH, error_model="numpy"
-)
-parallel_kernel: Callable[..., Any] = functools.partial(
-    njit, cache=True, fastmath=FASTMATH, error_model="numpy", parallel=True
-)
+
+def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Make the decorator that compiles a function, with Numba's options."""
+    compiler = njit(fastmath=FASTMATH, error_model="numpy", **options)
+    return lambda function: keep(compiler(function))
+
+
+def parallel_kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Make the decorator for a function whose `prange` loops are divided among threads."""
+    return kernel(parallel=True, **options)
+
 
 # A function of single numbers, written into the loop that calls it: machine code from the cache
 # would be called instead, and the loop would not vectorise.

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import regex
 from numba import njit
 
+from npgpt.ops.caching import keep
+
 OTHER, LETTER, NUMBER, SPACE = 0, 1, 2, 3
 SPACE_BYTE, APOSTROPHE = 0x20, 0x27
 NUM_CODE_POINTS = 0x110000
 
-kernel = njit(cache=True)
 # a small function that is written into the loop that calls it
 inline_kernel = njit(inline="always")
+
+
+def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function; a decorator."""
+    return keep(njit(function))
 
 
 @functools.cache

@@ -15,6 +15,7 @@ def learn_merges(
     num_merges: int,
     first_id: int,
     progress: Callable[[int, int], None] | None = None,
+    record: list[tuple[int, int]] | None = None,
 ) -> list[Pair]:
     """Merge the most frequent pair of neighbours, again and again.
 
@@ -32,6 +33,8 @@ def learn_merges(
         Id of the first merged token; the following count up.
     progress : function, optional
         Called with (done, total).
+    record : list, optional
+        Gets (count of the pair, tokens that are left) of each merge.
 
     Returns
     -------
@@ -50,6 +53,7 @@ def learn_merges(
     heapq.heapify(heap)
 
     merges: list[Pair] = []
+    tokens_left = sum(len(word) * count for word, count in words.items())
     while len(merges) < num_merges and heap:
         negative_count, pair = heapq.heappop(heap)
         count = counts[pair]
@@ -74,11 +78,14 @@ def learn_merges(
                 if new_id in new:
                     holders[new].add(i)
             pieces[i] = after
+            tokens_left -= frequencies[i] * (len(before) - len(after))
         for changed_pair, change in changed.items():
             if change:
                 counts[changed_pair] += change
                 if change > 0:  # only pairs with the new token gain
                     heapq.heappush(heap, (-counts[changed_pair], changed_pair))
+        if record is not None:
+            record.append((count, tokens_left))
         if progress:
             progress(len(merges), num_merges)
     return merges
