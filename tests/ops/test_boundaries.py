@@ -30,9 +30,10 @@ from npgpt.ops.compiled import (
 )
 from npgpt.ops.compiled import attention as attention_file
 from npgpt.ops.compiled import few_rows as few_rows_file
+from npgpt.testing import dtypes
 from tests.mutations import mutated_kernel
 from tests.ops.test_compiled_equals_reference import assert_same
-from tests.strategies import dtypes, keys, normal, probabilities, seeds
+from tests.strategies import keys, normal, probabilities, seeds
 
 sizes = st.integers(1, 4)  # of a chunk, or the number of parts
 rows = st.integers(1, 13)

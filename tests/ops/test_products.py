@@ -10,7 +10,8 @@ from numba.core.errors import TypingError
 from npgpt.ops import compiled, reference
 from npgpt.ops.compiled.blas import gemm
 from npgpt.ops.compiled.linear import product
-from tests.strategies import assert_close, dtypes, normal, seeds
+from npgpt.testing import dtypes
+from tests.strategies import assert_close, normal, seeds
 
 layouts = st.sampled_from([np.ascontiguousarray, np.asfortranarray])
 
