@@ -31,6 +31,7 @@ from npgpt.tokenizers.tokenizer_json import FORMAT, Ids, Pair, from_json, to_jso
 __all__ = ["PRE_TOKEN", "BPETokenizer"]
 
 NUM_BYTES = 256
+LARGEST_VOCABULARY = 2**20  # an id in a file takes no more memory than this many tokens
 
 
 class BPETokenizer(Shown):
@@ -48,7 +49,8 @@ class BPETokenizer(Shown):
         Tokens that stand for themselves: names of special ones, or `AddedToken`, which may be found
         in every text. One that is no special token may be a merge's too, and has its id.
     ids : sequence of int, optional
-        The ids of bytes, merges and the tokens after them, where they are not in that order.
+        The ids of bytes, merges and the tokens after them, where they are not in that order. Those
+        that are left out below the highest are no token's, see ``unused_ids``.
     template : sequence of int or None
         What `encode_prompt` makes of a text: these ids, and its own where None stands.
 
@@ -56,8 +58,8 @@ class BPETokenizer(Shown):
     ------
     ValueError
         If a merge uses a token that is not there yet, or makes one that is there already; if a
-        special token is there twice; if ids are not ``0 .. vocab_size - 1``, each once; if an id of
-        the template is no token's.
+        special token is there twice; if ids are not one for each token, below 2**20 and each once;
+        if an id of the template is no token's.
 
     Examples
     --------
@@ -111,14 +113,17 @@ class BPETokenizer(Shown):
         places |= dict(zip(new, range(len(tokens), len(tokens) + len(new)), strict=True))
         self._ids = _checked_order(ids, len(places), who)
         pieces = [*tokens, *(name.encode() for name in new)]
+        self.unused_ids: tuple[int, ...] = ()
         if self._ids is not None:
-            pieces = [pieces[place] for place in np.argsort(self._ids)]
-        self._pieces = pieces  # in the order of their ids
+            by_id = dict(zip(self._ids.tolist(), pieces, strict=True))
+            self.unused_ids = tuple(i for i in range(max(by_id)) if i not in by_id)
+            pieces = [by_id.get(i, b"") for i in range(max(by_id) + 1)]
+        self._pieces = pieces  # by their ids
         self._added_ids = {
             name: places[name] if self._ids is None else int(self._ids[places[name]])
             for name in names
         }
-        self.template = checked_template(template, len(pieces), who)
+        self.template = checked_template(template, len(pieces), self.unused_ids, who)
         self._encoder: Any = None
         self._decoder: Any = None
 
@@ -188,7 +193,7 @@ class BPETokenizer(Shown):
 
     @property
     def vocab_size(self) -> int:
-        """Number of tokens."""
+        """One more than the highest id: the number of tokens, and of ids that are none's."""
         return len(self._pieces)
 
     @property
@@ -223,7 +228,7 @@ class BPETokenizer(Shown):
         return digest.hexdigest()
 
     def token_bytes(self, token_id: int) -> bytes:
-        """Return the bytes a token stands for; for a special token, its name.
+        """Return the bytes a token stands for: a special one's are its name's, an unused id's none.
 
         Raises
         ------
@@ -334,7 +339,7 @@ class BPETokenizer(Shown):
     # --- decoding -----------------------------------------------------------------------------
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
-        """Join the bytes of the tokens; special tokens are written out.
+        """Join the bytes of the tokens; special tokens are written out, unused ids left out.
 
         Parameters
         ----------
@@ -408,7 +413,10 @@ def _byte_ids() -> list[int]:
 def _checked_order(ids: Ids, size: int, who: str) -> np.ndarray | None:
     if ids is None:
         return None
-    order = np.array(ids, np.int64)
-    if not np.array_equal(np.sort(order), np.arange(size)):
-        raise ValueError(f"{who}: ids must be 0 to {size - 1}, each once.")
+    order = np.array([i if 0 <= i < LARGEST_VOCABULARY else -1 for i in ids], np.int64)
+    if len(order) != size or len(np.unique(order)) < size or order.min() < 0:
+        raise ValueError(
+            f"{who}: ids must be {size}, one for each token, each once, from 0 to below "
+            f"{LARGEST_VOCABULARY:,}."
+        )
     return None if np.array_equal(order, np.arange(size)) else order
