@@ -216,13 +216,21 @@ class BPETokenizer(Shown):
         """SHA-256, in hexadecimal, of all that decides the ids of a text."""
         digest = hashlib.sha256(b"byte-level BPE")
         digest.update(np.array(self.merges, "<i8").tobytes())
-        digest.update(json.dumps(self.special_ids).encode())
-        digest.update(b"" if self._ids is None else self._ids.astype("<i8").tobytes())
-        traits = [dataclasses.astuple(token) for token in self.added_tokens]
-        plain = [(name, True, False, False, False) for name in self.special_tokens]
+        by_id = self._added_ids.__getitem__  # a file has them in this order, whatever theirs was
+        special = sorted(self.special_tokens, key=by_id)
+        digest.update(json.dumps({name: by_id(name) for name in special}).encode())
+        if self._ids is not None:
+            order = np.append(
+                self._ids[: len(self._tokens)], np.sort(self._ids[len(self._tokens) :])
+            )
+            digest.update(order.astype("<i8").tobytes())
+        added = sorted(self.added_tokens, key=lambda token: by_id(token.content))
+        traits = [dataclasses.astuple(token) for token in added]
+        plain = [(name, True, False, False, False) for name in special]
         # whether a token is normalized decides nothing where all are, or none
         if [t[:-1] for t in traits] != plain or len({t[-1] for t in traits}) > 1:
-            digest.update(json.dumps([traits, self._added_ids]).encode())
+            ids = {token.content: by_id(token.content) for token in added}
+            digest.update(json.dumps([traits, ids]).encode())
         if self.template != WHOLE:
             digest.update(json.dumps(self.template).encode())
         return digest.hexdigest()
