@@ -106,12 +106,18 @@ def save_pretrained(
     hub.save_tensors(folder, hub.export_arrays(weights, arrays), shard_size)
     for name, content in files.items():
         write_atomically(folder / name, content)
-    own = getattr(model, "sampling", Sampling()).stop_ids  # of the folder that it came from
+    sampling = getattr(model, "sampling", Sampling())  # of the folder that it came from
+    own = sampling.stop_ids
     ends = {
         "bos_token_id": end,
         "eos_token_id": (own[0] if len(own) == 1 else list(own)) if own else end,
     }
-    hub.write_json(folder / GENERATION_CONFIG, ends)
+    never = {
+        "suppress_tokens": sorted(sampling.suppressed),
+        "begin_suppress_tokens": sorted(sampling.begin_suppressed),
+    }
+    never = {name: ids for name, ids in never.items() if ids}
+    hub.write_json(folder / GENERATION_CONFIG, {**ends, **never})
     dtype = next(iter(arrays.values())).dtype.name
     hub.write_json(folder / CONFIG, {**architecture.content(fields), **ends, "dtype": dtype})
 

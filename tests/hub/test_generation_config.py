@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npgpt import hub
+from npgpt import GPT, GPTConfig, hub
 
 FILES = ("generation_config.json", "config.json")  # the first counts
 IDS = st.none() | st.integers(0, 9) | st.lists(st.integers(0, 9), max_size=3)
@@ -39,3 +39,12 @@ def test_what_is_no_id_is_refused_by_name(tmp_path, file, value):
     (tmp_path / file).write_text(json.dumps({"eos_token_id": value}), encoding="utf-8")
     with pytest.raises(ValueError, match=f"{file}: eos_token_id must be a token id or a list"):
         hub.read_generation_ids(tmp_path)
+
+
+def test_what_a_folder_says_is_in_the_one_that_is_saved_again(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    GPT(GPTConfig(12, 8, n_layers=1, n_heads=1, d_model=4)).save_pretrained(first)
+    said = {"eos_token_id": [2, 7], "suppress_tokens": [3, 5], "begin_suppress_tokens": [1]}
+    (first / "generation_config.json").write_text(json.dumps(said))
+    GPT.from_pretrained(first).save_pretrained(second)
+    assert hub.read_generation_ids(second) == ((2, 7), (3, 5), (1,))

@@ -91,6 +91,62 @@ def test_added_tokens_with_any_flags_have_the_librarys_ids(tmp_path_factory, add
     assert [back.encode(text).ids for text in texts] == [theirs.encode(t).ids for t in texts]
 
 
+@QUICK
+@given(st.sets(st.integers(401, 420), min_size=1, max_size=3), SPACED | TEXTS)
+def test_a_vocabulary_with_holes_has_the_librarys_ids(tmp_path_factory, ids, text):
+    path = tmp_path_factory.mktemp("t") / "tokenizer.json"
+    content = json.loads(BASE)
+    for i, name in zip(sorted(ids), CONTENTS, strict=False):
+        content["model"]["vocab"][name] = i
+        content["added_tokens"].append({"id": i, **flags_of(name)})
+    path.write_text(json.dumps(content))
+    theirs = huggingface.Tokenizer.from_file(str(path))
+    ours = tokenizers.load(path)
+    found = ours.encode(text, allowed_special="all").tolist()
+    assert found == theirs.encode(text).ids
+    assert ours.vocab_size == max(ids) + 1
+    assert set(ours.unused_ids) == set(range(max(ids))) - {*theirs.get_vocab().values()}
+    assert ours.decode([*found, *ours.unused_ids]) == theirs.decode(
+        [*found, *ours.unused_ids], skip_special_tokens=False
+    )
+
+
+@pytest.mark.parametrize("where", ["added_tokens.json", "tokenizer.json"])
+def test_an_added_token_that_the_library_would_number_anew_is_refused_by_name(tmp_path, where):
+    path = tmp_path / "tokenizer.json"
+    content = json.loads(BASE)
+    if where == "tokenizer.json":
+        content["added_tokens"].append({"id": 450, **flags_of("<sep>")})
+    else:
+        (tmp_path / where).write_text('{"<sep>": 450}')
+    path.write_text(json.dumps(content))
+    if where == "tokenizer.json":
+        assert huggingface.Tokenizer.from_file(str(path)).token_to_id("<sep>") == 400
+    with pytest.raises(ValueError, match=r"not support: .*'<sep>' has the id 450, .* one, 400"):
+        load_folder(tmp_path)
+
+
+@QUICK
+@given(TEXTS)
+def test_what_a_trainer_saves_without_a_list_of_special_tokens_has_its_ids(trained_folder, text):
+    theirs, ours = trained_folder
+    assert ours.encode(text).tolist() == theirs.encode(text).ids
+    assert ours.special_tokens == ("<s>", "<pad>", "</s>")
+
+
+@pytest.fixture(scope="module")
+def trained_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    theirs = huggingface.ByteLevelBPETokenizer()
+    theirs.train_from_iterator(
+        [Path(os.__file__).read_text()[:20_000]], 400, show_progress=False,
+        special_tokens=["<s>", "<pad>", "</s>"],
+    )  # fmt: skip
+    theirs.save_model(str(folder))
+    files = (str(folder / "vocab.json"), str(folder / "merges.txt"))
+    return huggingface.ByteLevelBPETokenizer(*files), load_folder(folder)
+
+
 AROUND = st.lists(st.sampled_from(["<|endoftext|>", "<s>", "</s>"]), max_size=2)
 PIECES = st.builds(lambda before, after: [*before, "$A", *after], AROUND, AROUND)
 
