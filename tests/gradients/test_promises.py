@@ -460,6 +460,7 @@ def test_the_report_names_what_the_check_could_not_see():
     assert "running_mean is a buffer and has no gradient" in gradcheck(norm, np.eye(3)).notes
 
 
+@pytest.mark.slow  # test_gradcheck has each by itself, with fewer backends
 def test_the_packages_own_layers_break_no_promise(backend):
     for name, example in SUITE.items():
         layer, inputs = example(np.random.default_rng(0))
