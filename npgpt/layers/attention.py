@@ -19,8 +19,7 @@ from npgpt.layers.positions import ALiBi, RelativePositionBias, RotaryEmbedding,
 from npgpt.layers.quantized import QuantizedLinear
 from npgpt.layers.states import KeyValueCache
 from npgpt.ops import Mask, reference
-
-Array = np.ndarray
+from npgpt.ops.array import Array
 
 FRESH = (Linear, LoRALinear, QuantizedLinear)  # keep nothing of what they return
 

@@ -12,8 +12,7 @@ from npgpt.layers.block_config import BlockConfig
 from npgpt.layers.core.init import INITIAL_STD, Init, Unfilled, normal
 from npgpt.layers.core.layer import Layer, does_as
 from npgpt.layers.core.parameter import Parameter
-
-Array = np.ndarray
+from npgpt.ops.array import Array
 
 
 class Rows(NamedTuple):
@@ -54,6 +53,12 @@ class PositionEmbedding(Layer):
     def forward(self, x: Array, offset: int = 0) -> Array:
         """Add the rows of positions ``offset ..`` to ``x``, (batch, time, d_model).
 
+        Parameters
+        ----------
+        x : ndarray, shape (batch, time, d_model)
+        offset : int
+            The position of the first row of ``x``.
+
         Raises
         ------
         ValueError
@@ -66,7 +71,16 @@ class PositionEmbedding(Layer):
         """Return the rows that belong to ``x`` of a shape (batch, time, d_model), to be added.
 
         For when the sum is made elsewhere; `backward` is the same. The rows have the weight's
-        dtype, whatever ``dtype`` is: the argument is that of positions that are not learned.
+        dtype, whatever ``dtype`` is, which positions that are not learned need.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Of what the rows are added to.
+        dtype : dtype, optional
+            Not used.
+        offset : int
+            As for `forward`.
         """
         last = offset + shape[-2]
         if last > self.context_length:
@@ -108,12 +122,26 @@ class SinusoidalEmbedding(Layer):
         self.d_model, self.scale = d_model, scale
 
     def forward(self, x: Array, offset: int = 0) -> Array:
-        """Add the rows of positions ``offset ..`` to ``x``, (batch, time, d_model)."""
+        """Add the rows of positions ``offset ..`` to ``x``, (batch, time, d_model).
+
+        Parameters
+        ----------
+        x, offset
+            As for `PositionEmbedding.forward`.
+        """
         self._check_last_axis(x, self.d_model, "d_model")
         return x + self.rows_for(x.shape, x.dtype, offset)
 
     def rows_for(self, shape: tuple[int, ...], dtype: Any, offset: int = 0) -> Array:
-        """Return the rows that belong to ``x`` of a shape (batch, time, d_model), to be added."""
+        """Return the rows that belong to ``x`` of a shape (batch, time, d_model), to be added.
+
+        Parameters
+        ----------
+        shape, offset
+            As for `PositionEmbedding.rows_for`.
+        dtype : dtype
+            Of the rows.
+        """
         self.keep(shape)
         last = offset + shape[-2]
         rows = _table(1 << (last - 1).bit_length(), self.d_model, self.scale, np.dtype(dtype))
@@ -170,7 +198,13 @@ class RotaryEmbedding(Layer):
     def forward(self, x: Array, offset: int = 0, out: Array | None = None) -> Array:
         """Turn (batch, heads, time, head_size), whose first position is ``offset``.
 
-        ``out``, where the result goes, may be ``x`` itself.
+        Parameters
+        ----------
+        x : ndarray, shape (batch, heads, time, head_size)
+        offset : int
+            The position of its first row.
+        out : ndarray, optional
+            Where the result goes; it may be ``x`` itself.
         """
         self._check_last_axis(x, self.head_size, "head_size")
         self.keep(Rows(x.shape, offset))
@@ -179,7 +213,10 @@ class RotaryEmbedding(Layer):
     def forward_at(self, x: Array, positions: Array) -> Array:
         """Turn one position of each sequence, (batch, heads, 1, head_size); no backward follows.
 
-        ``positions`` are integers of shape (batch,).
+        Parameters
+        ----------
+        x : ndarray, shape (batch, heads, 1, head_size)
+        positions : ndarray of int, shape (batch,)
         """
         self._check_last_axis(x, self.head_size, "head_size")
         last = int(positions.max()) + 1
@@ -189,7 +226,14 @@ class RotaryEmbedding(Layer):
         return turned.swapaxes(0, 2)
 
     def backward(self, dy: Array, out: Array | None = None) -> Array:
-        """Return the gradient of ``x``, for any number of heads at the positions of forward."""
+        """Return the gradient of ``x``, for any number of heads at the positions of forward.
+
+        Parameters
+        ----------
+        dy : ndarray, shape (batch, heads, time, head_size)
+        out : ndarray, optional
+            Where the result goes; it may be ``dy`` itself.
+        """
         (*_, time, head_size), offset = self.recall()
         self._check_dy(dy, (*np.shape(dy)[:2], time, head_size))
         return ops.rotary_backward(dy, *self._angles(dy, offset), out=out)
@@ -227,7 +271,17 @@ class ALiBi(Layer):
         self.slopes = ops.alibi_slopes(n_heads)
 
     def forward(self, keys: int, dtype: Any = np.float32, time: int = 1) -> Array:
-        """Return the biases of distances ``1-time .. keys-1``, (n_heads, time + keys - 1)."""
+        """Return the biases of distances ``1-time .. keys-1``, (n_heads, time + keys - 1).
+
+        Parameters
+        ----------
+        keys : int
+            How many there are.
+        dtype : dtype
+            Of the biases.
+        time : int
+            How many queries there are, which are the last of the keys' positions.
+        """
         self.keep((self.n_heads, time + keys - 1))
         return (-self.slopes[:, None] * np.abs(np.arange(1 - time, keys))).astype(dtype)
 
@@ -297,7 +351,15 @@ class RelativePositionBias(Layer):
         self.weight = tied_to or Parameter(normal(rng, (num_buckets, n_heads), std, dtype))
 
     def forward(self, keys: int, dtype: Any = None, time: int = 1) -> Array:
-        """Return the biases of distances ``1-time .. keys-1``, (n_heads, time + keys - 1)."""
+        """Return the biases of distances ``1-time .. keys-1``, (n_heads, time + keys - 1).
+
+        Parameters
+        ----------
+        keys, time
+            As for `ALiBi.forward`.
+        dtype : dtype, optional
+            Not used: the biases have the weight's.
+        """
         buckets = ops.relative_buckets(
             np.arange(1 - time, keys), self.num_buckets, self.max_distance, self.bidirectional
         )
@@ -319,7 +381,15 @@ class RelativePositionBias(Layer):
 def position_embedding(
     config: BlockConfig, context_length: int, init: Init
 ) -> PositionEmbedding | SinusoidalEmbedding | None:
-    """Make what is added to the token embeddings; None for positions that act inside attention."""
+    """Make what is added to the token embeddings; None for positions that act inside attention.
+
+    Parameters
+    ----------
+    config : BlockConfig
+    context_length : int
+        Rows of a learned table.
+    init : Init
+    """
     if config.position == "learned":
         return PositionEmbedding(context_length, config.d_model, INITIAL_STD, init.rng, init.dtype)
     if config.position == "sinusoidal":
@@ -330,7 +400,15 @@ def position_embedding(
 def position_bias(
     config: BlockConfig, init: Init, tied_to: Parameter | None = None
 ) -> ALiBi | RelativePositionBias | None:
-    """Make what is added to the scores of one block; see `RelativePositionBias` of ``tied_to``."""
+    """Make what is added to the scores of one block; see `RelativePositionBias` of ``tied_to``.
+
+    Parameters
+    ----------
+    config : BlockConfig
+    init : Init
+    tied_to : Parameter, optional
+        As for `RelativePositionBias`.
+    """
     if config.position == "alibi":
         return ALiBi(config.n_heads)
     if config.position == "t5":
@@ -347,6 +425,6 @@ def position_bias(
     return None
 
 
-def gives_rows(positions: Layer) -> TypeGuard[PositionEmbedding | SinusoidalEmbedding]:
+def gives_rows(layer: Layer) -> TypeGuard[PositionEmbedding | SinusoidalEmbedding]:
     """Whether positions are rows that an embedding may add; see `PositionEmbedding.rows_for`."""
-    return does_as(positions, PositionEmbedding) or does_as(positions, SinusoidalEmbedding)
+    return does_as(layer, PositionEmbedding) or does_as(layer, SinusoidalEmbedding)

@@ -14,8 +14,7 @@ from npgpt.layers.positions import RelativePositionBias
 from npgpt.layers.states import KeyValueCache
 from npgpt.layers.transformer_block import RecomputingBlock, TransformerBlock, new_norm
 from npgpt.ops import Mask
-
-Array = np.ndarray
+from npgpt.ops.array import Array
 
 
 class Stack(Layer):
@@ -116,7 +115,17 @@ class Stack(Layer):
         return dx if dmemory is None else (dx, dmemory)
 
     def new_states(self, rows: int, capacity: int, dtype: Any = np.float32) -> list[KeyValueCache]:
-        """Make what the blocks keep of ``rows`` sequences of up to ``capacity`` positions."""
+        """Make what the blocks keep of ``rows`` sequences of up to ``capacity`` positions.
+
+        Parameters
+        ----------
+        rows : int
+            How many sequences.
+        capacity : int
+            The most positions of one.
+        dtype : dtype
+            Of the keys and values.
+        """
         config = self.config
         return [
             KeyValueCache(rows, config.num_kv_heads, capacity, config.head_size, dtype)

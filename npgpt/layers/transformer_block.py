@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from npgpt import ops
 from npgpt.layers.attention import MultiHeadAttention
 from npgpt.layers.block_config import BlockConfig, check_config
@@ -18,8 +16,7 @@ from npgpt.layers.feed_forward import FeedForward
 from npgpt.layers.norms import NORMS, norm_backward
 from npgpt.layers.states import KeyValueCache
 from npgpt.ops import Mask
-
-Array = np.ndarray
+from npgpt.ops.array import Array
 
 
 def new_norm(config: BlockConfig, init: Init, name: str | None = None) -> Layer:

@@ -14,7 +14,6 @@ from npgpt.html_table import html_table
 from npgpt.layers.core.parameters import HoldsParameters, dotted, with_spare_grads
 from npgpt.layers.core.taps import Change, Edit, Guarded, Listener, Listeners, Listening
 
-Array = np.ndarray
 Same = TypeVar("Same", bound="Layer")
 
 NONE = object()  # what is kept of a forward pass that kept None
@@ -94,11 +93,27 @@ class Layer(HoldsParameters):
         return self.forward(*inputs, **named)
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
-        """Compute the output and keep what backward needs."""
+        """Compute the output and keep what backward needs.
+
+        Parameters
+        ----------
+        *inputs : ndarray
+            Those of a layer that takes a sequence have shape (..., time, features).
+        **named
+            What else a layer takes, such as a mask.
+        """
         raise TypeError(f"{type(self).__name__} has no forward; a layer must define one.")
 
     def backward(self, *gradients: Any, **named: Any) -> Any:
-        """Add to the parameters' gradients and return the gradient of the input."""
+        """Add to the parameters' gradients and return the gradient of the input.
+
+        Parameters
+        ----------
+        *gradients : ndarray
+            Of each output, of its shape.
+        **named
+            What else a layer takes, such as ``dshortcut``.
+        """
         raise TypeError(f"{type(self).__name__} has no backward; a layer must define one.")
 
     # --- the tree of layers -------------------------------------------------------------------
@@ -277,13 +292,38 @@ class Layer(HoldsParameters):
     # --- taps ---------------------------------------------------------------------------------
 
     def tap(self, name: str, array: np.ndarray) -> np.ndarray:
-        """Name an intermediate array on the way forward; a listener may see or replace it."""
+        """Name an intermediate array on the way forward; a listener may see or replace it.
+
+        Parameters
+        ----------
+        name : str
+            One of `TAPS`.
+        array : ndarray
+
+        Returns
+        -------
+        ndarray
+            What the layer goes on with: ``array``, or what the listener made of it.
+        """
         if self.listener is None:
             return array
         return self.listener.on_activation(self._tap_name(name), array)
 
     def tap_grad(self, name: str, array: np.ndarray) -> np.ndarray:
-        """Name an intermediate gradient on the way back; a listener may see or replace it."""
+        """Name an intermediate gradient on the way back; a listener may see or replace it.
+
+        Parameters
+        ----------
+        name : str
+            One of `TAPS`.
+        array : ndarray
+            The gradient of what `tap` named so.
+
+        Returns
+        -------
+        ndarray
+            What the layer goes on with: ``array``, or what the listener made of it.
+        """
         if self.listener is None:
             return array
         return self.listener.on_gradient(self._tap_name(name), array)

@@ -11,8 +11,7 @@ from npgpt.layers.core.layer import Layer
 from npgpt.layers.dropout import Dropout
 from npgpt.layers.linear import Linear
 from npgpt.ops import reference
-
-Array = np.ndarray
+from npgpt.ops.array import Array
 
 NORMALISATIONS = ("softmax", "sum")
 MASKINGS = ("scores", "weights", "leaking")

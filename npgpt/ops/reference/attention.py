@@ -47,6 +47,12 @@ def _grouped(x: Array, n_kv_heads: int) -> Array:
 def mask_seen(mask: Mask, time: int, keys: int) -> Array:
     """Write a mask out.
 
+    Parameters
+    ----------
+    mask : Mask
+    time, keys : int
+        How many queries and keys there are.
+
     Returns
     -------
     ndarray of bool, shape (batch, 1, time, keys)
@@ -109,6 +115,12 @@ def scores_backward(dscores: Array, q: Array, k: Array, *, scale: float) -> tupl
 def bias_columns(bias: Array, mask: Mask, time: int, keys: int) -> int:
     """Return how many distances a query may see, and check that a bias has a column for each.
 
+    Parameters
+    ----------
+    bias : ndarray, shape (heads, distances)
+    mask, time, keys
+        As for `mask_seen`.
+
     Raises
     ------
     ValueError
@@ -124,12 +136,26 @@ def bias_columns(bias: Array, mask: Mask, time: int, keys: int) -> int:
 
 
 def causal_scores_forward(q: Array, k: Array, scale: float, window: int | None = None) -> Array:
-    """Compute `scores_forward` under a causal mask."""
+    """Compute `scores_forward` under a causal mask.
+
+    Parameters
+    ----------
+    q, k, scale
+        As for `scores_forward`.
+    window : int, optional
+        As for `Mask`.
+    """
     return scores_forward(q, k, scale=scale, mask=Mask(window=window))
 
 
 def causal_scores_backward(dscores: Array, q: Array, k: Array, scale: float) -> tuple[Array, Array]:
-    """Compute `scores_backward`, which needs no mask."""
+    """Compute `scores_backward`, which needs no mask.
+
+    Parameters
+    ----------
+    dscores, q, k, scale
+        As for `scores_backward`.
+    """
     return scores_backward(dscores, q, k, scale=scale)
 
 
