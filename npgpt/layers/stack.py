@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from npgpt.layers.attention import Gradients
 from npgpt.layers.block_config import BlockConfig, check_config
 from npgpt.layers.core.init import Init
 from npgpt.layers.core.layer import Layer
-from npgpt.layers.positions import RelativePositionBias
+from npgpt.layers.position_bias import RelativePositionBias
 from npgpt.layers.states import KeyValueCache
 from npgpt.layers.transformer_block import RecomputingBlock, TransformerBlock, new_norm
 from npgpt.ops import Mask
@@ -95,7 +96,7 @@ class Stack(Layer):
                 block.forget()  # its arrays make room for those of the next one
         return self.final_norm.forward(x)
 
-    def backward(self, dy: Array, frozen: int = 0) -> Any:
+    def backward(self, dy: Array, frozen: int = 0) -> Gradients:
         """Add to all gradients inside; return that of ``x``, or of ``x`` and the memory.
 
         Parameters

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -229,7 +229,7 @@ class GPT(LanguageModel, Pretrained):
     def backward_from_hidden(self, dx: np.ndarray) -> None:
         """Send a gradient of the last `hidden_states`, (batch, time, d_model), back."""
         frozen = self._frozen_blocks()
-        dx = self.stack.backward(dx, frozen or 0)
+        dx = cast(np.ndarray, self.stack.backward(dx, frozen or 0))  # there is no memory
         if frozen is not None:
             return
         dx = self.tap_grad("embeddings", dx)
