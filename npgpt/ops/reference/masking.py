@@ -10,7 +10,7 @@ from npgpt.ops.mask import Mask
 __all__ = ["distance_bias_backward", "distance_bias_forward"]
 
 
-def distances(time: int, keys: int) -> Array:
+def _distances(time: int, keys: int) -> Array:
     """How far back each key is from each query, (time, keys); negative after the query."""
     return (np.arange(time) + keys - time)[:, None] - np.arange(keys)
 
@@ -29,7 +29,7 @@ def mask_seen(mask: Mask, time: int, keys: int) -> Array:
     ndarray of bool, shape (batch, 1, time, keys)
         True where the query may see the key; ``batch`` is 1 if the mask has no lengths.
     """
-    distance = distances(time, keys)
+    distance = _distances(time, keys)
     before, after = mask.reach(time, keys)
     seen = ((distance <= before) & (distance >= -after))[None, None]
     if mask.lengths is not None:
@@ -75,7 +75,7 @@ def distance_bias_forward(scores: Array, bias: Array) -> Array:
     -------
     ndarray, same shape as ``scores``
     """
-    column = distances(*scores.shape[-2:]) + bias.shape[-1] - scores.shape[-1]
+    column = _distances(*scores.shape[-2:]) + bias.shape[-1] - scores.shape[-1]
     return scores + bias[:, np.maximum(column, 0)]  # what has no column is masked: it stays -inf
 
 
@@ -95,7 +95,7 @@ def distance_bias_backward(dscores: Array, *, dbias: Array | None = None) -> Arr
     """
     if dbias is None:
         return dscores
-    column = distances(*dscores.shape[-2:]) + dbias.shape[-1] - dscores.shape[-1]
+    column = _distances(*dscores.shape[-2:]) + dbias.shape[-1] - dscores.shape[-1]
     seen = column >= 0
     for head, row in enumerate(dscores.sum(axis=0)):
         np.add.at(dbias[head], column[seen], row[seen])
