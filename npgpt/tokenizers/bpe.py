@@ -20,18 +20,15 @@ from npgpt.tokenizers.base import (
     read_tokenizer,
     to_utf8,
 )
-from npgpt.tokenizers.byte_alphabet import BYTE_TO_CHARACTER, to_characters
 from npgpt.tokenizers.forms import forms
 from npgpt.tokenizers.merge_step import MergeStep
 from npgpt.tokenizers.reference import PRE_TOKEN
 from npgpt.tokenizers.special import AddedToken, Names, chosen, parts_of, refuse
 from npgpt.tokenizers.template import WHOLE, checked_template, fill
 from npgpt.tokenizers.tokenizer_json import FORMAT, Ids, Pair, from_json, to_json
+from npgpt.tokenizers.vocabulary import NUM_BYTES, byte_ids, vocabulary_of
 
 __all__ = ["PRE_TOKEN", "BPETokenizer"]
-
-NUM_BYTES = 256
-LARGEST_VOCABULARY = 2**20  # an id in a file takes no more memory than this many tokens
 
 
 class BPETokenizer(Shown):
@@ -83,47 +80,9 @@ class BPETokenizer(Shown):
         )
         self.special_tokens = tuple(t.content for t in self.added_tokens if t.special)
         self.steps: list[MergeStep] | None = None
-        tokens = [bytes([byte]) for byte in BYTE_TO_CHARACTER]
-        names = [token.content for token in self.added_tokens]
-        # those of a file may be like a token of the vocabulary
-        special = [token.encode() for token in special_tokens if isinstance(token, str)]
-        known = {*tokens, *special}
-        if not all(names) or len(known) < NUM_BYTES + len(special) or len({*names}) < len(names):
-            raise ValueError(
-                f"{who}: special tokens must have names of more than one byte, each once, got "
-                f"{', '.join(map(repr, names))}."
-            )
-        for left, right in self.merges:
-            if not (0 <= left < len(tokens) and 0 <= right < len(tokens)):
-                raise ValueError(
-                    f"{who}: merge {len(tokens) - NUM_BYTES} joins {left} and {right}, but there "
-                    f"are only {len(tokens)} tokens by then."
-                )
-            token = tokens[left] + tokens[right]
-            if token in known:  # training never makes one twice, and a file names tokens by bytes
-                raise ValueError(
-                    f"{who}: merge {len(tokens) - NUM_BYTES} makes {token!r}, which is a token "
-                    "already."
-                )
-            known.add(token)
-            tokens.append(token)
-        self._tokens = tokens  # without those that are added, in the order of their places
-        places = dict(zip(map(to_characters, tokens), range(len(tokens)), strict=True))
-        new = [name for name in names if name not in places]  # the others have a token's own id
-        places |= dict(zip(new, range(len(tokens), len(tokens) + len(new)), strict=True))
-        self._ids = _checked_order(ids, len(places), who)
-        pieces = [*tokens, *(name.encode() for name in new)]
-        self.unused_ids: tuple[int, ...] = ()
-        if self._ids is not None:
-            by_id = dict(zip(self._ids.tolist(), pieces, strict=True))
-            self.unused_ids = tuple(i for i in range(max(by_id)) if i not in by_id)
-            pieces = [by_id.get(i, b"") for i in range(max(by_id) + 1)]
-        self._pieces = pieces  # by their ids
-        self._added_ids = {
-            name: places[name] if self._ids is None else int(self._ids[places[name]])
-            for name in names
-        }
-        self.template = checked_template(template, len(pieces), self.unused_ids, who)
+        vocabulary = vocabulary_of(self.merges, special_tokens, ids, who)
+        self._tokens, self._pieces, self._ids, self._added_ids, self.unused_ids = vocabulary
+        self.template = checked_template(template, len(self._pieces), self.unused_ids, who)
         self._encoder: Any = None
         self._decoder: Any = None
 
@@ -176,7 +135,7 @@ class BPETokenizer(Shown):
             words.update(to_utf8(document, cls.__name__))
         if not len(words.counts):
             raise ValueError(f"{cls.__name__}: the text to train on is empty.")
-        ids = np.array(_byte_ids(), np.int64)[words.content]
+        ids = np.array(byte_ids(), np.int64)[words.content]
         num_merges = vocab_size - smallest
         merges, table = code.learn_merges(
             ids, words.starts, words.counts, num_merges, NUM_BYTES, progress
@@ -319,7 +278,7 @@ class BPETokenizer(Shown):
         space.
         """
         if self._encoder is None:
-            self._encoder = forms().MergeEncoder(_byte_ids(), self.merges)
+            self._encoder = forms().MergeEncoder(byte_ids(), self.merges)
         ids = self._encoder(content)
         return ids.astype(np.int64) if self._ids is None else self._ids[ids]
 
@@ -411,20 +370,3 @@ class BPETokenizer(Shown):
             the merges and the added tokens.
         """
         return from_json(content).make(cls)
-
-
-def _byte_ids() -> list[int]:
-    ids = {byte: i for i, byte in enumerate(BYTE_TO_CHARACTER)}
-    return [ids[byte] for byte in range(NUM_BYTES)]
-
-
-def _checked_order(ids: Ids, size: int, who: str) -> np.ndarray | None:
-    if ids is None:
-        return None
-    order = np.array([i if 0 <= i < LARGEST_VOCABULARY else -1 for i in ids], np.int64)
-    if len(order) != size or len(np.unique(order)) < size or order.min() < 0:
-        raise ValueError(
-            f"{who}: ids must be {size}, one for each token, each once, from 0 to below "
-            f"{LARGEST_VOCABULARY:,}."
-        )
-    return None if np.array_equal(order, np.arange(size)) else order

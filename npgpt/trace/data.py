@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from npgpt.gradients.attribution import LogitParts, TokenAttribution
+from npgpt.gradients.attributed import LogitParts, TokenAttribution
 from npgpt.layers.core.names import stacks_of
 from npgpt.models import GPTConfig
 from npgpt.trace.boxes import Box
