@@ -63,7 +63,7 @@ MUTANTS = [
     (layers.SelfAttention.backward, "dk = self.tap_grad(\"k\", self.scale * ", "dk = self.tap_grad(\"k\", 1.0 * ", "SelfAttention"),
     (layers.SelfAttention.backward, "self.query.backward(dq)", "0.0 * self.query.backward(dq)", "SelfAttention"),
     (layers.CausalSelfAttention._weights_backward, "self.dropout.backward(dweights)", "dweights", "CausalSelfAttention (dropout)"),
-    (layers.CausalSelfAttention._weights_backward, "reference.sum_normalise_backward(dweights, *renormalised)", "dweights", "CausalSelfAttention (weights)"),
+    (layers.CausalSelfAttention._weights_backward, "reference.sum_normalise_backward(dweights, weights, total)", "dweights", "CausalSelfAttention (weights)"),
     (layers.StackedAttention.backward, "self.projection.backward(dy)", "dy", "StackedAttention"),
     (reference.relu_backward, "np.where(x.real > 0, dy, dy.dtype.type(0))", "dy", "ReLU"),
     (reference.relu_backward, "dbias += dx.reshape(-1, dx.shape[-1]).sum(axis=0)", "dbias += 0.0", "FeedForward (ReLU)"),
