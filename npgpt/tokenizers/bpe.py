@@ -46,7 +46,8 @@ class BPETokenizer(Shown):
         Tokens that stand for themselves: names of special ones, or `AddedToken`, which may be found
         in every text. One that is no special token may be a merge's too, and has its id.
     ids : sequence of int, optional
-        The ids of bytes, merges and the tokens after them, where they are not in that order.
+        The ids of bytes, merges and the tokens after them, where they are not in that order. Those
+        that are left out below the highest are no token's, see ``unused_ids``.
     template : sequence of int or None
         What `encode_prompt` makes of a text: these ids, and its own where None stands.
 
@@ -54,8 +55,8 @@ class BPETokenizer(Shown):
     ------
     ValueError
         If a merge uses a token that is not there yet, or makes one that is there already; if a
-        special token is there twice; if ids are not ``0 .. vocab_size - 1``, each once; if an id of
-        the template is no token's.
+        special token is there twice; if ids are not one for each token, below 2**20 and each once;
+        if an id of the template is no token's.
 
     Examples
     --------
@@ -80,8 +81,8 @@ class BPETokenizer(Shown):
         self.special_tokens = tuple(t.content for t in self.added_tokens if t.special)
         self.steps: list[MergeStep] | None = None
         vocabulary = vocabulary_of(self.merges, special_tokens, ids, who)
-        self._tokens, self._pieces, self._ids, self._added_ids = vocabulary
-        self.template = checked_template(template, len(self._pieces), who)
+        self._tokens, self._pieces, self._ids, self._added_ids, self.unused_ids = vocabulary
+        self.template = checked_template(template, len(self._pieces), self.unused_ids, who)
         self._encoder: Any = None
         self._decoder: Any = None
 
@@ -151,7 +152,7 @@ class BPETokenizer(Shown):
 
     @property
     def vocab_size(self) -> int:
-        """Number of tokens."""
+        """One more than the highest id: the number of tokens, and of ids that are none's."""
         return len(self._pieces)
 
     @property
@@ -174,19 +175,27 @@ class BPETokenizer(Shown):
         """SHA-256, in hexadecimal, of all that decides the ids of a text."""
         digest = hashlib.sha256(b"byte-level BPE")
         digest.update(np.array(self.merges, "<i8").tobytes())
-        digest.update(json.dumps(self.special_ids).encode())
-        digest.update(b"" if self._ids is None else self._ids.astype("<i8").tobytes())
-        traits = [dataclasses.astuple(token) for token in self.added_tokens]
-        plain = [(name, True, False, False, False) for name in self.special_tokens]
+        by_id = self._added_ids.__getitem__  # a file has them in this order, whatever theirs was
+        special = sorted(self.special_tokens, key=by_id)
+        digest.update(json.dumps({name: by_id(name) for name in special}).encode())
+        if self._ids is not None:
+            order = np.append(
+                self._ids[: len(self._tokens)], np.sort(self._ids[len(self._tokens) :])
+            )
+            digest.update(order.astype("<i8").tobytes())
+        added = sorted(self.added_tokens, key=lambda token: by_id(token.content))
+        traits = [dataclasses.astuple(token) for token in added]
+        plain = [(name, True, False, False, False) for name in special]
         # whether a token is normalized decides nothing where all are, or none
         if [t[:-1] for t in traits] != plain or len({t[-1] for t in traits}) > 1:
-            digest.update(json.dumps([traits, self._added_ids]).encode())
+            ids = {token.content: by_id(token.content) for token in added}
+            digest.update(json.dumps([traits, ids]).encode())
         if self.template != WHOLE:
             digest.update(json.dumps(self.template).encode())
         return digest.hexdigest()
 
     def token_bytes(self, token_id: int) -> bytes:
-        """Return the bytes a token stands for; for a special token, its name.
+        """Return the bytes a token stands for: a special one's are its name's, an unused id's none.
 
         Raises
         ------
@@ -297,7 +306,7 @@ class BPETokenizer(Shown):
     # --- decoding -----------------------------------------------------------------------------
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
-        """Join the bytes of the tokens; special tokens are written out.
+        """Join the bytes of the tokens; special tokens are written out, unused ids left out.
 
         Parameters
         ----------

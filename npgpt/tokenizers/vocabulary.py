@@ -12,6 +12,7 @@ from npgpt.tokenizers.special import AddedToken
 from npgpt.tokenizers.tokenizer_json import Ids, Pair
 
 NUM_BYTES = 256
+LARGEST_VOCABULARY = 2**20  # an id in a file takes no more memory than this many tokens
 
 
 class Vocabulary(NamedTuple):
@@ -22,17 +23,20 @@ class Vocabulary(NamedTuple):
     tokens : list of bytes
         Bytes and merges, in the order of their places.
     pieces : list of bytes
-        All tokens, those that are added among them, in the order of their ids.
+        All tokens, those that are added among them, by their ids; empty where an id is unused.
     order : ndarray of int64 or None
         The id of each place, where that is not the place itself.
     added_ids : dict of str to int
         The tokens that are added, and their ids.
+    unused_ids : tuple of int
+        Those below the largest that stand for no token.
     """
 
     tokens: list[bytes]
     pieces: list[bytes]
     order: np.ndarray | None
     added_ids: dict[str, int]
+    unused_ids: tuple[int, ...]
 
 
 def vocabulary_of(
@@ -80,12 +84,15 @@ def vocabulary_of(
     places |= dict(zip(new, range(len(tokens), len(tokens) + len(new)), strict=True))
     order = _checked_order(ids, len(places), who)
     pieces = [*tokens, *(name.encode() for name in new)]
+    unused_ids: tuple[int, ...] = ()
     if order is not None:
-        pieces = [pieces[place] for place in np.argsort(order)]
+        by_id = dict(zip(order.tolist(), pieces, strict=True))
+        unused_ids = tuple(i for i in range(max(by_id)) if i not in by_id)
+        pieces = [by_id.get(i, b"") for i in range(max(by_id) + 1)]
     added_ids = {
         name: places[name] if order is None else int(order[places[name]]) for name in names
     }
-    return Vocabulary(tokens, pieces, order, added_ids)
+    return Vocabulary(tokens, pieces, order, added_ids, unused_ids)
 
 
 def byte_ids() -> list[int]:
@@ -97,7 +104,10 @@ def byte_ids() -> list[int]:
 def _checked_order(ids: Ids, size: int, who: str) -> np.ndarray | None:
     if ids is None:
         return None
-    order = np.array(ids, np.int64)
-    if not np.array_equal(np.sort(order), np.arange(size)):
-        raise ValueError(f"{who}: ids must be 0 to {size - 1}, each once.")
+    order = np.array([i if 0 <= i < LARGEST_VOCABULARY else -1 for i in ids], np.int64)
+    if len(order) != size or len(np.unique(order)) < size or order.min() < 0:
+        raise ValueError(
+            f"{who}: ids must be {size}, one for each token, each once, from 0 to below "
+            f"{LARGEST_VOCABULARY:,}."
+        )
     return None if np.array_equal(order, np.arange(size)) else order
