@@ -75,7 +75,7 @@ MUTANTS = [
     (reference.swiglu_backward, "x = x if bias is None else x + bias", "pass", "FeedForward (SwiGLU)"),
     (layers.NoNorm.backward, "ops.add(dshortcut, dy)", "dy", "TransformerBlock (no norm)"),
     (layers.TransformerBlock._backward_post, f"self.feed_forward_dropout.backward(dx)){SUM}", f"self.feed_forward_dropout.backward(dx)){NO_SUM}", "TransformerBlock (post-norm)"),
-    (layers.TransformerBlock._backward_post, f"self.attention_dropout.backward(dx)){SUM}", f"self.attention_dropout.backward(dx)){NO_SUM}", "TransformerBlock (post-norm)"),
+    (layers.TransformerBlock._backward_post, f"self.attention_dropout.backward(dx))){SUM}", f"self.attention_dropout.backward(dx))){NO_SUM}", "TransformerBlock (post-norm)"),
     (layers.TransformerBlock._backward_post, "self.attention_norm.backward(self.tap_grad(\"residual_middle\", dx))", "dx", "TransformerBlock (post-norm)"),
     (layers.TransformerBlock._backward_post, "self.attention_dropout.backward(dx)", "dx", "TransformerBlock (post-norm)"),
     (reference.dropout_backward, "dy * dropout_mask(dy.shape, p, key, dy.real.dtype)", "dy", "Dropout"),
