@@ -80,6 +80,11 @@ def chance(questions: Sequence[Question]) -> float:
 def few_shot_prompt(question: Question, examples: Sequence[Question]) -> str:
     r"""Write examples with their answers, then the question.
 
+    Parameters
+    ----------
+    question : Question
+    examples : sequence of Question
+
     Examples
     --------
     >>> one = Question("row 1", "2 + 2", "4")
@@ -94,6 +99,15 @@ def draw_examples(
     questions: Sequence[Question], asked: int, shots: int, seed: int
 ) -> list[Question]:
     """Draw other questions as examples; more shots have those of fewer, and some before them.
+
+    Parameters
+    ----------
+    questions : sequence of Question
+    asked : int
+        The index of the one that is asked, which is never an example.
+    shots : int
+        How many examples.
+    seed : int
 
     Raises
     ------

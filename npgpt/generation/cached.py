@@ -30,7 +30,15 @@ class Steps(Layer):
         raise TypeError(f"{type(self).__name__} has no context_length; a model must define it.")
 
     def new_states(self, rows: int, capacity: int) -> Sequence[State]:
-        """Make what the model keeps of ``rows`` sequences of up to ``capacity`` tokens."""
+        """Make what the model keeps of ``rows`` sequences of up to ``capacity`` tokens.
+
+        Parameters
+        ----------
+        rows : int
+            How many sequences.
+        capacity : int
+            The most tokens of one.
+        """
         raise TypeError(f"{type(self).__name__} has no new_states; a model must define it.")
 
     def start(
@@ -56,7 +64,14 @@ class Steps(Layer):
         raise TypeError(f"{type(self).__name__} has no start; a model must define it.")
 
     def step(self, tokens: np.ndarray, states: Sequence[Any]) -> np.ndarray:
-        """Read one more token of each sequence, (batch,); return logits, (batch, vocab_size)."""
+        """Read one more token of each sequence, (batch,); return logits, (batch, vocab_size).
+
+        Parameters
+        ----------
+        tokens : ndarray of int, shape (batch,)
+        states : sequence of State
+            What `new_states` made, and `start` filled.
+        """
         raise TypeError(f"{type(self).__name__} has no step; a model must define it.")
 
 

@@ -63,6 +63,13 @@ def window_start(length: int, context_length: int) -> int:
 
     It moves by a quarter of the context at a time, because everything in it must be read again
     when it moves.
+
+    Parameters
+    ----------
+    length : int
+        Of the sequence.
+    context_length : int
+        Of the model.
     """
     if length <= context_length:
         return 0
@@ -72,6 +79,12 @@ def window_start(length: int, context_length: int) -> int:
 
 def prompts_of(token_ids: Any, attention_mask=None) -> list[np.ndarray]:
     """Take one sequence, a batch, or a list of sequences; return a list without padding.
+
+    Parameters
+    ----------
+    token_ids : sequence of int, ndarray, or list of them
+    attention_mask : ndarray, shape of ``token_ids``, optional
+        0 where there is padding, 1 elsewhere.
 
     Raises
     ------

@@ -65,6 +65,11 @@ class Generates(Steps):
     ) -> Iterator[np.ndarray]:
         """Yield new tokens as they are made; arguments as in `generate`.
 
+        Parameters
+        ----------
+        token_ids, max_new_tokens, sampling, attention_mask, use_cache, **choices
+            As for `generate`.
+
         Yields
         ------
         ndarray of int, shape (batch,)
@@ -193,7 +198,14 @@ class Generates(Steps):
 
 
 def with_new_tokens(token_ids: Prompts, new: list[np.ndarray]) -> Any:
-    """Put new tokens, each (batch,), behind the prompts in the form these came in."""
+    """Put new tokens, each (batch,), behind the prompts in the form these came in.
+
+    Parameters
+    ----------
+    token_ids : sequence of int, ndarray, or list of them
+        The prompts.
+    new : list of ndarray of int, each of shape (batch,)
+    """
     columns = np.stack(new, axis=1) if new else None
     prompts = prompts_of(token_ids)
     longer = [

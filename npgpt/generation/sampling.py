@@ -93,7 +93,14 @@ class Sampling:
         return dataclasses.replace(self, **choices) if choices else self
 
     def allowed(self, logits: np.ndarray, is_first: bool) -> np.ndarray:
-        """Return logits, (batch, vocab_size), with minus infinity for what may not be drawn."""
+        """Return logits, (batch, vocab_size), with minus infinity for what may not be drawn.
+
+        Parameters
+        ----------
+        logits : ndarray, shape (batch, vocab_size)
+        is_first : bool
+            Whether these are the logits of the first new token.
+        """
         for banned in (self._never, self._not_first) if is_first else (self._never,):
             if banned.size:
                 logits = logits.copy()

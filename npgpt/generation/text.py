@@ -85,7 +85,18 @@ def continuation(
     prompt_ids: Sequence[int] | np.ndarray = (),
     prompt: str = "",
 ) -> str:
-    """Return the text of new tokens, up to one that ends it; as `stream_text` makes it."""
+    """Return the text of new tokens, up to one that ends it; as `stream_text` makes it.
+
+    Parameters
+    ----------
+    tokens : iterable of int
+        The new ones.
+    tokenizer : Tokenizer
+    sampling : Sampling
+        What ends the text.
+    prompt_ids, prompt
+        As for `stream_text`.
+    """
     ends = sampling.stop_id
     return "".join(stream_text(tokens, tokenizer.decode, (), ends, prompt_ids, prompt))
 
@@ -116,6 +127,12 @@ def ids_without_token(tokenizer: Tokenizer, rows: int) -> list[int]:
     """List the rows of a model's vocabulary that stand for no token: holes, and padding behind it.
 
     A tokenizer whose ids have holes names them in ``unused_ids``.
+
+    Parameters
+    ----------
+    tokenizer : Tokenizer
+    rows : int
+        Of the model's vocabulary.
     """
     holes = getattr(tokenizer, "unused_ids", ())
     return [*holes, *range(tokenizer.vocab_size, rows)]

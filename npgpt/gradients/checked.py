@@ -60,7 +60,15 @@ class Checked:
                 )
 
     def forward(self, arrays: Arrays, complex_step: bool = False) -> Any:
-        """Compute the output at other values of `arrays`."""
+        """Compute the output at other values of `arrays`.
+
+        Parameters
+        ----------
+        arrays : dict of str to ndarray
+            As `arrays`, of the same names and shapes.
+        complex_step : bool
+            Whether some of them are complex, moved by an imaginary step.
+        """
         raise NotImplementedError
 
     def gradients(self, r: Any) -> Arrays:
@@ -155,7 +163,13 @@ class CheckedFunction(Checked):
         self._forward, self._backward = forward, backward
 
     def forward(self, arrays: Arrays, complex_step: bool = False) -> Any:
-        """Compute the output at other values of the inputs."""
+        """Compute the output at other values of the inputs.
+
+        Parameters
+        ----------
+        arrays, complex_step
+            As for `Checked.forward`.
+        """
         return self._forward(*self.inputs_at(arrays))
 
     def gradients(self, r: Any) -> Arrays:
@@ -215,7 +229,13 @@ class CheckedLayer(Checked):
                 self.notes.append(f"{path} is a buffer and has no gradient")
 
     def forward(self, arrays: Arrays, complex_step: bool = False) -> Any:
-        """Compute the output at other values of inputs and parameters."""
+        """Compute the output at other values of inputs and parameters.
+
+        Parameters
+        ----------
+        arrays, complex_step
+            As for `Checked.forward`.
+        """
         layer = self._complex() if complex_step else self._layer
         for name, parameter in layer.named_parameters():
             parameter.value = arrays[name].astype(parameter.value.dtype, copy=False)

@@ -216,7 +216,13 @@ def flat_weights(model: Model) -> np.ndarray:
 
 
 def set_flat_weights(model: Model, weights: np.ndarray) -> None:
-    """Write what `flat_weights` returned into a model, in its order."""
+    """Write what `flat_weights` returned into a model, in its order.
+
+    Parameters
+    ----------
+    model : Model
+    weights : ndarray, shape (num_parameters,)
+    """
     for parameter, part in _cut(model, weights):
         parameter.value[...] = part
 

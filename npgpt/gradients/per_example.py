@@ -103,6 +103,11 @@ def per_example_gradient_norms(model: Model, *batch: Any) -> PerExampleNorms:
 def batch_of_gradients(model: Model, *batch: Any) -> tuple[PerExampleNorms, dict[str, np.ndarray]]:
     """Compute what `per_example_gradient_norms` does, and the sum of the examples' gradients.
 
+    Parameters
+    ----------
+    model, *batch
+        As for `per_example_gradient_norms`.
+
     Returns
     -------
     norms : PerExampleNorms

@@ -31,13 +31,28 @@ class Unchanged:
 
 
 def same(x: Any, y: Any) -> bool:
-    """Tell whether two arrays, or numbers, are the same, nan included."""
+    """Tell whether two arrays, or numbers, are the same, nan included.
+
+    Parameters
+    ----------
+    x, y : ndarray, float or int
+    """
     x, y = np.asarray(x), np.asarray(y)
     return x.shape == y.shape and np.array_equal(x, y, equal_nan=x.dtype.kind in "fc")
 
 
 def misfit(gradient: Any, x: np.ndarray, name: str) -> str | None:
-    """Say what is wrong with the form of a gradient, if anything is."""
+    """Say what is wrong with the form of a gradient, if anything is.
+
+    Parameters
+    ----------
+    gradient : object
+        What a backward pass returned.
+    x : ndarray
+        What it is the gradient of.
+    name : str
+        Of the gradient, for what is said.
+    """
     if not isinstance(gradient, np.ndarray | np.generic):
         return f"the gradient of {name} must be an array, got {type(gradient).__name__}"
     if gradient.shape != x.shape:
@@ -106,7 +121,15 @@ def constants_of(layer: Layer) -> set[str]:
 
 
 def matters(array: np.ndarray, forward: Callable[[], Any]) -> bool:
-    """Tell whether the output depends on an array."""
+    """Tell whether the output depends on an array.
+
+    Parameters
+    ----------
+    array : ndarray
+        It is changed for a moment.
+    forward : function
+        Computes the output.
+    """
     before, y = array.copy(), forward()
     try:
         array += np.random.default_rng(0).standard_normal(array.shape) * (1 + np.abs(before))

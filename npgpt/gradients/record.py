@@ -61,14 +61,26 @@ class Tape(Listening, Mapping[str, Recorded]):
         return name in self._wanted
 
     def on_activation(self, name: str, array: np.ndarray) -> np.ndarray:
-        """Keep an activation."""
+        """Keep an activation.
+
+        Parameters
+        ----------
+        name, array
+            As for `npgpt.layers.core.taps.Listener.on_activation`.
+        """
         recorded = self._recorded.setdefault(name, Recorded())
         recorded.value = self._keep(array, recorded.value)
         recorded.grad = self._keep(None, recorded.grad)  # of an earlier pass
         return array
 
     def on_gradient(self, name: str, array: np.ndarray) -> np.ndarray:
-        """Keep a gradient."""
+        """Keep a gradient.
+
+        Parameters
+        ----------
+        name, array
+            As for `npgpt.layers.core.taps.Listener.on_gradient`.
+        """
         recorded = self._recorded.setdefault(name, Recorded())
         recorded.grad = self._keep(array, recorded.grad)
         return array

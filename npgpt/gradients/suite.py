@@ -44,7 +44,12 @@ class TrainingStep(GPT):
     _batch: tuple[np.ndarray, np.ndarray] | None = None
 
     def loss(self, token_ids, targets):
-        """Compute the loss a chunk of logits at a time."""
+        """Compute the loss a chunk of logits at a time.
+
+        Parameters
+        ----------
+        token_ids, targets : ndarray of int, shape (batch, time)
+        """
         self._batch = token_ids, targets
         return self.evaluation_loss(token_ids, targets)
 
@@ -73,7 +78,13 @@ class Preference(GPTForPreference):
     reference = np.array([-11.0, -12.5])
 
     def loss(self, token_ids, targets):  # type: ignore[override]
-        """Compute the loss against the reference."""
+        """Compute the loss against the reference.
+
+        Parameters
+        ----------
+        token_ids, targets
+            As for `GPTForPreference.loss`.
+        """
         return super().loss(token_ids, targets, self.reference)
 
 
@@ -226,7 +237,13 @@ SUITE: dict[str, Example] = {**LAYER_EXAMPLES, **MODEL_EXAMPLES}
 
 
 def shake(layer: Layer, rng: np.random.Generator) -> None:
-    """Move the parameters away from gains of 1 and biases of 0, which would hide terms."""
+    """Move the parameters away from gains of 1 and biases of 0, which would hide terms.
+
+    Parameters
+    ----------
+    layer : Layer
+    rng : numpy.random.Generator
+    """
     for parameter in layer.parameters():
         noise = rng.standard_normal(parameter.shape)
         parameter.value += (0.3 * noise).astype(parameter.value.dtype)

@@ -69,10 +69,22 @@ class Callback:
         """Run when a step's gradients are whole, before they are clipped and used."""
 
     def on_step(self, trainer: Trainer, metrics: StepMetrics) -> None:
-        """Run after each optimiser step."""
+        """Run after each optimiser step.
+
+        Parameters
+        ----------
+        trainer : Trainer
+        metrics : StepMetrics
+        """
 
     def on_evaluation(self, trainer: Trainer, metrics: EvaluationMetrics) -> None:
-        """Run after each evaluation, before the checkpoint is written."""
+        """Run after each evaluation, before the checkpoint is written.
+
+        Parameters
+        ----------
+        trainer : Trainer
+        metrics : EvaluationMetrics
+        """
 
     def on_end(self, trainer: Trainer) -> None:
         """Run once at the end, also of a run that was interrupted or failed."""

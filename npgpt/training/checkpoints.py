@@ -59,12 +59,24 @@ def load_checkpoint(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
 
 def with_prefix(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Put ``prefix.`` before every name."""
+    """Put ``prefix.`` before every name.
+
+    Parameters
+    ----------
+    prefix : str
+    arrays : mapping of str to ndarray
+    """
     return {f"{prefix}.{name}": array for name, array in arrays.items()}
 
 
 def without_prefix(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Take the arrays whose names begin with ``prefix.``, without it."""
+    """Take the arrays whose names begin with ``prefix.``, without it.
+
+    Parameters
+    ----------
+    prefix : str
+    arrays : mapping of str to ndarray
+    """
     start = f"{prefix}."
     return {
         name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)

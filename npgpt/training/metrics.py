@@ -40,7 +40,13 @@ class StepLog(Callback):
         self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115  (closed by on_end)
 
     def on_evaluation(self, trainer, metrics: EvaluationMetrics) -> None:
-        """Hand all lines to the system before the checkpoint is written."""
+        """Hand all lines to the system before the checkpoint is written.
+
+        Parameters
+        ----------
+        trainer, metrics
+            As for `Callback.on_evaluation`.
+        """
         if self._file:
             self._file.flush()
 
@@ -59,11 +65,23 @@ class MetricsLog(StepLog):
     """Append every step and evaluation to ``metrics.jsonl``."""
 
     def on_step(self, trainer, metrics: StepMetrics) -> None:
-        """Write a line."""
+        """Write a line.
+
+        Parameters
+        ----------
+        trainer, metrics
+            As for `Callback.on_step`.
+        """
         self.write({"kind": "step", **dataclasses.asdict(metrics)})
 
     def on_evaluation(self, trainer, metrics: EvaluationMetrics) -> None:
-        """Write a line, and hand all lines to the system."""
+        """Write a line, and hand all lines to the system.
+
+        Parameters
+        ----------
+        trainer, metrics
+            As for `Callback.on_evaluation`.
+        """
         self.write({"kind": EVALUATION, **dataclasses.asdict(metrics)})
         super().on_evaluation(trainer, metrics)
 

@@ -52,6 +52,9 @@ def undescribed(room):
     return found
 
 
-@pytest.mark.parametrize("room", ["layers", "ops"])
+ROOMS = ["layers", "ops", "gradients", "evaluation", "generation", "training"]
+
+
+@pytest.mark.parametrize("room", ROOMS)
 def test_a_function_of_several_arguments_describes_each(room):
     assert undescribed(room) == []
