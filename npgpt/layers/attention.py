@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from npgpt import ops
+from npgpt.fields import short_repr
 from npgpt.layers.block_config import BlockConfig, check_config
 from npgpt.layers.core.init import Init
 from npgpt.layers.core.layer import Layer, does_as
@@ -309,6 +310,8 @@ class Fused(NamedTuple):
     p: float
     key: Any
 
+    __repr__ = short_repr
+
 
 class InSteps(NamedTuple):
     """What `MultiHeadAttention` keeps of the steps that somebody listened to."""
@@ -320,3 +323,5 @@ class InSteps(NamedTuple):
     bias: Array | None
     softmax: Array
     weights: Array
+
+    __repr__ = short_repr

@@ -7,6 +7,7 @@ from typing import NamedTuple, TypeGuard
 import numpy as np
 
 from npgpt import ops
+from npgpt.fields import LARGEST, check_real, check_whole
 from npgpt.layers.core.layer import Layer, does_as
 
 Array = np.ndarray
@@ -52,6 +53,8 @@ class Dropout(Layer):
 
     def __init__(self, p: float = 0.0, seed: int = 0, stream: int = 0):
         super().__init__()
+        check_real("Dropout", p=p)
+        check_whole("Dropout", -LARGEST, seed=seed, stream=stream)
         if not 0.0 <= p < 1.0:
             raise ValueError(f"Dropout: p must be at least 0 and below 1, got {p}.")
         self.p, self.seed, self.stream = p, seed, stream

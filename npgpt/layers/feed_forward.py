@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from npgpt.fields import short_repr
 from npgpt.layers.activations import ACTIVATIONS, GELU, Activation, ReLU, SwiGLU, input_size
 from npgpt.layers.block_config import BlockConfig, check_config
 from npgpt.layers.core.init import Init
@@ -26,6 +27,8 @@ class Fused(NamedTuple):
 
     product: Array
     bias: Parameter
+
+    __repr__ = short_repr
 
 
 class InSteps(NamedTuple):

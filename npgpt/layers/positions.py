@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeGuard
 import numpy as np
 
 from npgpt import ops
+from npgpt.fields import check_real, check_whole
 from npgpt.layers.block_config import BlockConfig
 from npgpt.layers.core.init import INITIAL_STD, Init, Unfilled, normal
 from npgpt.layers.core.layer import Layer, does_as
@@ -48,6 +49,8 @@ class PositionEmbedding(Layer):
         dtype: Any = np.float32,
     ):
         super().__init__()
+        check_whole("PositionEmbedding", context_length=context_length, d_model=d_model)
+        check_real("PositionEmbedding", std=std)
         self.context_length, self.d_model = context_length, d_model
         self.weight = Parameter(normal(rng, (context_length, d_model), std, dtype))
 
@@ -105,6 +108,8 @@ class SinusoidalEmbedding(Layer):
 
     def __init__(self, d_model: int, scale: float = 1.0):
         super().__init__()
+        check_whole("SinusoidalEmbedding", d_model=d_model)
+        check_real("SinusoidalEmbedding", scale=scale)
         self.d_model, self.scale = d_model, scale
 
     def forward(self, x: Array, offset: int = 0) -> Array:
@@ -158,6 +163,8 @@ class RotaryEmbedding(Layer):
 
     def __init__(self, head_size: int, theta: float = 10000.0):
         super().__init__()
+        check_whole("RotaryEmbedding", head_size=head_size)
+        check_real("RotaryEmbedding", theta=theta)
         if head_size < 2 or head_size % 2:
             raise ValueError(
                 f"RotaryEmbedding: features are turned in pairs, so the head size must be even, "
@@ -223,6 +230,7 @@ class ALiBi(Layer):
 
     def __init__(self, n_heads: int):
         super().__init__()
+        check_whole("ALiBi", 1, n_heads=n_heads)
         self.n_heads = n_heads
         self.slopes = ops.alibi_slopes(n_heads)
 
@@ -286,6 +294,9 @@ class RelativePositionBias(Layer):
         bidirectional: bool = False,
     ):
         super().__init__()
+        check_whole("RelativePositionBias", n_heads=n_heads, num_buckets=num_buckets)
+        check_whole("RelativePositionBias", max_distance=max_distance)
+        check_real("RelativePositionBias", std=std)
         one_side = num_buckets // 2 if bidirectional else num_buckets
         if one_side < 2 or max_distance <= one_side // 2:
             raise ValueError(

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from npgpt import ops
+from npgpt.fields import short_repr
 from npgpt.layers.attention import MultiHeadAttention
 from npgpt.layers.block_config import BlockConfig, check_config
 from npgpt.layers.core.init import Init
@@ -236,6 +237,8 @@ class Begun(NamedTuple):
     memory: Array | None
     mask: Mask | None
     memory_mask: Mask | None
+
+    __repr__ = short_repr
 
 
 class RecomputingBlock(TransformerBlock):

@@ -100,7 +100,9 @@ def test_a_jsonl_file_that_is_wrong_is_named_with_its_line(tmp_path, content, me
         load_corpus(tmp_path / "a.jsonl")
 
 
-@pytest.mark.parametrize("content", [b"not packed", gzip.compress(b"text" * 99, mtime=0)[:-9], b"\x1f\x8b"])
+@pytest.mark.parametrize(
+    "content", [b"not packed", gzip.compress(b"text" * 99, mtime=0)[:-9], b"\x1f\x8b"]
+)
 def test_a_damaged_packed_file_is_named(tmp_path, content):
     (tmp_path / "a.txt.gz").write_bytes(content)
     with pytest.raises(ValueError, match=r"a\.txt\.gz cannot be unpacked"):

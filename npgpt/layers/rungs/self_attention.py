@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from npgpt.fields import check_whole
 from npgpt.layers.core.layer import Layer
 from npgpt.layers.dropout import Dropout
 from npgpt.layers.linear import Linear
@@ -109,6 +110,8 @@ class SelfAttention(Layer):
         dtype: Any = np.float32,
     ):
         super().__init__()
+        check_whole(type(self).__name__, d_in=d_in)
+        check_whole(type(self).__name__, 1, d_out=d_out)
         rng = np.random.default_rng(rng)
         self.d_in, self.d_out = d_in, d_out
         self.scale = 1.0 / math.sqrt(d_out) if scale_scores else 1.0
