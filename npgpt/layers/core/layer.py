@@ -52,7 +52,7 @@ class Layer(HoldsParameters):
     BUFFERS : tuple of str
         Attributes that hold arrays which decide the output and are not learned.
     CHANGES : tuple of str
-        Attributes that a forward pass changes beside `saved`, such as dropout's step; of a class
+        Attributes that a forward pass changes beside ``saved``, such as dropout's step; of a class
         outside this package it may be any, see `npgpt.layers.core.progress`.
     IN_STEPS : bool
         Whether a text can be read through the layer one token after another, because each
