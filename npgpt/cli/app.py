@@ -28,7 +28,11 @@ class Commands(OldSpellings):
     def main(self, *args: Any, **options: Any) -> Any:
         """Run a command line."""
         prepare_streams()
-        return super().main(*args, **options)
+        try:
+            return super().main(*args, **options)
+        except OSError as error:  # of what is printed outside of a command, such as its help
+            tell(f"Error: {error}")
+            sys.exit(1)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""

@@ -310,7 +310,8 @@ class Fused(NamedTuple):
     p: float
     key: Any
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 class InSteps(NamedTuple):
@@ -324,4 +325,5 @@ class InSteps(NamedTuple):
     softmax: Array
     weights: Array
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)

@@ -28,7 +28,8 @@ class Fused(NamedTuple):
     product: Array
     bias: Parameter
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 class InSteps(NamedTuple):

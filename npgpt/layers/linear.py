@@ -22,7 +22,8 @@ class Affine(NamedTuple):
     x: Array
     bias: Parameter | None
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 class Linear(Layer):

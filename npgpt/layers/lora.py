@@ -22,7 +22,8 @@ class LowRank(NamedTuple):
     dropped: Array
     h: Array
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 class LoRALinear(Linear):

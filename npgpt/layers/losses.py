@@ -21,7 +21,8 @@ class Compared(NamedTuple):
     targets: Array
     lse: Array
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 class CrossEntropy(Layer):

@@ -22,7 +22,8 @@ class OfRows(NamedTuple):
     mean: Array
     rstd: Array
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 class LayerNorm(Layer):
@@ -93,7 +94,8 @@ class OfRowSizes(NamedTuple):
     x: Array
     rstd: Array
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 class RMSNorm(Layer):
@@ -157,7 +159,8 @@ class OfFeatures(NamedTuple):
     mean: Array
     variance: Array
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 class OfRunning(NamedTuple):
@@ -165,7 +168,8 @@ class OfRunning(NamedTuple):
 
     x: Array
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 class BatchNorm(Layer):

@@ -238,7 +238,8 @@ class Begun(NamedTuple):
     mask: Mask | None
     memory_mask: Mask | None
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 class RecomputingBlock(TransformerBlock):

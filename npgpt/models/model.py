@@ -36,7 +36,8 @@ class TokenBatch(NamedTuple):
     token_ids: np.ndarray
     targets: np.ndarray
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 def checked_ids(token_ids: Any, who: str) -> np.ndarray:

@@ -112,6 +112,35 @@ def test_standard_input_of_another_encoding_is_named(folder, command, locale):
     assert b"Traceback" not in result.stderr
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a full disk")
+@pytest.mark.parametrize("command", [["--help"], ["generate", "--help"], ["info", "hf"]])
+def test_a_full_disk_is_told_in_a_sentence(folder, command):
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "npgpt", *command],
+            cwd=folder, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert result.returncode == 1
+    assert result.stderr.startswith("Error: [Errno 28]")
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("columns", ["0", "1", "5", "30", "47"])
+@pytest.mark.parametrize(
+    "words", [["info", "hf"], ["memory", "hf"], ["tokenize", "text.txt", "--steps=3"]]
+)
+def test_a_narrow_screen_cuts_nothing_off(folder, monkeypatch, columns, words):
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("COLUMNS", "200")
+    wide = CliRunner().invoke(app, words).stdout
+    monkeypatch.setenv("COLUMNS", columns)
+    narrow = CliRunner().invoke(app, words).stdout
+    assert "\u2026" not in narrow
+    changing = set("0123456789.,") if words[0] == "memory" else set()
+    for letter in set(wide) - set(" \n") - changing:
+        assert narrow.count(letter) >= wide.count(letter)
+
+
 # --- pictures ---------------------------------------------------------------------------------------
 
 DRAWINGS = {

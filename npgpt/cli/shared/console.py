@@ -18,13 +18,14 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TextIO
 
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.text import Text
 
 # C0 and C1 but the ends of lines and tabs; marks and overrides of direction
 CONTROLS = re.compile(
     r"\r(?!\n)|[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
 )
+NARROWEST = 20  # columns: below, tables lose what they show
 VISIBLE = "npgpt.visible"  # the name of `write_visibly` as an error handler of encodings
 OURS = ("strict", "surrogateescape", "backslashreplace")  # handlers that nobody has chosen
 HORIZONTAL, VERTICAL = set("─━┄┅┈┉╌╍═╴╶╸╺╼╾"), set("│┃┆┇┊┋╎╏║╵╷╹╻╽╿")
@@ -103,6 +104,12 @@ class TextConsole(Console):
 
     def __init__(self, **options: Any):
         super().__init__(markup=False, emoji=False, highlight=False, **options)
+
+    @property  # type: ignore[misc]  # rich's can be set too
+    def size(self) -> ConsoleDimensions:
+        """The width and height, of which an environment may say nonsense (``COLUMNS=0``)."""
+        width, height = super().size
+        return ConsoleDimensions(max(width, NARROWEST), height)
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Make what is printed of a text; rich calls this for cells and titles too."""

@@ -23,7 +23,8 @@ class TextBatch(NamedTuple):
     lengths: np.ndarray
     labels: np.ndarray
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 class Read(NamedTuple):
@@ -34,7 +35,8 @@ class Read(NamedTuple):
     token_ids: np.ndarray
     lengths: np.ndarray
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 class GPTForClassification(Objective):

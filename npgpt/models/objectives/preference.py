@@ -22,7 +22,8 @@ class PairBatch(NamedTuple):
     targets: np.ndarray
     reference: np.ndarray
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 class Likelihoods(NamedTuple):
@@ -32,7 +33,8 @@ class Likelihoods(NamedTuple):
     targets: np.ndarray
     margin: np.ndarray | None = None
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 class GPTForPreference(Objective):
