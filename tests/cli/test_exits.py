@@ -8,6 +8,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
+import npgpt as package
 from npgpt.cli import app
 from npgpt.interruption import INTERRUPTED
 from tests.hub.folders import saved
@@ -64,6 +65,21 @@ def test_ctrl_c_in_a_program_that_imports_npgpt_is_the_programs_own():
         "assert signal.getsignal(signal.SIGINT) is signal.default_int_handler"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("command", ["flow", "eval", "train"])
+def test_ctrl_c_while_kernels_load_ends_the_command(folder, monkeypatch, command):
+    count = package.GPT.num_targets
+
+    def interrupted(self, *batch):
+        signal.raise_signal(signal.SIGINT)
+        return count(self, *batch)
+
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(package.GPT, "num_targets", interrupted)
+    words = ["text.txt", "--steps=1", "--out=not"] if command == "train" else ["hf", "text.txt"]
+    result = CliRunner().invoke(app, [command, *words])
+    assert (result.exit_code, result.stderr) == (INTERRUPTED, "\nInterrupted.\n")
 
 
 # --- streams that are closed, or of another encoding ------------------------------------------------
