@@ -147,7 +147,7 @@ MUTANTS = [
     MUTANTS,
     ids=[f"{function.__qualname__}: {old} -> {new}" for function, old, new, _ in MUTANTS],
 )
-@pytest.mark.parametrize("method", ["central", "complex"])
+@pytest.mark.parametrize("method", [pytest.param("central", marks=pytest.mark.slow), "complex"])
 def test_a_dropped_term_fails_the_gradient_check(function, old, new, example, method):
     with mutated(function, old, new):
         (_, report), *_ = check_suite(method, [example])

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple, TypeGuard
 
-import numpy as np
-
 from npgpt import ops
 from npgpt.fields import LARGEST, check_real, check_whole
 from npgpt.layers.core.layer import Layer, does_as
-
-Array = np.ndarray
+from npgpt.ops.array import Array
 
 
 class Drawn(NamedTuple):

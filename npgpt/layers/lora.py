@@ -11,8 +11,7 @@ from npgpt.fields import check_real, check_whole, short_repr
 from npgpt.layers.core.parameter import Parameter
 from npgpt.layers.dropout import Dropout
 from npgpt.layers.linear import Affine, Linear
-
-Array = np.ndarray
+from npgpt.ops.array import Array
 
 
 class LowRank(NamedTuple):

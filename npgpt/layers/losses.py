@@ -10,8 +10,7 @@ from npgpt import ops
 from npgpt.fields import LARGEST, check_whole, short_repr
 from npgpt.layers.core.layer import Layer
 from npgpt.ops import IGNORE_INDEX
-
-Array = np.ndarray
+from npgpt.ops.array import Array
 
 
 class Compared(NamedTuple):

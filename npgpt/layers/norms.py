@@ -11,8 +11,7 @@ from npgpt import ops
 from npgpt.fields import check_real, check_whole, short_repr
 from npgpt.layers.core.layer import Layer
 from npgpt.layers.core.parameter import Parameter
-
-Array = np.ndarray
+from npgpt.ops.array import Array
 
 
 class OfRows(NamedTuple):

@@ -16,6 +16,7 @@ from npgpt.gradients.suite import Preference, TrainingStep, TwoSidedConfig, shak
 from npgpt.layers import BlockConfig, Init, Layer
 from npgpt.layers.rungs.self_attention import MASKINGS, NORMALISATIONS
 from npgpt.models import GPT, GPTConfig, GPTForClassification
+from npgpt.ops import IGNORE_INDEX
 from npgpt.testing.checks import dtypes, shapes
 
 _seeds = st.integers(0, 2**32 - 1)
@@ -154,7 +155,7 @@ def _cross_entropy(draw, rng):
     logits = 3.0 * _x(draw, rng, draw(_sides))
     targets = rng.integers(0, logits.shape[-1], logits.shape[:-1])
     if draw(st.booleans()):
-        targets.reshape(-1)[1::2] = -100
+        targets.reshape(-1)[1::2] = IGNORE_INDEX
     return kinds.CrossEntropy(), (logits, targets)
 
 
@@ -172,7 +173,7 @@ def _gpt(draw, rng, kind=GPT):
         config = dataclasses.replace(config, dropout=0.0)
     targets = _ids(draw, rng, config.vocab_size)
     ids = rng.integers(0, config.vocab_size, targets.shape)
-    targets[1:, 1:2] = -100
+    targets[1:, 1:2] = IGNORE_INDEX
     return kind(config, int(rng.integers(1000)), recompute=draw(st.booleans())), (ids, targets)
 
 

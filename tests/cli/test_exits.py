@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -77,7 +78,11 @@ def test_ctrl_c_while_kernels_load_ends_the_command(folder, monkeypatch, command
 
     monkeypatch.chdir(folder)
     monkeypatch.setattr(package.GPT, "num_targets", interrupted)
-    words = ["text.txt", "--steps=1", "--out=not"] if command == "train" else ["hf", "text.txt"]
+    words = (
+        ["text.txt", "--steps=1", "--tokenizer=char", "--context-length=8", "--out=not"]
+        if command == "train"
+        else ["hf", "text.txt"]
+    )
     result = CliRunner().invoke(app, [command, *words])
     assert (result.exit_code, result.stderr) == (INTERRUPTED, "\nInterrupted.\n")
 

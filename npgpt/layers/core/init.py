@@ -61,14 +61,30 @@ UNFILLED = Unfilled()
 def normal(
     rng: np.random.Generator | Unfilled | int | None, shape: tuple[int, ...], std: float, dtype: Any
 ) -> np.ndarray:
-    """Draw from the normal distribution with mean 0; the same numbers for every dtype."""
+    """Draw from the normal distribution with mean 0; the same numbers for every dtype.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator, Unfilled or int, optional
+        `Unfilled` draws nothing, see `unfilled`.
+    shape : tuple of int
+    std : float
+        The standard deviation.
+    dtype : dtype
+    """
     if isinstance(rng, Unfilled):
         return unfilled(shape, dtype)
     return (np.random.default_rng(rng).standard_normal(shape) * std).astype(dtype)
 
 
 def unfilled(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Make an array of a shape that takes the memory of one number."""
+    """Make an array of a shape that takes the memory of one number.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    dtype : dtype
+    """
     return np.broadcast_to(np.zeros((), dtype), shape)
 
 
