@@ -1,5 +1,8 @@
 """GPT in NumPy, with every gradient written by hand."""
 
+from npgpt import interruption  # noqa: F401  (Ctrl-C may come while the others load)
+
+# isort: split
 from npgpt import (
     data,
     evaluation,

@@ -115,6 +115,8 @@ def check_options(config: Any, what: str = "") -> None:
             raise ValueError(
                 f"{prefix}{field.name} must be one of {', '.join(declared.choices)}, got {value!r}."
             )
+        if str(field.type).startswith("float") and not isinstance(value, numbers.Real):
+            raise ValueError(f"{prefix}{field.name} must be a number, got {short(value)}.")
         if isinstance(value, int) and abs(value) > LARGEST:
             raise ValueError(f"{prefix}{field.name} must be at most {LARGEST}, got {value}.")
         is_real = isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral)
@@ -129,6 +131,46 @@ def check_options(config: Any, what: str = "") -> None:
                 raise ValueError(f"{prefix}{field.name} must be {kind}, got {value!r}.")
         elif not value >= least:
             raise ValueError(f"{prefix}{field.name} must be at least {least}, got {value}.")
+
+
+def check_whole(what: str, least: int = 0, **values: Any) -> None:
+    """Refuse sizes and counts that are not integers, or below the least.
+
+    Parameters
+    ----------
+    what : str
+        What the message begins with.
+    least : int
+    **values
+        By the names that the message says.
+
+    Raises
+    ------
+    TypeError
+        If one is no integer.
+    ValueError
+        If one is too small.
+    """
+    for name, value in values.items():
+        if isinstance(value, bool) or not hasattr(value, "__index__"):
+            raise TypeError(f"{what}: {name} must be an integer, got {short(value)}.")
+        if value < least:
+            raise ValueError(f"{what}: {name} must be at least {least}, got {value}.")
+
+
+def check_real(what: str, **values: Any) -> None:
+    """Refuse what is no number; raises TypeError.
+
+    Parameters
+    ----------
+    what : str
+        What the message begins with.
+    **values
+        By the names that the message says.
+    """
+    for name, value in values.items():
+        if not (isinstance(value, numbers.Real) or getattr(value, "shape", None) == ()):
+            raise TypeError(f"{what}: {name} must be a number, got {short(value)}.")
 
 
 def help_of(config_class: type) -> dict[str, str]:
@@ -205,13 +247,17 @@ def short(value: Any) -> str:
     return written if len(written) <= 200 else f"{written[:200]}..."
 
 
+def short_repr(record: Any) -> str:
+    """Write a dataclass or a named tuple whose fields may be arrays: the ``__repr__`` of such."""
+    names = getattr(record, "_fields", None) or names_of(type(record))
+    shown = [f"{name}={short(getattr(record, name))}" for name in names]
+    return f"{type(record).__name__}({', '.join(shown)})"
+
+
 class ShortRepr:
     """Base of dataclasses that hold arrays, declared with ``repr=False``."""
 
-    def __repr__(self) -> str:
-        fields = dataclasses.fields(self)  # type: ignore[arg-type]
-        shown = [f"{field.name}={short(getattr(self, field.name))}" for field in fields]
-        return f"{type(self).__name__}({', '.join(shown)})"
+    __repr__ = short_repr
 
 
 class Settings:

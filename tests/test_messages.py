@@ -1,5 +1,7 @@
 """What a slip of the fingers is answered with: what is wrong, where, and what to do."""
 
+import inspect
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -112,6 +114,28 @@ SLIPS = [
     (trained(scores={"a": 1.0}), TypeError, "Trainer: scores must be a function"),
     (trained(callbacks=[print]), TypeError, "Trainer: callbacks must be a list of instances of"),
     (trained(callbacks=npgpt.training.Callback()), TypeError, "Trainer: callbacks must be a list"),
+    # sizes, counts and numbers
+    (lambda: layers.Linear(-1, 2), ValueError, "Linear: d_in must be at least 0, got -1"),
+    (lambda: layers.Linear(3, 2.0), TypeError, r"Linear: d_out must be an integer, got 2\.0"),
+    (lambda: layers.LoRALinear(3, -2), ValueError, "LoRALinear: d_out must be at least 0, got -2"),
+    (lambda: Init(seed=-1), ValueError, "Init: seed must be at least 0, got -1"),
+    (lambda: npgpt.GPT(CONFIG, dtype="floot"), TypeError, "dtype must be float32 or float64, got 'floot'"),
+    (lambda: BlockConfig(1, 2, 8, dropout="a"), ValueError, "BlockConfig: dropout must be a number, got 'a'"),
+    (lambda: gpt().generate([1], 2.5), TypeError, r"generate: max_new_tokens must be an integer, got 2\.5"),
+    (lambda: gpt().generate([1], "3"), TypeError, "generate: max_new_tokens must be an integer, got '3'"),
+    (lambda: list(gpt().stream([1], None)), TypeError, "generate: max_new_tokens must be an integer, got None"),
+    (lambda: gpt().beam_search([1], 2, 2.5), TypeError, r"beam_search: num_beams must be an integer, got 2\.5"),
+    (lambda: npgpt.optim.AdamW(gpt().parameters(), lr="a"), TypeError, "AdamW: lr must be a number, got 'a'"),
+    (lambda: npgpt.optim.Adam(gpt().parameters(), betas=0.9), TypeError, r"Adam: betas must be two numbers, got 0\.9"),
+    (lambda: npgpt.optim.SGD(gpt().parameters(), momentum=None), TypeError, "SGD: momentum must be a number, got None"),
+    (lambda: npgpt.optim.clip_grad_norm(gpt(), 1.0), TypeError, r"such as model\.parameters\(\), got GPT"),
+    (lambda: npgpt.optim.clip_grad_norm(gpt().parameters(), "1"), TypeError, "max_norm must be a number, got '1'"),
+    (trained(steps=1.5), TypeError, r"Trainer: steps must be an integer, got 1\.5"),
+    (trained(clip_norm="a"), TypeError, "Trainer: clip_norm must be a number, got 'a'"),
+    (lambda: npgpt.data.TokenWindows(np.arange(9), 2.5), TypeError, r"context_length must be an integer, got 2\.5"),
+    (lambda: npgpt.data.DataLoader([1, 2], batch_size=1.5), TypeError, r"batch_size must be an integer, got 1\.5"),
+    (lambda: npgpt.set_num_threads(1.5), (TypeError, ValueError), r"set_num_threads: the number must be from 1 to \d+, got 1\.5"),
+    (lambda: npgpt.set_num_threads("2"), (TypeError, ValueError), r"the number must be from 1 to \d+, got 2"),
     # state
     (loaded(weight=np.ones((2, 3), int)), ValueError, "weight is float32, the given array is int64"),
     (loaded(weight=np.ones((2, 3), complex)), ValueError, "weight is float32, the given array is complex128"),
@@ -175,3 +199,57 @@ def test_a_name_with_a_slip_in_it_is_found_again(data):
         hint = did_you_mean(slip, names)
         assert hint.startswith("; did you mean ")
         assert repr(name) in hint or "blocks." in name
+
+
+def numbers_of_layers():
+    """Yield each layer's class, what it must be given, and each size or number that it takes."""
+    for name in layers.__all__:
+        made = getattr(layers, name)
+        if not (inspect.isclass(made) and issubclass(made, Layer)):
+            continue
+        parameters = inspect.signature(made).parameters.values()
+        of_kind = {p.name: p.annotation for p in parameters if p.annotation in ("int", "float")}
+        needed = {p.name: 2 for p in parameters if p.default is p.empty and p.name in of_kind}
+        for number, kind in of_kind.items():
+            yield made, needed, number, kind
+
+
+@pytest.mark.parametrize(
+    ("made", "needed", "number", "kind"),
+    list(numbers_of_layers()),
+    ids=lambda value: getattr(value, "__name__", None) or (value if isinstance(value, str) else ""),
+)
+def test_a_layer_says_which_of_its_numbers_is_none(made, needed, number, kind):
+    sizes = ("d_", "n_", "vocab", "context", "head_size", "num_", "max_", "rank")
+    wrong = ["a", None, [3], *([2.5] if kind == "int" else [])]
+    wrong += [-1] if number.startswith(sizes) else []
+    for value in wrong:
+        with pytest.raises((TypeError, ValueError), match=r"^[A-Z]\w+: .*\bgot "):
+            made(**{**needed, number: value})
+
+
+TOKENIZERS = {
+    "char": lambda: npgpt.tokenizers.CharTokenizer.train("the cat"),
+    "word": lambda: npgpt.tokenizers.WordTokenizer.train("the cat"),
+    "bpe": lambda: npgpt.tokenizers.BPETokenizer.train("the cat", 257),
+    "words": lambda: npgpt.tokenizers.WordBPETokenizer.train("the cat", num_merges=1),
+}
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+@pytest.mark.parametrize("what", [5, None, b"the", ["the", "cat"], 1.5], ids=repr)
+def test_a_tokenizer_refuses_what_is_no_text(name, what):
+    tokenizer, options = TOKENIZERS[name](), {"vocab_size": 257} if name == "bpe" else {}
+    for encode in (tokenizer.encode, tokenizer.encode_prompt):
+        with pytest.raises(
+            TypeError, match=rf"Tokenizer: expected a text, .* got {type(what).__name__}"
+        ):
+            encode(what)
+    if not isinstance(what, list):
+        with pytest.raises(TypeError, match="Tokenizer: expected a text, or several, got"):
+            type(tokenizer).train(what, **options)
+    with pytest.raises(TypeError, match="Tokenizer: expected a text, a str, got int"):
+        type(tokenizer).train([1, 2], **options)
+    if not np.iterable(what):
+        with pytest.raises(TypeError, match=r"ids must be a sequence of integers, such as \[5\]"):
+            tokenizer.decode(what)

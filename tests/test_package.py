@@ -17,6 +17,7 @@ ROOT = PACKAGE.parent
 # Each room may import those before it. This is the one list; the documents show it.
 ROOMS = (
     "version",
+    "interruption",
     "files",
     "html_table",
     "text_table",

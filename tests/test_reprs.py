@@ -1,6 +1,9 @@
 """What an interpreter shows: kinds and sizes, never whole arrays."""
 
 import dataclasses
+import importlib
+import pkgutil
+import re
 
 import numpy as np
 import pytest
@@ -120,6 +123,44 @@ def test_a_dataclass_shows_shapes_and_dtypes_in_the_place_of_its_arrays(name):
     assert "array of (" in shown
     assert "array([" not in shown
     assert len(shown) < 1500
+
+
+def named_tuples():
+    for found in pkgutil.walk_packages(npgpt.__path__, "npgpt."):
+        if found.name.startswith("npgpt.ops.") or found.name == "npgpt.__main__":
+            continue  # those of kernels hold numbers
+        for made in vars(importlib.import_module(found.name)).values():
+            is_tuple = isinstance(made, type) and issubclass(made, tuple) and made is not tuple
+            if is_tuple and made.__module__ == found.name and hasattr(made, "_fields"):
+                yield made
+
+
+@pytest.mark.parametrize(
+    "made", list(named_tuples()), ids=lambda made: f"{made.__module__}.{made.__name__}"
+)
+def test_a_named_tuple_shows_shapes_and_dtypes_in_the_place_of_its_arrays(made):
+    kinds = " ".join(map(str, made.__annotations__.values()))
+    if not re.search("rray", kinds):
+        pytest.skip("it holds no array")
+    shown = repr(made(*[np.zeros((40, 50))] * len(made._fields)))
+    assert shown.startswith(f"{made.__name__}(")
+    assert "array of (40, 50), float64" in shown
+    assert "array([" not in shown
+
+
+def test_what_training_and_generation_are_made_of_shows_what_it_is():
+    windows = npgpt.data.TokenWindows(np.arange(900) % 11, 8)
+    loader = npgpt.data.DataLoader(windows, 4)
+    shown = "TokenWindows(900 tokens, context_length=8, stride=8)"
+    assert repr(windows) == shown
+    assert repr(loader) == f"DataLoader({shown}, batch_size=4, in order)"
+    assert shown in repr(npgpt.data.HeldOutBatches(windows, 4))
+    assert repr(npgpt.data.StridedWindows(np.arange(900) % 11, 8)) == (
+        "StridedWindows(900 tokens, context_length=8, stride=4, batch_size=1)"
+    )
+    assert repr(npgpt.Trainer(model(), loader, steps=3)).endswith("in order), 0 of 3 steps)")
+    cache = npgpt.layers.KeyValueCache(1, 2, 30, 4, np.float32)
+    assert repr(cache) == "KeyValueCache(keys=array of (1, 2, 30, 4), float32, lengths=[0])"
 
 
 def test_a_hessian_shows_its_size_and_what_it_is_of():

@@ -14,10 +14,9 @@ import typer
 
 from npgpt.cli.shared.console import escaped, prepare_streams, tell
 from npgpt.cli.shared.old_spellings import OldSpellings
+from npgpt.interruption import INTERRUPTED, raising
 from npgpt.ops.threads import number_from_environment
 from npgpt.version import __version__
-
-INTERRUPTED = 130  # what a shell reports for a program that SIGINT ended
 
 HELP = {"help_option_names": ["-h", "--help"]}  # of each group of commands
 UsageError: Any = typer.BadParameter.__base__
@@ -29,12 +28,17 @@ class Commands(OldSpellings):
     def main(self, *args: Any, **options: Any) -> Any:
         """Run a command line."""
         prepare_streams()
-        return super().main(*args, **options)
+        try:
+            return super().main(*args, **options)
+        except OSError as error:  # of what is printed outside of a command, such as its help
+            tell(f"Error: {error}")
+            sys.exit(1)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
         try:
-            return super().invoke(ctx)
+            with raising():
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             tell("\nInterrupted.")
             raise typer.Exit(INTERRUPTED) from None

@@ -11,7 +11,7 @@ import typer
 
 from npgpt.cli.app import notes_for_warnings, tells_errors
 from npgpt.cli.shared.arguments import Checkpoint, Dtype, Model, Revision, open_argument
-from npgpt.cli.shared.console import write_pieces
+from npgpt.cli.shared.console import read_line, write_pieces
 from npgpt.cli.shared.options import usage_errors, with_options
 from npgpt.generation import Sampling
 
@@ -95,7 +95,7 @@ def _read_line(at_terminal: bool) -> str | None:
             print()
             return None
     else:
-        line = sys.stdin.readline()
+        line = read_line()
         if not line:
             return None
     line = line.rstrip("\r\n")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +10,7 @@ import typer
 
 from npgpt.cli.app import tells_errors
 from npgpt.cli.shared.arguments import AsJson, Checkpoint, check_checkpoint
-from npgpt.cli.shared.console import console
+from npgpt.cli.shared.console import console, read_input
 
 
 @tells_errors
@@ -38,7 +37,7 @@ def classify_command(
     run = FineTuningRun.open(run_folder)
     if run.config.task != "classify":
         raise ValueError(f"{run_folder} is not a classifier; npgpt finetune classify makes one.")
-    text = sys.stdin.read().removesuffix("\n") if text == "-" else text  # the line's own end
+    text = read_input().removesuffix("\n") if text == "-" else text  # the line's own end
     ids = encode_text(text, run.tokenizer, run.model_config.context_length)
     model = run.load_model(checkpoint)
     probabilities = model.probabilities(ids[None], np.array([len(ids)]))[0]

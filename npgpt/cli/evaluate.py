@@ -22,7 +22,10 @@ from npgpt.cli.shared.arguments import (
 )
 from npgpt.cli.shared.console import console, shown_on
 from npgpt.cli.shared.options import numbers_of, with_options
+from npgpt.cli.shared.pictures import draw_last
 from npgpt.cli.shared.tables import make_table
+from npgpt.data.questions import Question
+from npgpt.evaluation.few_shot import FewShotResult
 from npgpt.runs import DataConfig, OpenedModel, PretrainingRun
 
 SHOTS = "0,1,5"
@@ -189,6 +192,7 @@ def _ask_questions(
     from npgpt.cli.shared.progress import counting_bar
     from npgpt.data.questions import read_questions
     from npgpt.evaluation.few_shot import chance, evaluate_few_shot
+    from npgpt.plots.training import plot_few_shot
 
     questions = read_questions(task, strict)
     results = []
@@ -201,15 +205,19 @@ def _ask_questions(
                 )
             )
     by_chance = chance(questions[:limit])
-    if plot is not None:
-        from npgpt.plots.training import plot_few_shot
-
-        plot_few_shot(results, by_chance, plot, f"{Path(opened.name).name}: {task}")
     if as_json:
         told = ("shots", "accuracy", "interval", "questions", "cut")
         lines = [{name: getattr(result, name) for name in told} for result in results]
         print(json.dumps({"task": task, "chance": by_chance, "results": lines}))
-        return
+    else:
+        _print_results(task, results, questions, by_chance)
+    title = f"{Path(opened.name).name}: {task}"
+    draw_last(plot, as_json, plot_few_shot, results, by_chance, plot, title)
+
+
+def _print_results(
+    task: str, results: list[FewShotResult], questions: list[Question], by_chance: float
+) -> None:
     title = f"{task}: {results[0].questions} questions"
     table = make_table(title, "shots", "accuracy", "95 % interval", "prompts cut off")
     for result in results:
@@ -220,8 +228,6 @@ def _ask_questions(
     console.print(table)
     guess = "Guessing" if questions[0].choices else "Always giving the commonest answer"
     console.print(f"{guess} is right in {by_chance:.3f}.")
-    if plot is not None:
-        console.print(f"Picture: {plot}", soft_wrap=True)
 
 
 def _print_prompt(task: str, shots: int, seed: int, strict: bool) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -13,7 +12,10 @@ from npgpt.cli.app import HELP, tells_errors
 from npgpt.cli.shared.arguments import AsJson, Plot
 from npgpt.cli.shared.console import console
 from npgpt.cli.shared.options import numbers_of, usage_errors, with_options
+from npgpt.cli.shared.pictures import draw_last
 from npgpt.cli.shared.tables import make_table
+from npgpt.experiments.positions import PositionResult
+from npgpt.experiments.vanishing_gradients import DepthResult
 from npgpt.models import GPTConfig
 from npgpt.runs import DataConfig, OptimisationConfig, RunConfig
 
@@ -62,11 +64,14 @@ def vanishing_gradients_command(
     numbers = numbers_of(depths, "--depths must be numbers with commas")
     with usage_errors(), progress_bar(console, "Measuring") as progress:
         results = vanishing_gradients(numbers, gain, d_model, seed=seed, on_model=progress)
-    if plot is not None:
-        plot_vanishing_gradients(results, plot)
     if as_json:
         print(json.dumps([dataclasses.asdict(result) for result in results]))
-        return
+    else:
+        _print_ratios(results, numbers)
+    draw_last(plot, as_json, plot_vanishing_gradients, results, plot)
+
+
+def _print_ratios(results: list[DepthResult], numbers: list[int]) -> None:
     variants = list(dict.fromkeys(result.variant for result in results))
     table = make_table("Gradient norm, first block / last block", "blocks", *variants, left=0)
     ratios = {(result.variant, result.n_layers): result.ratio for result in results}
@@ -76,7 +81,6 @@ def vanishing_gradients_command(
             str(depth), *(f"{ratio:.2g}" if ratio == ratio else "overflow" for ratio in cells)
         )
     console.print(table)
-    _say_where(plot)
 
 
 @experiment_app.command("positions")
@@ -124,11 +128,14 @@ def positions_command(
             progress(chosen.index(kind) * total + done, len(chosen) * total)
 
         results = compare_positions(configs[0], longer, chosen, on_step)
-    if plot is not None:
-        plot_positions(results, context_length, plot)
     if as_json:
         print(json.dumps([dataclasses.asdict(result) for result in results]))
-        return
+    else:
+        _print_losses(results, context_length, longer)
+    draw_last(plot, as_json, plot_positions, results, context_length, plot)
+
+
+def _print_losses(results: list[PositionResult], context_length: int, longer: int) -> None:
     table = make_table(
         "Held-out loss, nats a token",
         "positions",
@@ -149,9 +156,3 @@ def positions_command(
             far_shown,
         )
     console.print(table)
-    _say_where(plot)
-
-
-def _say_where(plot: Path | None) -> None:
-    if plot is not None:
-        console.print(f"Plot: {plot}", soft_wrap=True)

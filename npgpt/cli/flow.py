@@ -12,6 +12,7 @@ from npgpt.cli.app import tells_errors
 from npgpt.cli.shared.arguments import AsJson, Checkpoint, Model, Plot, Revision, open_argument
 from npgpt.cli.shared.console import console
 from npgpt.cli.shared.options import with_options
+from npgpt.cli.shared.pictures import draw_last
 from npgpt.gradients import Flow
 from npgpt.runs import DataConfig, OpenedModel, PretrainingRun
 from npgpt.runs.folder import FLOW
@@ -66,14 +67,11 @@ def flow_command(
         opened = open_argument(model, checkpoint, revision)
         flow = _measured_now(opened, text, batch_size, reading)
         title = f"{model}, {checkpoint} checkpoint" if text is None else f"{model} on {text}"
-    if plot is not None:
-        plot_flow(flow, plot, title)
     if as_json:
         print(json.dumps(flow.to_dict()))
-        return
-    console.print(str(flow), soft_wrap=True)
-    if plot is not None:
-        console.print(f"Plot: {plot}", soft_wrap=True)
+    else:
+        console.print(str(flow), soft_wrap=True)
+    draw_last(plot, as_json, plot_flow, flow, plot, title)
 
 
 def _measured_now(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import sys
 from typing import Annotated, Any
 
 import typer
@@ -18,7 +17,7 @@ from npgpt.cli.shared.arguments import (
     check_checkpoint,
     open_argument,
 )
-from npgpt.cli.shared.console import write_pieces
+from npgpt.cli.shared.console import read_input, write_pieces
 from npgpt.cli.shared.options import usage_errors, with_options
 from npgpt.generation import Sampling
 
@@ -77,7 +76,7 @@ def generate_command(
     opened = open_argument(model, checkpoint, revision, dtype)
     tokenizer = opened.tokenizer
     if prompt == "-":
-        prompt = sys.stdin.read()
+        prompt = read_input()
     prompt_ids = tokenizer.encode_prompt(prompt) if prompt else start_of_text(tokenizer)
     sampling = sampling_with(tokenizer, opened.model, **DRAWN | settings)
     if ignore_eos:

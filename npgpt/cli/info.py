@@ -160,8 +160,8 @@ def _print_summary(config: ModelConfig) -> None:
     summary = Summary.of(family_of(type(config))(config, init=Init(fill=False)))
     table = Table(title="Model", title_style="bold", title_justify="left", box=None, pad_edge=False)
     for column in ("parameter", "layer", "shape"):
-        table.add_column(column)
-    table.add_column("parameters", justify="right")
+        table.add_column(column, overflow="fold")
+    table.add_column("parameters", justify="right", overflow="fold")
     for row in summary.cells():
         table.add_row(*row)
     table.add_section()

@@ -154,11 +154,13 @@ def memory_command(
     console.print(
         f"{model}: {what} of {step.batch_size} x {time} tokens in float32{how}", soft_wrap=True
     )
-    if measure:
-        measured = _measured(step, time, generate)
-        table.add_row("peak, measured", _megabytes(measured))
-        table.add_row("predicted / measured", f"{predicted / measured:.3f}")
-    console.print(table)
+    try:
+        if measure:
+            measured = _measured(step, time, generate)
+            table.add_row("peak, measured", _megabytes(measured))
+            table.add_row("predicted / measured", f"{predicted / measured:.3f}")
+    finally:  # the prediction stands, whatever becomes of the measurement
+        console.print(table)
 
 
 def _find(name: str) -> Step:

@@ -114,9 +114,9 @@ def _show_steps(config: DataConfig, steps: int) -> None:
     trained = WordBPETokenizer.train(texts, num_merges=steps, record=True)
     table = Table(box=None, pad_edge=False)
     for column in ("step", "count", "tokens left"):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", overflow="fold")
     for column in ("pair", "new token"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for number, step in enumerate(trained.steps or [], 1):
         pair = f"{step.left!s} + {step.right!s}"[:NARROW]
         row = (str(number), f"{step.count:,}", f"{step.tokens_left:,}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +15,7 @@ from npgpt.cli.shared.arguments import (
     check_checkpoint,
     open_argument,
 )
-from npgpt.cli.shared.console import console, error_console
+from npgpt.cli.shared.console import console, error_console, read_input
 from npgpt.cli.shared.options import numbers_of
 
 if TYPE_CHECKING:
@@ -144,7 +143,7 @@ def _write_page(
 
 
 def _read(text: str) -> str:
-    return sys.stdin.read() if text == "-" else text
+    return read_input() if text == "-" else text
 
 
 def _blocks(layers: str | None) -> list[int] | str | None:

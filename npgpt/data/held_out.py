@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from npgpt.data.datasets import Dataset, Draws, RandomDataset, read_batch
+from npgpt.fields import check_whole
 
 EVERY_TIME = Draws(seed=0, epoch=0)
 
@@ -39,15 +40,16 @@ class HeldOutBatches:
     """
 
     def __init__(self, dataset: Dataset | RandomDataset, batch_size: int, max_batches: int = 0):
-        if batch_size < 1:
-            raise ValueError(f"HeldOutBatches: batch_size must be at least 1, got {batch_size}.")
-        if max_batches < 0:
-            raise ValueError(f"HeldOutBatches: max_batches must be at least 0, got {max_batches}.")
+        check_whole("HeldOutBatches", 1, batch_size=batch_size)
+        check_whole("HeldOutBatches", max_batches=max_batches)
         self.dataset, self.batch_size = dataset, batch_size
         count = len(dataset)
         if max_batches:
             count = min(count, max_batches * batch_size)
         self._indices = np.arange(count) * len(dataset) // count
+
+    def __repr__(self) -> str:
+        return f"HeldOutBatches({self.dataset!r}, {len(self)} batches of {self.batch_size})"
 
     def __len__(self) -> int:
         return -(-len(self._indices) // self.batch_size)

@@ -11,6 +11,7 @@ import numpy as np
 from npgpt.data.datasets import Dataset, Draws, RandomDataset, read_batch
 from npgpt.data.order import RandomOrder
 from npgpt.data.samplers import Sampler, Shuffled
+from npgpt.fields import LARGEST, check_whole
 
 LARGEST_LIST = 1 << 24  # windows; the order of more is computed when it is needed
 
@@ -72,15 +73,14 @@ class DataLoader:
         world_size: int = 1,
         sampler: Sampler | None = None,
     ):
+        check_whole("DataLoader", prefetch=prefetch, seed=seed)
+        check_whole("DataLoader", -LARGEST, rank=rank, world_size=world_size)
+        check_whole("DataLoader", 1, batch_size=batch_size)
         if not 0 <= rank < world_size:
             raise ValueError(
                 f"DataLoader: rank must be from 0 to world_size - 1, got rank {rank} of "
                 f"{world_size}."
             )
-        if prefetch < 0:
-            raise ValueError(f"DataLoader: prefetch must be at least 0, got {prefetch}.")
-        if batch_size < 1:
-            raise ValueError(f"DataLoader: batch_size must be at least 1, got {batch_size}.")
         if drop_last and len(dataset) < batch_size * world_size:
             for_all = f" for each of {world_size} processes" if world_size > 1 else ""
             raise ValueError(
@@ -99,6 +99,10 @@ class DataLoader:
         self._ahead: dict[tuple[int, int], Future] = {}  # by position
         self.epoch, self.batch = 0, 0
         self._order = self._order_of(self.epoch)
+
+    def __repr__(self) -> str:
+        order = self.sampler if self.sampler is not None else "in order"
+        return f"DataLoader({self.dataset!r}, batch_size={self.batch_size}, {order})"
 
     def __len__(self) -> int:
         """Batches in an epoch."""

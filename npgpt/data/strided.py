@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from npgpt.fields import check_whole
 from npgpt.ops import IGNORE_INDEX
 
 
@@ -43,7 +44,9 @@ class StridedWindows:
     """
 
     def __init__(self, ids, context_length: int, stride: int | None = None, batch_size: int = 1):
+        check_whole("StridedWindows", context_length=context_length, batch_size=batch_size)
         stride = max(1, context_length // 2) if stride is None else stride
+        check_whole("StridedWindows", stride=stride)
         if context_length < 2 or not 1 <= stride <= context_length or batch_size < 1:
             raise ValueError(
                 "StridedWindows: context_length must be at least 2, stride from 1 to that, and "
@@ -62,6 +65,10 @@ class StridedWindows:
         full = begins[:-1]  # the last may be shorter than the others
         self._batches = [full[i : i + batch_size] for i in range(0, len(full), batch_size)]
         self._batches.append(begins[-1:])
+
+    def __repr__(self) -> str:
+        sizes = f"context_length={self.context_length}, stride={self.stride}"
+        return f"StridedWindows({len(self.ids):,} tokens, {sizes}, batch_size={self.batch_size})"
 
     def __len__(self) -> int:
         return len(self._batches)

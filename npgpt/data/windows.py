@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from npgpt.fields import check_whole
+
 
 class TokenWindows:
     """Windows over a sequence of token ids.
@@ -48,11 +50,7 @@ class TokenWindows:
                 f"shape {ids.shape}."
             )
         stride = context_length if stride is None else stride
-        if context_length < 1 or stride < 1:
-            raise ValueError(
-                f"TokenWindows: context_length and stride must be at least 1, got {context_length} "
-                f"and {stride}."
-            )
+        check_whole("TokenWindows", 1, context_length=context_length, stride=stride)
         if len(ids) <= context_length:
             raise ValueError(
                 f"TokenWindows: {len(ids)} tokens are too few for a context of {context_length}, "
@@ -60,6 +58,10 @@ class TokenWindows:
             )
         self.ids, self.context_length, self.stride = ids, context_length, stride
         self._places = np.arange(context_length + 1)
+
+    def __repr__(self) -> str:
+        sizes = f"context_length={self.context_length}, stride={self.stride}"
+        return f"TokenWindows({len(self.ids):,} tokens, {sizes})"
 
     def __len__(self) -> int:
         return (len(self.ids) - self.context_length - 1) // self.stride + 1

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from npgpt import ops
+from npgpt.fields import check_whole
 from npgpt.generation.decoders import StepByStep
 from npgpt.generation.sampling import Sampling, check_logits
 
@@ -46,11 +47,7 @@ def beam_search(
     ValueError
         If a number is below 1, or the model gives NaN.
     """
-    if num_beams < 1 or max_new_tokens < 1:
-        raise ValueError(
-            "beam_search: num_beams and max_new_tokens must be at least 1, got "
-            f"{num_beams} and {max_new_tokens}."
-        )
+    check_whole("beam_search", 1, num_beams=num_beams, max_new_tokens=max_new_tokens)
     sampling = (sampling or Sampling()).changed(choices)
     stop_ids = sampling.stop_ids
     beams = [prompt.tolist()] * num_beams

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from npgpt.fields import check_whole
 from npgpt.generation.decoders import EveryTime, StepByStep, prompts_of
 from npgpt.generation.sampling import (
     Sampling,
@@ -48,8 +49,7 @@ def generate_tokens(
         If a prompt is empty, an argument is out of range, or the model gives NaN.
     """
     prompts = prompts_of(token_ids)
-    if max_new_tokens < 0:
-        raise ValueError(f"generate: max_new_tokens must be at least 0, got {max_new_tokens}.")
+    check_whole("generate", max_new_tokens=max_new_tokens)
     sampling = (sampling or Sampling()).changed(choices)
     if max_new_tokens == 0:
         return

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from npgpt import ops
+from npgpt.fields import short_repr
 from npgpt.layers.block_config import BlockConfig, check_config
 from npgpt.layers.core.init import Init
 from npgpt.layers.core.layer import Layer, does_as
@@ -311,6 +312,9 @@ class Fused(NamedTuple):
     p: float
     key: ops.DropoutKey | None
 
+    def __repr__(self) -> str:
+        return short_repr(self)
+
 
 class InSteps(NamedTuple):
     """What `MultiHeadAttention` keeps of the steps that somebody listened to."""
@@ -322,3 +326,6 @@ class InSteps(NamedTuple):
     bias: Array | None
     softmax: Array
     weights: Array
+
+    def __repr__(self) -> str:
+        return short_repr(self)

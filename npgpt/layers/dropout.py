@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple, TypeGuard
 
 from npgpt import ops
+from npgpt.fields import LARGEST, check_real, check_whole
 from npgpt.layers.core.layer import Layer, does_as
 from npgpt.ops.array import Array
 
@@ -49,6 +50,8 @@ class Dropout(Layer):
 
     def __init__(self, p: float = 0.0, seed: int = 0, stream: int = 0):
         super().__init__()
+        check_real("Dropout", p=p)
+        check_whole("Dropout", -LARGEST, seed=seed, stream=stream)
         if not 0.0 <= p < 1.0:
             raise ValueError(f"Dropout: p must be at least 0 and below 1, got {p}.")
         self.p, self.seed, self.stream = p, seed, stream

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from npgpt import ops
+from npgpt.fields import check_real, check_whole
 from npgpt.layers.core.init import Unfilled, normal
 from npgpt.layers.core.layer import Layer, does_as
 from npgpt.layers.core.parameter import Parameter
@@ -44,6 +45,8 @@ class Embedding(Layer):
         dtype: Any = np.float32,
     ):
         super().__init__()
+        check_whole("Embedding", vocab_size=vocab_size, d_model=d_model)
+        check_real("Embedding", std=std)
         self.vocab_size, self.d_model = vocab_size, d_model
         self.weight = Parameter(normal(rng, (vocab_size, d_model), std, dtype))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from npgpt.fields import short_repr
 from npgpt.layers.activations import ACTIVATIONS, GELU, Activation, ReLU, SwiGLU, input_size
 from npgpt.layers.block_config import BlockConfig, check_config
 from npgpt.layers.core.init import Init
@@ -23,6 +24,9 @@ class Fused(NamedTuple):
 
     product: Array
     bias: Parameter
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 class InSteps(NamedTuple):

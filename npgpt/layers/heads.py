@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from npgpt import ops
+from npgpt.fields import check_whole
 from npgpt.layers.core.init import Unfilled, normal
 from npgpt.layers.core.layer import Layer, does_as
 from npgpt.layers.core.parameter import Parameter
@@ -46,6 +47,7 @@ class OutputHead(Layer):
         dtype: Any = np.float32,
     ):
         super().__init__()
+        check_whole("OutputHead", d_model=d_model, vocab_size=vocab_size)
         if tied_to is not None and tied_to.shape != (vocab_size, d_model):
             raise ValueError(
                 f"OutputHead: a tied weight must have shape {(vocab_size, d_model)}, "

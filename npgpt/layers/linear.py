@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from npgpt import ops
+from npgpt.fields import check_real, check_whole, short_repr
 from npgpt.layers.core.init import Unfilled, normal
 from npgpt.layers.core.layer import Layer
 from npgpt.layers.core.parameter import Parameter
@@ -20,6 +21,9 @@ class Affine(NamedTuple):
 
     x: Array
     bias: Parameter | None
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 class Linear(Layer):
@@ -58,6 +62,8 @@ class Linear(Layer):
         dtype: Any = np.float32,
     ):
         super().__init__()
+        check_whole(type(self).__name__, d_in=d_in, d_out=d_out)
+        check_real(type(self).__name__, std=std)
         weight = Parameter(normal(rng, (d_out, d_in), std, dtype))
         self._hold(weight, Parameter(np.zeros(d_out, dtype)) if bias else None)
 

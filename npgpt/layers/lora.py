@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from npgpt import ops
+from npgpt.fields import check_real, check_whole, short_repr
 from npgpt.layers.core.parameter import Parameter
 from npgpt.layers.dropout import Dropout
 from npgpt.layers.linear import Affine, Linear
@@ -19,6 +20,9 @@ class LowRank(NamedTuple):
     of_map: Affine
     dropped: Array
     h: Array
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 class LoRALinear(Linear):
@@ -109,6 +113,8 @@ class LoRALinear(Linear):
         stream: int,
         rng: np.random.Generator,
     ) -> None:
+        check_whole("LoRALinear", rank=rank)
+        check_real("LoRALinear", alpha=alpha)
         if rank < 1 or not alpha > 0.0:
             raise ValueError(
                 f"LoRALinear: rank must be at least 1 and alpha positive, got {rank} and {alpha}."

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from npgpt import ops
+from npgpt.fields import LARGEST, check_whole, short_repr
 from npgpt.layers.core.layer import Layer
 from npgpt.ops import IGNORE_INDEX
 from npgpt.ops.array import Array
@@ -18,6 +19,9 @@ class Compared(NamedTuple):
     logits: Array
     targets: Array
     lse: Array
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 class CrossEntropy(Layer):
@@ -33,6 +37,7 @@ class CrossEntropy(Layer):
 
     def __init__(self, ignore_index: int = IGNORE_INDEX):
         super().__init__()
+        check_whole("CrossEntropy", -LARGEST, ignore_index=ignore_index)
         self.ignore_index = ignore_index
 
     def forward(self, logits: Array, targets: Array) -> np.floating:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from npgpt import ops
+from npgpt.fields import check_real, check_whole, short_repr
 from npgpt.layers.core.layer import Layer
 from npgpt.layers.core.parameter import Parameter
 from npgpt.ops.array import Array
@@ -19,6 +20,9 @@ class OfRows(NamedTuple):
     x: Array
     mean: Array
     rstd: Array
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 class LayerNorm(Layer):
@@ -50,6 +54,8 @@ class LayerNorm(Layer):
 
     def __init__(self, d_model: int, eps: float = 1e-5, bias: bool = True, dtype: Any = np.float32):
         super().__init__()
+        check_whole("LayerNorm", d_model=d_model)
+        check_real("LayerNorm", eps=eps)
         self.d_model, self.eps = d_model, eps
         self.gamma = Parameter(np.ones(d_model, dtype))
         self.beta = Parameter(np.zeros(d_model, dtype)) if bias else None
@@ -87,6 +93,9 @@ class OfRowSizes(NamedTuple):
     x: Array
     rstd: Array
 
+    def __repr__(self) -> str:
+        return short_repr(self)
+
 
 class RMSNorm(Layer):
     """Divide each position by its root mean square, then scale by gamma.
@@ -114,6 +123,8 @@ class RMSNorm(Layer):
 
     def __init__(self, d_model: int, eps: float = 1e-5, dtype: Any = np.float32):
         super().__init__()
+        check_whole("RMSNorm", d_model=d_model)
+        check_real("RMSNorm", eps=eps)
         self.d_model, self.eps = d_model, eps
         self.gamma = Parameter(np.ones(d_model, dtype))
 
@@ -147,11 +158,17 @@ class OfFeatures(NamedTuple):
     mean: Array
     variance: Array
 
+    def __repr__(self) -> str:
+        return short_repr(self)
+
 
 class OfRunning(NamedTuple):
     """What `BatchNorm` keeps of a pass in evaluation."""
 
     x: Array
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 class BatchNorm(Layer):
@@ -186,6 +203,8 @@ class BatchNorm(Layer):
         self, d_model: int, eps: float = 1e-5, momentum: float = 0.1, dtype: Any = np.float32
     ):
         super().__init__()
+        check_whole("BatchNorm", d_model=d_model)
+        check_real("BatchNorm", eps=eps, momentum=momentum)
         self.d_model, self.eps, self.momentum = d_model, eps, momentum
         self.gamma = Parameter(np.ones(d_model, dtype))
         self.beta = Parameter(np.zeros(d_model, dtype))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from npgpt import ops
+from npgpt.fields import check_real, check_whole
 from npgpt.layers.block_config import BlockConfig
 from npgpt.layers.core.init import INITIAL_STD, Init, Unfilled, normal
 from npgpt.layers.core.layer import Layer
@@ -31,6 +32,7 @@ class ALiBi(Layer):
 
     def __init__(self, n_heads: int):
         super().__init__()
+        check_whole("ALiBi", 1, n_heads=n_heads)
         self.n_heads = n_heads
         self.slopes = ops.alibi_slopes(n_heads)
 
@@ -104,6 +106,9 @@ class RelativePositionBias(Layer):
         bidirectional: bool = False,
     ):
         super().__init__()
+        check_whole("RelativePositionBias", n_heads=n_heads, num_buckets=num_buckets)
+        check_whole("RelativePositionBias", max_distance=max_distance)
+        check_real("RelativePositionBias", std=std)
         one_side = num_buckets // 2 if bidirectional else num_buckets
         if one_side < 2 or max_distance <= one_side // 2:
             raise ValueError(

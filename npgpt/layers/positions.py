@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeGuard
 import numpy as np
 
 from npgpt import ops
+from npgpt.fields import check_real, check_whole
 from npgpt.layers.block_config import BlockConfig
 from npgpt.layers.core.init import INITIAL_STD, Init, Unfilled, normal
 from npgpt.layers.core.layer import Layer, does_as
@@ -47,6 +48,8 @@ class PositionEmbedding(Layer):
         dtype: Any = np.float32,
     ):
         super().__init__()
+        check_whole("PositionEmbedding", context_length=context_length, d_model=d_model)
+        check_real("PositionEmbedding", std=std)
         self.context_length, self.d_model = context_length, d_model
         self.weight = Parameter(normal(rng, (context_length, d_model), std, dtype))
 
@@ -119,6 +122,8 @@ class SinusoidalEmbedding(Layer):
 
     def __init__(self, d_model: int, scale: float = 1.0):
         super().__init__()
+        check_whole("SinusoidalEmbedding", d_model=d_model)
+        check_real("SinusoidalEmbedding", scale=scale)
         self.d_model, self.scale = d_model, scale
 
     def forward(self, x: Array, offset: int = 0) -> Array:
@@ -186,6 +191,8 @@ class RotaryEmbedding(Layer):
 
     def __init__(self, head_size: int, theta: float = 10000.0):
         super().__init__()
+        check_whole("RotaryEmbedding", head_size=head_size)
+        check_real("RotaryEmbedding", theta=theta)
         if head_size < 2 or head_size % 2:
             raise ValueError(
                 f"RotaryEmbedding: features are turned in pairs, so the head size must be even, "

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from npgpt import ops
+from npgpt.fields import check_whole, short
 
 
 class State(Protocol):
@@ -58,9 +59,14 @@ class KeyValueCache:
     """
 
     def __init__(self, batch: int, n_kv_heads: int, capacity: int, head_size: int, dtype: Any):
+        sizes = {"batch": batch, "n_kv_heads": n_kv_heads, "capacity": capacity}
+        check_whole("KeyValueCache", **sizes, head_size=head_size)
         self.keys = np.empty((batch, n_kv_heads, capacity, head_size), dtype)
         self.values = np.empty_like(self.keys)
         self.lengths = np.zeros(batch, np.int64)
+
+    def __repr__(self) -> str:
+        return f"KeyValueCache(keys={short(self.keys)}, lengths={self.lengths.tolist()})"
 
     def rows(self, begin: int, end: int) -> KeyValueCache:
         """Return a state of some of the sequences, in the same memory, with nothing read yet.

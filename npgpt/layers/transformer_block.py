@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple, cast
 
 from npgpt import ops
+from npgpt.fields import short_repr
 from npgpt.layers.attention import Gradients, MultiHeadAttention
 from npgpt.layers.block_config import BlockConfig, check_config
 from npgpt.layers.core.init import Init
@@ -233,6 +234,9 @@ class Begun(NamedTuple):
     memory: Array | None
     mask: Mask | None
     memory_mask: Mask | None
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 class RecomputingBlock(TransformerBlock):

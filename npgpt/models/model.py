@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 
-from npgpt.fields import Settings, option
+from npgpt.fields import Settings, option, short_repr
 from npgpt.generation.generates import Generates
 from npgpt.layers import Dropout, Layer
 from npgpt.layers.block_config import MODEL
@@ -35,6 +35,9 @@ class TokenBatch(NamedTuple):
 
     token_ids: np.ndarray
     targets: np.ndarray
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 def checked_ids(token_ids: Any, who: str) -> np.ndarray:

@@ -55,7 +55,7 @@ def _set(num_threads: int) -> None:
     import threadpoolctl
 
     most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
-    if not 1 <= num_threads <= most:
+    if not hasattr(num_threads, "__index__") or not 1 <= num_threads <= most:
         raise ValueError(
             f"set_num_threads: the number must be from 1 to {most}, got {num_threads}; for more, "
             f"start the process with {VARIABLE} in its environment and import npgpt before numba."

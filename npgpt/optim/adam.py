@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from npgpt import ops
+from npgpt.fields import check_real
 from npgpt.layers import Parameter
 from npgpt.optim.optimizer import Optimizer
 
@@ -49,6 +50,9 @@ class Adam(Optimizer):
     ):
         super().__init__(parameters, lr, weight_decay)
         who = type(self).__name__
+        if not isinstance(betas, Sequence) or len(betas) != 2:
+            raise TypeError(f"{who}: betas must be two numbers, got {betas!r}.")
+        check_real(who, beta1=betas[0], beta2=betas[1], eps=eps)
         if not all(0.0 <= beta < 1.0 for beta in betas):
             raise ValueError(f"{who}: betas must be at least 0 and below 1, got {betas}.")
         if not eps > 0.0:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from npgpt import ops
+from npgpt.fields import check_real
 from npgpt.layers import Parameter, flat_of
 
 
@@ -20,6 +21,11 @@ def grad_norm(parameters: Sequence[Parameter]) -> float:
     -------
     float
     """
+    if not isinstance(parameters, Sequence):
+        raise TypeError(
+            "grad_norm: expected a list of parameters, such as model.parameters(), got "
+            f"{type(parameters).__name__}."
+        )
     flat = flat_of(parameters)
     if flat is not None:
         return math.sqrt(float(ops.sum_of_squares(flat.grad)))
@@ -46,6 +52,7 @@ def clip_grad_norm(parameters: Sequence[Parameter], max_norm: float) -> float:
     ValueError
         If ``max_norm`` is not positive.
     """
+    check_real("clip_grad_norm", max_norm=max_norm)
     if not max_norm > 0.0:
         raise ValueError(f"clip_grad_norm: max_norm must be positive, got {max_norm}.")
     norm = grad_norm(parameters)

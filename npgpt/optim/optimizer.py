@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from npgpt.fields import check_real
 from npgpt.layers import Parameter, flat_of
 
 
@@ -68,6 +69,7 @@ class Optimizer:
         if not self.parameters:
             raise ValueError(f"{who}: there are no parameters to optimise.")
         for name, number in (("lr", lr), ("weight_decay", weight_decay)):
+            check_real(who, **{name: number})
             if not number >= 0.0:
                 raise ValueError(f"{who}: {name} must be at least 0, got {number}.")
         self.lr, self.weight_decay = lr, weight_decay
@@ -135,6 +137,10 @@ class Optimizer:
             Multiplies the gradients on the way, as clipping does; the arrays stay as they are.
         """
         self.step_count += 1
+        with np.errstate(over="ignore", invalid="ignore"):  # who sees the next loss says it better
+            self._update_all(grad_scale)
+
+    def _update_all(self, grad_scale: float) -> None:
         flat = self._flat
         if flat is not None and flat.is_whole():
             arrays = (flat.value, flat.grad, *self._flat_kept)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from npgpt import ops
+from npgpt.fields import check_real
 from npgpt.layers import Parameter
 from npgpt.optim.optimizer import Optimizer
 
@@ -62,6 +63,7 @@ class SGD(Optimizer):
         nesterov: bool = False,
     ):
         super().__init__(parameters, lr, weight_decay)
+        check_real("SGD", momentum=momentum)
         if not 0.0 <= momentum < 1.0:
             raise ValueError(f"SGD: momentum must be at least 0 and below 1, got {momentum}.")
         if nesterov and momentum == 0.0:

@@ -181,6 +181,8 @@ def checked_ids(ids: Iterable[int], vocab_size: int, who: str) -> np.ndarray:
     ValueError
         If ids are not integers in one dimension, or one is outside the vocabulary.
     """
+    if not isinstance(ids, Iterable):
+        raise TypeError(f"{who}: ids must be a sequence of integers, such as [5], got {ids!r}.")
     array = np.asarray(ids if isinstance(ids, np.ndarray) else list(ids))
     if array.size == 0:
         return np.empty(0, np.int64)
@@ -199,9 +201,39 @@ def checked_ids(ids: Iterable[int], vocab_size: int, who: str) -> np.ndarray:
     return array.astype(np.int64)
 
 
-def documents_of(text: str | Iterable[str]) -> Iterable[str]:
-    """Take one text, or several."""
-    return [text] if isinstance(text, str) else text
+def documents_of(text: str | Iterable[str], who: str) -> Iterable[str]:
+    """Take one text, or several.
+
+    Parameters
+    ----------
+    text : str or iterable of str
+    who : str
+        The class that asks, for the error.
+
+    Raises
+    ------
+    TypeError
+        If it is something else.
+    """
+    if isinstance(text, bytes) or not isinstance(text, Iterable):
+        raise TypeError(f"{who}: expected a text, or several, got {type(text).__name__}.")
+    texts = [text] if isinstance(text, str) else text
+    return (checked_text(one, who) for one in texts)
+
+
+def checked_text(text: str, who: str) -> str:
+    """Return a text; raises TypeError if it is something else.
+
+    Parameters
+    ----------
+    text : str
+    who : str
+        The class that asks, for the error.
+    """
+    if not isinstance(text, str):
+        decode = "; decode it first" if isinstance(text, (bytes, bytearray)) else ""
+        raise TypeError(f"{who}: expected a text, a str, got {type(text).__name__}{decode}.")
+    return text
 
 
 def to_utf8(text: str, who: str, errors: str = "strict") -> bytes:

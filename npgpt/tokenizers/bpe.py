@@ -16,6 +16,7 @@ from npgpt.tokenizers.base import (
     END_OF_TEXT,
     Shown,
     checked_ids,
+    checked_text,
     documents_of,
     read_tokenizer,
     to_utf8,
@@ -131,7 +132,7 @@ class BPETokenizer(Shown):
             )
         code = forms()
         words = code.PreTokenCounts()
-        for document in documents_of(text):
+        for document in documents_of(text, cls.__name__):
             words.update(to_utf8(document, cls.__name__))
         if not len(words.counts):
             raise ValueError(f"{cls.__name__}: the text to train on is empty.")
@@ -251,7 +252,7 @@ class BPETokenizer(Shown):
         disallowed = chosen(disallowed_special, self.special_tokens, "disallowed_special", who)
         if disallowed_special == "all":
             disallowed -= allowed
-        refuse(text, disallowed, who)
+        refuse(checked_text(text, who), disallowed, who)
         found = [t for t in self.added_tokens if not t.special or t.content in allowed]
         if not found:
             return self.encode_bytes(to_utf8(text, who, errors))

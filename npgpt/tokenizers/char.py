@@ -6,7 +6,14 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from npgpt.tokenizers.base import END_OF_TEXT, UNKNOWN, JSONTokenizer, checked_ids, documents_of
+from npgpt.tokenizers.base import (
+    END_OF_TEXT,
+    UNKNOWN,
+    JSONTokenizer,
+    checked_ids,
+    checked_text,
+    documents_of,
+)
 
 ERROR = "error"
 
@@ -77,7 +84,7 @@ class CharTokenizer(JSONTokenizer):
             If the text is empty.
         """
         characters: set[str] = set()
-        for document in documents_of(text):
+        for document in documents_of(text, "CharTokenizer"):
             characters.update(document)
         if not characters:
             raise ValueError("CharTokenizer: the text to train on is empty.")
@@ -123,6 +130,7 @@ class CharTokenizer(JSONTokenizer):
         ValueError
             If a character is not in the vocabulary, and there is no ``<|unk|>``.
         """
+        checked_text(text, "CharTokenizer")
         # surrogatepass: any Python string has code points, even one that is not valid Unicode
         points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
         ids = np.searchsorted(self._code_points, points)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from npgpt.fields import short_repr
 from npgpt.tokenizers.byte_alphabet import BYTE_TO_CHARACTER, to_characters
 from npgpt.tokenizers.special import AddedToken
 from npgpt.tokenizers.tokenizer_json import Ids, Pair
@@ -37,6 +38,9 @@ class Vocabulary(NamedTuple):
     order: np.ndarray | None
     added_ids: dict[str, int]
     unused_ids: tuple[int, ...]
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 def vocabulary_of(

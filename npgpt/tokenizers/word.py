@@ -8,7 +8,14 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from npgpt.tokenizers.base import END_OF_TEXT, UNKNOWN, JSONTokenizer, checked_ids, documents_of
+from npgpt.tokenizers.base import (
+    END_OF_TEXT,
+    UNKNOWN,
+    JSONTokenizer,
+    checked_ids,
+    checked_text,
+    documents_of,
+)
 
 # a punctuation mark, two dashes, or one character of white space; what is between them is a word
 SEPARATOR = re.compile(r"""([,.:;?_!"()']|--|\s)""")
@@ -91,7 +98,7 @@ class WordTokenizer(JSONTokenizer):
                 f"{END_OF_TEXT}), got {vocab_size}."
             )
         counts: Counter[str] = Counter()
-        for document in documents_of(text):
+        for document in documents_of(text, "WordTokenizer"):
             counts.update(split_words(document, keep_whitespace))
         if not counts:
             raise ValueError("WordTokenizer: the text to train on is empty.")
@@ -125,6 +132,7 @@ class WordTokenizer(JSONTokenizer):
         -------
         ndarray of int64, shape (number of tokens,)
         """
+        checked_text(text, "WordTokenizer")
         unknown, ids = self.unknown_id, self._ids
         found = [ids.get(word, unknown) for word in split_words(text, self.keep_whitespace)]
         return np.array(found, np.int64)

@@ -7,7 +7,14 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from npgpt.tokenizers.base import END_OF_TEXT, UNKNOWN, JSONTokenizer, checked_ids, documents_of
+from npgpt.tokenizers.base import (
+    END_OF_TEXT,
+    UNKNOWN,
+    JSONTokenizer,
+    checked_ids,
+    checked_text,
+    documents_of,
+)
 from npgpt.tokenizers.forms import forms
 from npgpt.tokenizers.merge_step import MergeStep
 from npgpt.tokenizers.reference import apply_merges
@@ -107,7 +114,7 @@ class WordBPETokenizer(JSONTokenizer):
             If the text is empty, or the vocabulary is too small for its characters.
         """
         words: Counter[str] = Counter()
-        for document in documents_of(text):
+        for document in documents_of(text, "WordBPETokenizer"):
             words.update(document.split())
         if not words:
             raise ValueError("WordBPETokenizer: the text to train on is empty.")
@@ -159,7 +166,7 @@ class WordBPETokenizer(JSONTokenizer):
     def encode(self, text: str) -> np.ndarray:
         """Turn a text into ids; how much white space there is between words is lost."""
         ids: list[int] = []
-        for word in text.split():
+        for word in checked_text(text, "WordBPETokenizer").split():
             known = self._cache.get(word)
             if known is None:
                 known = self._cache[word] = apply_merges(self._spell(word), self._merged)

@@ -14,6 +14,7 @@ import numpy as np
 from npgpt import ops
 from npgpt.data import DataLoader
 from npgpt.evaluation.loss import Batches, Interrupted, evaluate
+from npgpt.fields import check_real, check_whole
 from npgpt.models import Model
 from npgpt.optim import AdamW, Optimizer, Schedule, WarmupCosine
 from npgpt.training.callbacks import Callback, EvaluationMetrics, StepMetrics
@@ -120,13 +121,10 @@ class Trainer:
         folder: str | Path | None = None,
         callbacks: Sequence[Callback] = (),
     ):
-        for name, number in (
-            ("steps", steps),
-            ("grad_accumulation", grad_accumulation),
-            ("eval_every", eval_every),
-        ):
-            if number < 1:
-                raise ValueError(f"Trainer: {name} must be at least 1, got {number}.")
+        counts = {"steps": steps, "grad_accumulation": grad_accumulation, "eval_every": eval_every}
+        check_whole("Trainer", 1, **counts)
+        check_whole("Trainer", patience=patience)
+        check_real("Trainer", clip_norm=clip_norm)
         _check_kinds(model, train_loader, schedule, scores, callbacks)
         self.model, self.train_loader, self.val_loader = model, train_loader, val_loader
         self.steps = steps
@@ -140,6 +138,10 @@ class Trainer:
         self.state = TrainingState()
         self.history: list[EvaluationMetrics] = []
         self.stopped_by: int | None = None
+
+    def __repr__(self) -> str:
+        done = f"{self.state.step} of {self.steps} steps"
+        return f"Trainer({type(self.model).__name__}, {self.train_loader!r}, {done})"
 
     def fit(self) -> TrainingState:
         """Train until ``steps`` are done, or until SIGINT or SIGTERM asks to stop.

@@ -2,12 +2,14 @@
 
 import itertools
 import math
+import warnings
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import npgpt
 from npgpt.layers import FlatParameters, Linear, Parameter
 from npgpt.optim import (
     OPTIMIZERS,
@@ -351,3 +353,18 @@ def test_schedules_that_are_joined_count_their_own_steps(first, second, step):
 def test_parts_of_schedules_that_cannot_be_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("backend", ["compiled", "reference"])
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW"])
+@pytest.mark.parametrize("lr", [1e37, 1e39, 1e300])
+def test_a_rate_that_is_too_large_gives_no_warning_of_numpys(backend, name, lr):
+    layer = npgpt.layers.Linear(2, 2)
+    optimizer = getattr(npgpt.optim, name)(layer.parameters(), lr=lr)
+    with npgpt.ops.use(backend), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(3):
+            for parameter in layer.parameters():
+                parameter.grad[...] = 1.0
+            optimizer.step()
+    assert np.abs(np.nan_to_num(layer.weight.value, nan=np.inf)).max() > 1e30

@@ -12,18 +12,20 @@ from __future__ import annotations
 import codecs
 import contextlib
 import io
+import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TextIO
 
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.text import Text
 
 # C0 and C1 but the ends of lines and tabs; marks and overrides of direction
 CONTROLS = re.compile(
     r"\r(?!\n)|[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
 )
+NARROWEST = 20  # columns: below, tables lose what they show
 VISIBLE = "npgpt.visible"  # the name of `write_visibly` as an error handler of encodings
 OURS = ("strict", "surrogateescape", "backslashreplace")  # handlers that nobody has chosen
 HORIZONTAL, VERTICAL = set("─━┄┅┈┉╌╍═╴╶╸╺╼╾"), set("│┃┆┇┊┋╎╏║╵╷╹╻╽╿")
@@ -79,8 +81,15 @@ codecs.register_error(VISIBLE, write_visibly)
 def prepare_streams() -> None:
     """Let standard output and error take any text, whatever their encoding.
 
-    An error handler that the user has chosen (``PYTHONIOENCODING=ascii:ignore``) stays.
+    An error handler that the user has chosen (``PYTHONIOENCODING=ascii:ignore``) stays. In the
+    place of a stream that is closed (``<&-``) stands one that is empty, or that nobody reads.
     """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+    chosen = ":" in os.environ.get("PYTHONIOENCODING", "")
+    if isinstance(sys.stdin, io.TextIOWrapper) and not chosen:
+        sys.stdin.reconfigure(errors="strict")  # in some locales bytes become surrogates
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors in OURS:
             try:
@@ -95,6 +104,12 @@ class TextConsole(Console):
 
     def __init__(self, **options: Any):
         super().__init__(markup=False, emoji=False, highlight=False, **options)
+
+    @property  # type: ignore[misc]  # rich's can be set too
+    def size(self) -> ConsoleDimensions:
+        """The width and height, of which an environment may say nonsense (``COLUMNS=0``)."""
+        width, height = super().size
+        return ConsoleDimensions(max(width, NARROWEST), height)
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Make what is printed of a text; rich calls this for cells and titles too."""
@@ -146,3 +161,23 @@ def write_pieces(pieces: Iterable[str]) -> Iterator[str]:
         yield piece
     sys.stdout.write(shown_on(sys.stdout, held))
     sys.stdout.flush()
+
+
+def read_input() -> str:
+    """Read all of standard input."""
+    return _read(sys.stdin.read)
+
+
+def read_line() -> str:
+    """Read a line of standard input; nothing at its end."""
+    return _read(sys.stdin.readline)
+
+
+def _read(reads: Callable[[], str]) -> str:
+    try:
+        return reads()
+    except UnicodeError as error:
+        raise ValueError(
+            f"Standard input is not {sys.stdin.encoding} text ({error}); convert it, or name its "
+            "encoding with PYTHONIOENCODING."
+        ) from None

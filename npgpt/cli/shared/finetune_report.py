@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 from npgpt.cli.shared.console import console
+from npgpt.cli.shared.pictures import drawn
 from npgpt.cli.shared.progress import counting_bar
 from npgpt.cli.shared.tables import make_table, plain_table
-from npgpt.cli.shared.training import drawn
 from npgpt.data import HeldOutBatches
 from npgpt.data.splits import TEST
 from npgpt.files import write_atomically

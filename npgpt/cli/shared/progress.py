@@ -22,15 +22,18 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from npgpt import ops
 from npgpt.cli.shared.console import TextConsole
 from npgpt.data import DataLoader, TokenWindows
+from npgpt.evaluation.loss import evaluate
 from npgpt.fields import names_of
 from npgpt.generation import ContextWarning, continuation, sampling_with
 from npgpt.models import GPTConfig, LanguageModel, ModelConfig
+from npgpt.optim import AdamW
 from npgpt.runs.config import family_of
 from npgpt.tokenizers import Tokenizer
 from npgpt.training.callbacks import Callback, EvaluationMetrics, StepMetrics
-from npgpt.training.trainer import Trainer
+from npgpt.training.step import train_step
 
 CACHED_LOAD = 2.0  # seconds; from the cache kernels are there by then
 COMPILING_TOKENIZER = "(the first time its code is compiled: about 15 seconds)"
@@ -98,10 +101,14 @@ def compile_kernels(console: TextConsole, like: ModelConfig | None = None) -> No
     tiny: dict[str, Any] = {n: size for n, size in TINY.items() if n in names_of(type(like))}
     config = dataclasses.replace(like, **tiny)
     with console.status("Loading kernels") as status:
-        loader = DataLoader(TokenWindows(np.zeros(5, np.uint16), 2), batch_size=1)
+        batches = DataLoader(TokenWindows(np.zeros(5, np.uint16), 2), batch_size=1)
         slow = "Compiling kernels: this takes about 20 seconds, the first time only."
         with unless_soon(lambda: status.update(slow)):
-            Trainer(family_of(type(config))(config), loader, loader, steps=1).fit()
+            # a step and an evaluation as of a Trainer, which would take Ctrl-C for its own
+            model = family_of(type(config))(config)
+            with ops.Workspace():
+                evaluate(model, batches)
+                train_step(model.train(), AdamW(model.parameters()), [next(batches.forever())])
 
 
 class TrainingProgress(Callback):

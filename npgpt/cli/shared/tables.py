@@ -18,6 +18,6 @@ def make_table(title: str, *columns: str, left: int = 1) -> Table:
 def plain_table(**second_column: Any) -> Table:
     """Make a table of names and values, without lines."""
     table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="dim")
-    table.add_column(**second_column)
+    table.add_column(style="dim", overflow="fold")
+    table.add_column(**{"overflow": "fold", **second_column})
     return table

@@ -10,8 +10,9 @@ from typing import Any
 import typer
 from rich.text import Text
 
-from npgpt.cli.app import INTERRUPTED
-from npgpt.cli.shared.console import console, tell
+from npgpt.cli.shared.console import console
+from npgpt.cli.shared.pictures import drawn
+from npgpt.interruption import INTERRUPTED
 from npgpt.runs import Run
 from npgpt.runs.folder import FLOW_PLOT, LOSS_PLOT
 from npgpt.training import Trainer
@@ -87,16 +88,3 @@ def _draw(run: Run) -> None:
     if flows:
         path = run.folder / FLOW_PLOT
         drawn(path, plot_flow_history, flows, path, title)
-
-
-def drawn(path: Path, plot: Callable[..., None], *arguments: Any) -> bool:
-    """Draw a picture of a run, and say whether it is there.
-
-    What is learned is on the disk by then: a picture that cannot be drawn costs a note only.
-    """
-    try:
-        plot(*arguments)
-    except Exception as error:
-        tell(f"Note: {path} could not be drawn ({error}).")
-        return False
-    return True

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from npgpt.fields import check_whole
 from npgpt.layers.dropout import Dropout
 
 DTYPES = tuple(map(np.dtype, ("float32", "float64", "complex64", "complex128")))
@@ -32,7 +33,11 @@ class Init:
     """
 
     def __init__(self, seed: int = 0, dtype: Any = np.float32, fill: bool = True):
-        self.seed, self.dtype = seed, np.dtype(dtype)
+        check_whole("Init", seed=seed)
+        try:
+            self.seed, self.dtype = seed, np.dtype(dtype)
+        except TypeError:
+            raise TypeError(f"Init: dtype must be float32 or float64, got {dtype!r}.") from None
         if self.dtype not in DTYPES:
             raise ValueError(
                 f"Init: dtype must be float32, to train, or float64, to check gradients, got "

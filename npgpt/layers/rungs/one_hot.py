@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from npgpt.fields import check_real, check_whole
 from npgpt.layers.core.layer import Layer
 from npgpt.layers.linear import Linear
 from npgpt.ops.array import Array
@@ -38,6 +39,8 @@ class OneHotEmbedding(Layer):
         dtype: Any = np.float32,
     ):
         super().__init__()
+        check_whole("OneHotEmbedding", vocab_size=vocab_size, d_model=d_model)
+        check_real("OneHotEmbedding", std=std)
         self.vocab_size = vocab_size
         self.linear = Linear(vocab_size, d_model, bias=False, std=std, rng=rng, dtype=dtype)
 

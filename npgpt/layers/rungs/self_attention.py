@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from npgpt.fields import check_whole, short_repr
 from npgpt.layers.core.layer import Layer
 from npgpt.layers.dropout import Dropout
 from npgpt.layers.linear import Linear
@@ -25,6 +26,9 @@ class Simplified(NamedTuple):
     total: Array | None  # each row's, where "sum" divides by it
     used: Array  # the weights, or what a listener put in their place
 
+    def __repr__(self) -> str:
+        return short_repr(self)
+
 
 class Normalised(NamedTuple):
     """How the weights of a head came from its scores."""
@@ -32,6 +36,9 @@ class Normalised(NamedTuple):
     softmax: Array
     weights: Array | None = None  # the softmax, masked and divided by each row's sum
     total: Array | None = None  # which is this
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 class OneHead(NamedTuple):
@@ -42,6 +49,9 @@ class OneHead(NamedTuple):
     v: Array
     used: Array  # the weights, or what a listener put in their place
     normalised: Normalised
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 class SimplifiedSelfAttention(Layer):
@@ -135,6 +145,8 @@ class SelfAttention(Layer):
         dtype: Any = np.float32,
     ):
         super().__init__()
+        check_whole(type(self).__name__, d_in=d_in)
+        check_whole(type(self).__name__, 1, d_out=d_out)
         rng = np.random.default_rng(rng)
         self.d_in, self.d_out = d_in, d_out
         self.scale = 1.0 / math.sqrt(d_out) if scale_scores else 1.0

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from npgpt.fields import LARGEST, check_whole
 from npgpt.layers.attention import MultiHeadAttention
 from npgpt.layers.block_config import BlockConfig
 from npgpt.layers.core.init import Init
@@ -52,6 +53,8 @@ class StackedAttention(Layer):
         dtype: Any = np.float32,
     ):
         super().__init__()
+        check_whole("StackedAttention", d_model=d_model, n_heads=n_heads)
+        check_whole("StackedAttention", -LARGEST, seed=seed, first_stream=first_stream)
         if n_heads < 1 or d_model % n_heads:
             raise ValueError(
                 f"StackedAttention: n_heads must divide d_model, got d_model {d_model} and n_heads "

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from npgpt import ops
+from npgpt.fields import short_repr
 from npgpt.layers import CrossEntropy, OutputHead, flatten_trained
 from npgpt.layers.core.layer import does_as
 from npgpt.layers.heads import head_loss, head_loss_and_backward
@@ -22,6 +23,9 @@ class TextBatch(NamedTuple):
     lengths: np.ndarray
     labels: np.ndarray
 
+    def __repr__(self) -> str:
+        return short_repr(self)
+
 
 class Read(NamedTuple):
     """What `GPTForClassification` keeps: its texts, and what the head read one position of."""
@@ -30,6 +34,9 @@ class Read(NamedTuple):
     x: np.ndarray
     token_ids: np.ndarray
     lengths: np.ndarray
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 class GPTForClassification(Objective):

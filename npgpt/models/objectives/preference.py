@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from npgpt import ops
+from npgpt.fields import short_repr
 from npgpt.layers import OutputHead, flatten_trained
 from npgpt.layers.core.layer import does_as
 from npgpt.models.gpt import GPT
@@ -21,6 +22,9 @@ class PairBatch(NamedTuple):
     targets: np.ndarray
     reference: np.ndarray
 
+    def __repr__(self) -> str:
+        return short_repr(self)
+
 
 class Likelihoods(NamedTuple):
     """What `GPTForPreference` keeps; the margin is there after `GPTForPreference.loss` only."""
@@ -28,6 +32,9 @@ class Likelihoods(NamedTuple):
     x: np.ndarray
     targets: np.ndarray
     margin: np.ndarray | None = None
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 class GPTForPreference(Objective):
