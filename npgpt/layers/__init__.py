@@ -4,9 +4,10 @@ Each file holds one layer, a class with an explicit ``forward`` and ``backward``
 in `npgpt.ops`. Backward mirrors forward line by line, in reverse.
 """
 
-from npgpt.layers.activations import ACTIVATIONS, GELU, ReLU, SwiGLU
+from npgpt.layers.activations import ACTIVATIONS, GELU, GLU, ReLU, SwiGLU
 from npgpt.layers.attention import MultiHeadAttention
 from npgpt.layers.block_config import NORM_POSITIONS, BlockConfig
+from npgpt.layers.convolution import CausalConv1d, GatedConv1d
 from npgpt.layers.core.flat import FlatParameters, flat_of, flatten_trained
 from npgpt.layers.core.init import Init
 from npgpt.layers.core.layer import Layer
@@ -26,6 +27,7 @@ from npgpt.layers.positions import (
     RotaryEmbedding,
     SinusoidalEmbedding,
 )
+from npgpt.layers.recurrent import GRU, LSTM, RNN
 from npgpt.layers.rungs.one_hot import OneHotEmbedding
 from npgpt.layers.rungs.self_attention import (
     CausalSelfAttention,
@@ -40,17 +42,23 @@ from npgpt.layers.transformer_block import RecomputingBlock, TransformerBlock
 __all__ = [
     "ACTIVATIONS",
     "GELU",
+    "GLU",
+    "GRU",
+    "LSTM",
     "NORMS",
     "NORM_POSITIONS",
+    "RNN",
     "ALiBi",
     "BatchNorm",
     "BlockConfig",
+    "CausalConv1d",
     "CausalSelfAttention",
     "CrossEntropy",
     "Dropout",
     "Embedding",
     "FeedForward",
     "FlatParameters",
+    "GatedConv1d",
     "Init",
     "KeyValueCache",
     "Layer",

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from npgpt import layers as kinds
 from npgpt.fields import option_of
 from npgpt.gradients import SUITE
-from npgpt.gradients.suite import Preference, TrainingStep, TwoSidedConfig, shake
+from npgpt.gradients.suite import Preference, TrainingStep, TwoSidedConfig, WithStates, shake
 from npgpt.layers import BlockConfig, Init, Layer
+from npgpt.layers.recurrent import NONLINEARITIES
 from npgpt.layers.rungs.self_attention import MASKINGS, NORMALISATIONS
 from npgpt.models import GPT, GPTConfig, GPTForClassification
 from npgpt.testing.checks import dtypes, shapes
@@ -143,6 +144,33 @@ def _stacked(draw, rng):
     return layer, (_sequence(draw, rng, d_model),)
 
 
+def _recurrent(kind, **options):
+    """Make a drawer of a recurrent layer, with or without lengths and first states."""
+
+    def drawn(draw, rng):
+        (batch, time), d_in = draw(_sequences), draw(_sides)
+        layer = kind(
+            d_in, draw(_sides), draw(st.integers(1, 3)), draw(st.booleans()), draw(_drop),
+            bias=draw(st.booleans()), **{name: draw(values) for name, values in options.items()},
+        )  # fmt: skip
+        inputs: tuple[np.ndarray, ...] = (rng.standard_normal((batch, time, d_in)),)
+        if draw(st.booleans()):
+            inputs += (rng.integers(0, time + 1, batch),)
+        if draw(st.booleans()):
+            shape = (layer.n_layers * layer.num_directions, batch, layer.d_hidden)
+            inputs += tuple(rng.standard_normal(shape) for _ in range(layer.STATES))
+        return WithStates(layer), inputs
+
+    return drawn
+
+
+def _convolution(kind):
+    return _sized(
+        kind, x=_sequence, size_in=_sides, size_out=_sides, kernel=st.integers(1, 4),
+        dilation=st.integers(1, 3), bias=st.booleans(),
+    )  # fmt: skip
+
+
 def _head(draw, rng):
     vocab_size, d_model = draw(_sides), draw(_sides)
     table = kinds.Embedding(vocab_size, d_model).weight
@@ -193,6 +221,7 @@ Drawer = Callable[[Any, np.random.Generator], tuple[Layer, tuple[np.ndarray, ...
 LAYERS: dict[str, Drawer] = {
     "ALiBi": lambda draw, rng: (kinds.ALiBi(draw(_sides)), (np.array(draw(_sides)),)),
     "BatchNorm": _batch_norm,
+    "CausalConv1d": _convolution(kinds.CausalConv1d),
     "CausalSelfAttention": _sized(
         kinds.CausalSelfAttention, x=_sequence, size_in=_sides, size_out=_sides, dropout=_drop,
         masking=st.sampled_from(MASKINGS), qkv_bias=st.booleans(), scale_scores=st.booleans(),
@@ -204,6 +233,10 @@ LAYERS: dict[str, Drawer] = {
     "Embedding": _of_ids(kinds.Embedding),
     "FeedForward": lambda draw, rng: _of_config(draw, rng, kinds.FeedForward),
     "GELU": _gelu,
+    "GLU": lambda draw, rng: (kinds.GLU(), (_x(draw, rng, 2 * draw(_sides)),)),
+    "GRU": _recurrent(kinds.GRU),
+    "GatedConv1d": _convolution(kinds.GatedConv1d),
+    "LSTM": _recurrent(kinds.LSTM, forget_bias=st.sampled_from([0.0, 1.0])),
     "LayerNorm": _sized(kinds.LayerNorm, size=_sides, eps=st.just(1e-2), bias=st.booleans()),
     "Linear": _sized(kinds.Linear, size_in=_sides, size_out=_sides, bias=st.booleans()),
     "LoRALinear": _sized(
@@ -218,6 +251,7 @@ LAYERS: dict[str, Drawer] = {
     "OutputHead": _head,
     "PositionEmbedding": _position_embedding,
     "RMSNorm": _sized(kinds.RMSNorm, size=_sides, eps=st.just(1e-2)),
+    "RNN": _recurrent(kinds.RNN, nonlinearity=st.sampled_from(NONLINEARITIES)),
     "ReLU": _relu,
     "RecomputingBlock": lambda draw, rng: _of_config(
         draw, rng, kinds.RecomputingBlock, cross=True
