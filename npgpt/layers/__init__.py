@@ -15,10 +15,12 @@ from npgpt.layers.core.parameter import Parameter
 from npgpt.layers.dropout import Dropout
 from npgpt.layers.embedding import Embedding
 from npgpt.layers.feed_forward import FeedForward
+from npgpt.layers.gru import GRU
 from npgpt.layers.heads import OutputHead
 from npgpt.layers.linear import Linear
 from npgpt.layers.lora import LoRALinear
 from npgpt.layers.losses import CrossEntropy
+from npgpt.layers.lstm import LSTM
 from npgpt.layers.norms import NORMS, BatchNorm, LayerNorm, NoNorm, RMSNorm
 from npgpt.layers.positions import (
     ALiBi,
@@ -27,7 +29,7 @@ from npgpt.layers.positions import (
     RotaryEmbedding,
     SinusoidalEmbedding,
 )
-from npgpt.layers.recurrent import GRU, LSTM, RNN
+from npgpt.layers.rnn import RNN
 from npgpt.layers.rungs.one_hot import OneHotEmbedding
 from npgpt.layers.rungs.self_attention import (
     CausalSelfAttention,

@@ -14,7 +14,7 @@ from npgpt.fields import option_of
 from npgpt.gradients import SUITE
 from npgpt.gradients.suite import Preference, TrainingStep, TwoSidedConfig, WithStates, shake
 from npgpt.layers import BlockConfig, Init, Layer
-from npgpt.layers.recurrent import NONLINEARITIES
+from npgpt.layers.rnn import NONLINEARITIES
 from npgpt.layers.rungs.self_attention import MASKINGS, NORMALISATIONS
 from npgpt.models import GPT, GPTConfig, GPTForClassification
 from npgpt.testing.checks import dtypes, shapes

@@ -5,6 +5,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the parity tests need the extra 'reference'")
 
+import safetensors.numpy as safetensors_numpy  # noqa: E402
+import safetensors.torch as safetensors_torch  # noqa: E402
+
 from npgpt.layers import GatedConv1d  # noqa: E402
 from tests.golden.recurrent import (  # noqa: E402
     CONVOLUTIONS,
@@ -65,3 +68,17 @@ def test_the_gated_linear_unit_is_glu(backend):
     close(layer.backward(dy), t.grad)
     close(layer.conv.weight.grad, weight.grad)
     close(layer.conv.bias.grad, bias.grad)
+
+
+@pytest.mark.parametrize("name", ["rnn_relu_1_one", "gru_2_both", "lstm_2_both"])
+def test_weights_go_to_pytorch_and_back_as_files_by_their_names(name, tmp_path):
+    layer, *example = recurrent(name)
+    twin, other = twin_of(layer), twin_of(layer)
+    safetensors_torch.save_file(twin.state_dict(), tmp_path / "theirs.safetensors")
+    layer.load_state_dict(safetensors_numpy.load_file(tmp_path / "theirs.safetensors"))
+    safetensors_numpy.save_file(layer.state_dict(), tmp_path / "ours.safetensors")
+    other.load_state_dict(safetensors_torch.load_file(tmp_path / "ours.safetensors"))
+    x = example[0]
+    ours, _ = layer.forward(x)
+    for theirs in (twin, other):
+        close(ours, theirs(torch.from_numpy(x))[0])
