@@ -23,7 +23,7 @@ from npgpt.layers import (
     TransformerBlock,
 )
 from npgpt.layers.recurrent import Recurrent
-from npgpt.models import GPT, GPTConfig, GPTForClassification, GPTForPreference
+from npgpt.models import GPT, MODELS, GPTConfig, GPTForClassification, GPTForPreference
 from npgpt.ops import IGNORE_INDEX
 
 BATCH, TIME, D_MODEL, N_HEADS, VOCAB_SIZE = 2, 5, 12, 3, 17
@@ -275,7 +275,28 @@ GPTS: dict[str, dict[str, Any]] = {
     "Llama-shaped": LLAMA,
     "training step": {"kind": TrainingStep},
 }
+
+
+def _of_family(kind, **choices):
+    """Make an example of a recurrent or convolutional language model."""
+
+    def example(rng):
+        family: Any = MODELS[kind]
+        config = family.Config(VOCAB_SIZE, TIME + 1, n_layers=2, d_model=6, **choices)
+        targets = _ids(rng)
+        targets[0, 1] = IGNORE_INDEX
+        return family(config, seed=1), (_ids(rng), targets)
+
+    return example
+
+
 MODEL_EXAMPLES: dict[str, Example] = {
+    "RNNLM": _of_family("rnn"),
+    "GRULM": _of_family("gru", dropout=0.2),
+    "LSTMLM": _of_family("lstm"),
+    "LSTMLM (untied, dropout)": _of_family("lstm", dropout=0.2, tie_embeddings=False),
+    "ConvolutionalLM": _of_family("conv"),
+    "ConvolutionalLM (dropout)": _of_family("conv", dropout=0.2, kernel=2),
     **{f"GPT (2 layers, {name})": partial(_gpt, **changes) for name, changes in GPTS.items()},
     "GPT (2 layers, classification)": _classifier,
     "GPT (2 layers, classification and language)": partial(_classifier, lm_coef=0.5),

@@ -17,6 +17,7 @@ from npgpt.layers import BlockConfig, Init, Layer
 from npgpt.layers.rnn import NONLINEARITIES
 from npgpt.layers.rungs.self_attention import MASKINGS, NORMALISATIONS
 from npgpt.models import GPT, GPTConfig, GPTForClassification
+from npgpt.models import MODELS as FAMILIES
 from npgpt.testing.checks import dtypes, shapes
 
 _seeds = st.integers(0, 2**32 - 1)
@@ -204,6 +205,24 @@ def _gpt(draw, rng, kind=GPT):
     return kind(config, int(rng.integers(1000)), recompute=draw(st.booleans())), (ids, targets)
 
 
+def _of_family(kind, **options):
+    """Make a drawer of a recurrent or convolutional language model."""
+
+    def drawn(draw, rng):
+        family: Any = FAMILIES[kind]
+        config = family.Config(
+            draw(st.integers(2, 7)), 6, n_layers=draw(st.integers(1, 2)), d_model=draw(_sides),
+            dropout=draw(_drop), bias=draw(st.booleans()), tie_embeddings=draw(st.booleans()),
+            **{name: draw(values) for name, values in options.items()},
+        )  # fmt: skip
+        targets = _ids(draw, rng, config.vocab_size)
+        ids = rng.integers(0, config.vocab_size, targets.shape)
+        targets[1:, 1:2] = -100
+        return family(config, int(rng.integers(1000))), (ids, targets)
+
+    return drawn
+
+
 def _classifier(draw, rng):
     body, (ids, _) = _gpt(draw, rng)
     lengths = rng.integers(1, ids.shape[1] + 1, len(ids))
@@ -274,6 +293,10 @@ LAYERS: dict[str, Drawer] = {
     ),
 }  # fmt: skip
 MODELS: dict[str, Drawer] = {
+    "RNNLM": _of_family("rnn", nonlinearity=st.sampled_from(NONLINEARITIES)),
+    "GRULM": _of_family("gru"),
+    "LSTMLM": _of_family("lstm", forget_bias=st.sampled_from([0.0, 1.0])),
+    "ConvolutionalLM": _of_family("conv", kernel=st.integers(1, 4)),
     "GPT": _gpt,
     "GPT (training step)": lambda draw, rng: _gpt(draw, rng, TrainingStep),
     "GPTForClassification": _classifier,

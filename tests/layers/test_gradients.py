@@ -79,7 +79,7 @@ def classes_in(module, base):
 def test_every_layer_is_drawn():
     """A new class of `npgpt.layers` needs a line in `npgpt.testing.drawn_layers.LAYERS`."""
     assert set(LAYERS) == classes_in(layers, Layer) - {"Layer"}
-    abstract = {"Model", "LanguageModel", "Trainable"}
+    abstract = {"Model", "LanguageModel", "RecurrentLM", "Trainable"}
     assert {name.partition(" (")[0] for name in MODELS} == classes_in(models, Model) - abstract
 
 
