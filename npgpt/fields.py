@@ -108,7 +108,8 @@ def check_options(config: Any, what: str = "") -> None:
     prefix = f"{what}: " if what else ""
     for field in dataclasses.fields(config):
         value, declared = getattr(config, field.name), option_of(field)
-        if isinstance(value, FromOthers) or (value is None and field.default is None):
+        optional = field.default is None or isinstance(field.default, FromOthers)
+        if isinstance(value, FromOthers) or (value is None and optional):
             continue
         if declared.choices and value not in declared.choices:
             raise ValueError(

@@ -15,7 +15,7 @@ from npgpt.gradients import (
     integrated_gradients,
     record,
 )
-from npgpt.gradients.attribution import LogitParts
+from npgpt.gradients.attributed import LogitParts
 from npgpt.html_table import html_table
 from tests.models.tiny import CONFIGS, shaken_model
 from tests.trace.trace_pages import Page

@@ -8,28 +8,16 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from npgpt.data.built_in import BUILT_IN_CORPORA
 from npgpt.data.reading import STANDARD_INPUT, Piece, find_paths, read_pieces
 from npgpt.data.token_files import LARGEST_UINT16_VOCABULARY
+from npgpt.tokenizers.base import Tokenizer
 
 MUCH = 0.001  # of the held-out text that is learned too: short documents are alike by chance
 logger = logging.getLogger(__name__)
-
-
-class Encoder(Protocol):
-    """The part of a tokenizer that is needed here."""
-
-    @property
-    def vocab_size(self) -> int: ...  # noqa: D102
-
-    @property
-    def end_of_text_id(self) -> int | None: ...  # noqa: D102
-
-    def encode(self, text: str) -> np.ndarray: ...  # noqa: D102
 
 
 @dataclasses.dataclass(frozen=True)
@@ -226,7 +214,7 @@ def cut_of(num_characters: int, validation_fraction: float) -> int:
 
 def encode_documents(
     documents: Sequence[str],
-    tokenizer: Encoder,
+    tokenizer: Tokenizer,
     progress: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
     """Encode documents to one array, with the end-of-text token between them.

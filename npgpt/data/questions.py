@@ -78,7 +78,7 @@ def _question(record: Record, left_out: LeftOut) -> Question | None:
         return None
     if not isinstance(choices, list) or len(choices) < 2:
         raise ValueError(f"{record.where}: 'choices' must be a list of at least two texts.")
-    if not isinstance(answer, int) or not 0 <= answer < len(choices):
+    if type(answer) is not int or not 0 <= answer < len(choices):  # True is no number
         raise ValueError(
             f"{record.where}: 'answer' must be the number of a choice, 0 to {len(choices) - 1}, "
             f"got {answer!r}."

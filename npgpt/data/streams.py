@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from npgpt.data.reading import STANDARD_INPUT, Piece
 from npgpt.data.token_files import token_writer
 from npgpt.data.token_folder import TRAIN_FILES, VALIDATION_FILES
 from npgpt.files import TOKENIZER, refuse_used
+from npgpt.tokenizers.base import Tokenizer
 
 Progress = Callable[[int, int], None]
 
@@ -96,7 +96,7 @@ class DocumentEncoder:
     A tokenizer that looks across white space gets each document whole.
     """
 
-    def __init__(self, tokenizer: Any):
+    def __init__(self, tokenizer: Tokenizer):
         self._tokenizer = tokenizer
         self._ended = False
         self._waits = getattr(tokenizer, "looks_around", False)
@@ -118,7 +118,10 @@ class DocumentEncoder:
 
 
 def write_token_folder(
-    folder: str | Path, corpus: StreamedCorpus, tokenizer, progress: Progress | None = None
+    folder: str | Path,
+    corpus: StreamedCorpus,
+    tokenizer: Tokenizer,
+    progress: Progress | None = None,
 ) -> tuple[int, int]:
     """Encode a corpus to a folder of token files.
 

@@ -7,6 +7,7 @@ llm.c and the files without one of nanoGPT are read too.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import dataclasses
 import hashlib
@@ -168,13 +169,23 @@ def holds_tokens(path: str | Path) -> bool:
 
 
 def is_binary(path: str | Path) -> bool:
-    """Say whether a file has the header of npgpt's token files or of any file of llm.c."""
-    return begins_binary(_start_of(path))
+    """Say whether a file holds ids by its beginning: a header, or a ``.bin`` that is no text."""
+    start = _start_of(path)
+    return begins_binary(start) or (Path(path).suffix.lower() == ".bin" and not _is_text(start))
 
 
 def begins_binary(start: bytes) -> bool:
     """Say the same of a file with this beginning."""
     return start.startswith(MAGIC) or _is_llmc(start)
+
+
+def _is_text(start: bytes) -> bool:
+    try:
+        # the beginning may end within a character
+        codecs.getincrementaldecoder("utf-8")().decode(start)
+    except UnicodeDecodeError:
+        return False
+    return b"\0" not in start  # as the upper byte of a small id is
 
 
 def _start_of(path: str | Path) -> bytes:

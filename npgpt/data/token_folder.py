@@ -91,16 +91,21 @@ def holds_token_files(source: str | Path) -> bool:
     """Say whether a source is a folder of token files, one of them, or a glob of them.
 
     A file is one if its header says so, whatever its name is; without a header, as nanoGPT writes
-    them, if its name is that of a part, such as ``train.bin``.
+    them, if its name is that of a part, such as ``train.bin``, or ends in ``.bin`` and its content
+    is no text.
     """
     path = Path(source)
     if path.is_dir():
         return bool(_training_part(path))
     if path.is_file():
-        named = TRAIN_NAME.fullmatch(path.name) or VALIDATION_NAME.fullmatch(path.name)
-        return bool(named) or is_binary(path)
+        return _is_token_file(path)
     shards = _shards(source)
-    return bool(shards) and all(map(holds_tokens, shards))
+    return bool(shards) and all(map(_is_token_file, shards))
+
+
+def _is_token_file(path: Path) -> bool:
+    named = TRAIN_NAME.fullmatch(path.name) or VALIDATION_NAME.fullmatch(path.name)
+    return bool(named) or is_binary(path)
 
 
 def find_parts(source: str | Path) -> tuple[list[Path], list[Path]]:
@@ -110,9 +115,11 @@ def find_parts(source: str | Path) -> tuple[list[Path], list[Path]]:
     """
     path = Path(source)
     if not path.is_dir():
-        train = [path] if path.is_file() else _shards(source)
-        if not train:
+        found = [path] if path.is_file() else _shards(source)
+        if not found:
             raise FileNotFoundError(f"There is no token file {source}.")
+        # a glob may find both parts; a corpus of held-out files alone is learned from
+        train = [path for path in found if not VALIDATION_NAME.fullmatch(path.name)] or found
         return train, _held_out_beside(train[0])
     train = _training_part(path)
     if not train:

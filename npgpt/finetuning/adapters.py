@@ -6,7 +6,7 @@ import dataclasses
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -16,8 +16,8 @@ from npgpt.finetuning.peft_config import PEFTConfig, patterns
 from npgpt.hub.architectures.architecture import HEAD, TABLE
 from npgpt.hub.architectures.gpt2 import GPT2
 from npgpt.hub.containers.safetensors import SafetensorsFile, write_safetensors
-from npgpt.layers import Layer, LoRALinear, OutputHead, Parameter, flatten_trained
-from npgpt.models import GPT, GPTForClassification
+from npgpt.layers import LoRALinear, OutputHead, Parameter, flatten_trained
+from npgpt.models import GPT, GPTForClassification, Model
 from npgpt.models.objectives.objective import body_of
 
 ADAPTER_CONFIG, ADAPTER_MODEL = "adapter_config.json", "adapter_model.safetensors"
@@ -35,7 +35,7 @@ PLAIN = {
 }
 
 
-def save_adapter(model: Layer, folder: str | Path, base: str = "", dropout: float = 0.0) -> None:
+def save_adapter(model: Model, folder: str | Path, base: str = "", dropout: float = 0.0) -> None:
     """Write the low-rank additions of a model (and a classifier's head) as PEFT loads them.
 
     Parameters
@@ -87,7 +87,7 @@ def save_adapter(model: Layer, folder: str | Path, base: str = "", dropout: floa
     hub.write_json(folder / ADAPTER_CONFIG, config)
 
 
-def load_adapter(model: Layer, folder: str | Path) -> list[str]:
+def load_adapter(model: Model, folder: str | Path) -> list[str]:
     """Put the additions of a file in PEFT's format beside a model's linear maps.
 
     What else the file holds, modules and biases that were trained whole, takes the place of the
@@ -149,11 +149,11 @@ def load_adapter(model: Layer, folder: str | Path) -> list[str]:
 
 
 def _put_whole(
-    model: Any, file: SafetensorsFile, names: list[str], config: PEFTConfig, folder: Path
+    model: Model, file: SafetensorsFile, names: list[str], config: PEFTConfig, folder: Path
 ) -> list[Parameter]:
     """Copy arrays of the base that the adapter brings its own of; return their parameters."""
     classifies = isinstance(model, GPTForClassification)
-    gpt: Any = body_of(model)
+    gpt = cast(GPT, body_of(model))
     parts = []
     theirs = _weights_of(model)
     for name in names:
@@ -191,10 +191,10 @@ def untie(model: GPT) -> None:
     flatten_trained(model)
 
 
-def _trained_whole(model: Any) -> dict[str, Parameter]:
+def _trained_whole(model: Model) -> dict[str, Parameter]:
     """Return the parameters that are trained beside the additions, by PEFT's names of modules."""
     head = "score" if isinstance(model, GPTForClassification) else "lm_head"
-    gpt: Any = body_of(model)
+    gpt = cast(GPT, body_of(model))
     found = {}
     for name, parameter in model.named_parameters():
         if parameter is gpt.head.weight and parameter is not gpt.token_embedding.weight:
@@ -208,9 +208,9 @@ def _trained_whole(model: Any) -> dict[str, Parameter]:
     return found
 
 
-def _weights_of(model: Any) -> dict[str, hub.Weight]:
+def _weights_of(model: Model) -> dict[str, hub.Weight]:
     """Return the arrays of a model, the head for itself, by their names in PEFT's files."""
-    body: Any = body_of(model)
+    body = cast(GPT, body_of(model))
     fields = {**body.config.to_dict(), "tie_embeddings": False}
     weights = {weight.theirs[0]: weight for weight in GPT2().weights(fields)}
     if isinstance(model, GPTForClassification):
@@ -219,13 +219,13 @@ def _weights_of(model: Any) -> dict[str, hub.Weight]:
     return weights
 
 
-def _linear_names(model: Layer) -> Iterator[tuple[str, Any]]:
+def _linear_names(model: Model) -> Iterator[tuple[str, Any]]:
     for name, layer in model.named_layers():
         if hasattr(layer, "d_in") and not isinstance(layer, LoRALinear):
             yield name, layer
 
 
-def _module_names(model: Any, names: Iterable[str]) -> dict[str, str]:
+def _module_names(model: Model, names: Iterable[str]) -> dict[str, str]:
     """Translate ``blocks.0.attention.qkv`` to ``transformer.h.0.attn.c_attn``, if it has one."""
     body = body_of(model)
     theirs = {w.ours.removesuffix(SUFFIX): module for module, w in _weights_of(model).items()}

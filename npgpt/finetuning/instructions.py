@@ -146,7 +146,10 @@ def respond(
     sampling = sampling_with(tokenizer, model, temperature=temperature, seed=0)
     new = model.stream(ids, min(max_new_tokens, max(room, 1)), sampling)
     tokens = (int(token[0]) for token in new)
-    return continuation(tokens, tokenizer, sampling, ids, prompt).lstrip("\r\n").rstrip()
+    text = continuation(tokens, tokenizer, sampling, ids, prompt)
+    if not prompt[-1:].isspace():
+        text = text.removeprefix(" ")  # which parts it from the prompt
+    return text.lstrip("\r\n").rstrip()
 
 
 @dataclasses.dataclass(frozen=True)

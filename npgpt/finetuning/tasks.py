@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from npgpt.data.held_out import HeldOutBatches
 from npgpt.data.left_out import LeftOut
@@ -28,10 +28,13 @@ from npgpt.finetuning.preferences import (
     with_reference,
 )
 from npgpt.finetuning.splitting import Keep
+from npgpt.models import GPT, GPTForClassification, GPTForPreference, Model
 from npgpt.tokenizers import Tokenizer
 
+M = TypeVar("M", bound=Model)
 
-class Task:
+
+class Task(Generic[M]):
     """The data of a fine-tuning, in parts.
 
     Attributes
@@ -66,7 +69,7 @@ class Task:
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
-    def prepare(self, model: Any) -> None:
+    def prepare(self, model: M) -> None:
         """Compute what is needed of the model before its first step."""
 
     def sampler(self, batch_size: int) -> Sampler:
@@ -77,12 +80,12 @@ class Task:
         """Cut the held-out part into batches."""
         return HeldOutBatches(self.parts[VALIDATION], batch_size)
 
-    def scores(self, model: Any) -> dict[str, float]:
+    def scores(self, model: M) -> dict[str, float]:
         """Compute numbers on the held-out part, beside the loss."""
         return {}
 
 
-class ClassifyTask(Task):
+class ClassifyTask(Task[GPTForClassification]):
     """Texts and their classes."""
 
     def __init__(
@@ -108,16 +111,16 @@ class ClassifyTask(Task):
         """Cut the held-out part into batches of similar length."""
         return held_out_batches(self.parts[VALIDATION], batch_size)
 
-    def scores(self, model: Any) -> dict[str, float]:
+    def scores(self, model: GPTForClassification) -> dict[str, float]:
         """Share of the held-out texts whose likeliest class is theirs."""
         return {"accuracy": self.report(model, VALIDATION).accuracy}
 
-    def report(self, model: Any, part: str = TEST) -> ClassificationReport:
+    def report(self, model: GPTForClassification, part: str = TEST) -> ClassificationReport:
         """Compare predicted and true classes of a part, the test part unless another is named."""
         return ClassificationReport.of(*predict(model, self.parts[part]), self.labels)
 
 
-class PromptTask(Task):
+class PromptTask(Task[M]):
     """Prompts, and what comes after them."""
 
     def __init__(
@@ -135,7 +138,7 @@ class PromptTask(Task):
         self.records = read(config, self.left_out, keep)
 
 
-class InstructTask(PromptTask):
+class InstructTask(PromptTask[GPT]):
     """Prompts and responses."""
 
     def __init__(self, config: FineTuningConfig, tokenizer: Tokenizer, context_length: int):
@@ -155,7 +158,7 @@ class InstructTask(PromptTask):
             self.parts[TRAIN] = self.parts[TRAIN].packed(context_length)
 
 
-class PreferenceTask(PromptTask):
+class PreferenceTask(PromptTask[GPTForPreference]):
     """Chosen and rejected responses."""
 
     def __init__(self, config: FineTuningConfig, tokenizer: Tokenizer, context_length: int):
@@ -165,11 +168,11 @@ class PreferenceTask(PromptTask):
             for part, records in self.records.items()
         }
 
-    def prepare(self, model: Any) -> None:
+    def prepare(self, model: GPTForPreference) -> None:
         """Compute the log-probabilities of the reference: the model before its first step."""
         self.parts = {part: with_reference(model, pairs) for part, pairs in self.parts.items()}
 
-    def scores(self, model: Any) -> dict[str, float]:
+    def scores(self, model: GPTForPreference) -> dict[str, float]:
         """Compute rewards and how often they are in the right order."""
         return score_preferences(model, self.parts[VALIDATION]).to_metrics()
 

@@ -72,6 +72,7 @@ def arrays_nobody_lists(layer: Layer) -> Iterator[tuple[str, str, np.ndarray | N
         Where it is, what to do about it, and, where only a look at the output tells whether it
         matters, the array.
     """
+    found = {id(parameter) for parameter in layer.parameters()}
     listed = [parameter.value for parameter in layer.parameters()]
     buffers = {
         id(vars(inner).get(name)) for inner in layer.layers() for name in type(inner).BUFFERS
@@ -80,7 +81,9 @@ def arrays_nobody_lists(layer: Layer) -> Iterator[tuple[str, str, np.ndarray | N
         if isinstance(thing, Layer):
             yield path, "is a layer where none is found; put it into an attribute or a list", None
         elif isinstance(thing, Parameter):
-            yield path, "is a Parameter where none is found; make it an attribute", None
+            if id(thing) not in found:
+                what = "is a Parameter where none is found; put it into an attribute or a list"
+                yield path, what, None
         elif (
             thing.dtype.kind == "f"
             and id(thing) not in buffers

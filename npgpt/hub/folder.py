@@ -161,7 +161,7 @@ def read_json(path: Path) -> dict[str, Any]:
         If it is damaged.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise FileNotFoundError(f"There is no {path.name} in {path.parent}.") from None
     except (ValueError, RecursionError) as error:

@@ -22,10 +22,9 @@ from npgpt.layers.lora import LoRALinear
 from npgpt.layers.losses import CrossEntropy
 from npgpt.layers.lstm import LSTM
 from npgpt.layers.norms import NORMS, BatchNorm, LayerNorm, NoNorm, RMSNorm
+from npgpt.layers.position_bias import ALiBi, RelativePositionBias
 from npgpt.layers.positions import (
-    ALiBi,
     PositionEmbedding,
-    RelativePositionBias,
     RotaryEmbedding,
     SinusoidalEmbedding,
 )

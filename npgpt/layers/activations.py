@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar
 
-import numpy as np
-
 from npgpt import ops
 from npgpt.layers.core.layer import Layer
-
-Array = np.ndarray
+from npgpt.ops.array import Array
 
 
 class Activation(Layer):
@@ -47,11 +44,27 @@ class Activation(Layer):
         return self.backward_op(dy, x, None, None)
 
     def forward_op(self, x: Array, bias: Array | None) -> Array:
-        """Apply the operation to ``x + bias``."""
+        """Apply the operation to ``x + bias``.
+
+        Parameters
+        ----------
+        x : ndarray, shape (..., width)
+        bias : ndarray, shape (width,), or None
+        """
         return getattr(ops, f"{self.op}_forward")(x, bias)
 
     def backward_op(self, dy: Array, x: Array, bias: Array | None, dbias: Array | None) -> Array:
-        """Return the gradient of ``x``; add to that of ``bias``."""
+        """Return the gradient of ``x``; add to that of ``bias``.
+
+        Parameters
+        ----------
+        dy : ndarray
+            The gradient of the output.
+        x, bias
+            As for `forward_op`.
+        dbias : ndarray, shape (width,), or None
+            Where the gradient of ``bias`` is added.
+        """
         return getattr(ops, f"{self.op}_backward")(dy, x, bias, dbias=dbias)
 
 

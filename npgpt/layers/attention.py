@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,12 +15,14 @@ from npgpt.layers.core.parameter import Parameter
 from npgpt.layers.dropout import is_plain
 from npgpt.layers.linear import Linear
 from npgpt.layers.lora import LoRALinear
-from npgpt.layers.positions import ALiBi, RelativePositionBias, RotaryEmbedding, position_bias
+from npgpt.layers.position_bias import ALiBi, RelativePositionBias, position_bias
+from npgpt.layers.positions import RotaryEmbedding
 from npgpt.layers.quantized import QuantizedLinear
 from npgpt.layers.states import KeyValueCache
 from npgpt.ops import Mask, reference
+from npgpt.ops.array import Array
 
-Array = np.ndarray
+Gradients = Array | tuple[Array, Array]  # of x, or of x and of the memory
 
 FRESH = (Linear, LoRALinear, QuantizedLinear)  # keep nothing of what they return
 
@@ -143,7 +145,7 @@ class MultiHeadAttention(Layer):
         context = self.tap("context", context)
         return self.tap("output", self.projection.forward(self._join_heads(context)))
 
-    def backward(self, dy: Array) -> Any:
+    def backward(self, dy: Array) -> Gradients:
         """Add to all gradients inside; return that of ``x``, or of ``x`` and the memory."""
         saved = self.recall()
         dy = self.tap_grad("output", dy)
@@ -281,17 +283,17 @@ class MultiHeadAttention(Layer):
 
     # --- heads --------------------------------------------------------------------------------
 
-    def _split_heads(self, x: Array):
+    def _split_heads(self, x: Array) -> Array:
         # (batch, time, heads * head_size) -> view (batch, heads, time, head_size)
         batch, time, _ = x.shape
         return x.reshape(batch, time, -1, self.head_size).transpose(0, 2, 1, 3)
 
-    def _join_heads(self, context: Array):
+    def _join_heads(self, context: Array) -> Array:
         # mirrors _split_heads: (batch, heads, time, head_size) -> (batch, time, d_model)
         batch, _, time, _ = context.shape
         return context.transpose(0, 2, 1, 3).reshape(batch, time, self.d_model)
 
-    def _k_and_v(self, kv: Array):
+    def _k_and_v(self, kv: Array) -> tuple[Array, Array]:
         # (batch, 2 n_kv_heads, keys, head_size) -> its two halves
         return kv[:, : self.n_kv_heads], kv[:, self.n_kv_heads :]
 
@@ -307,7 +309,7 @@ class Fused(NamedTuple):
     context: Array
     lse: Array
     p: float
-    key: Any
+    key: ops.DropoutKey | None
 
 
 class InSteps(NamedTuple):

@@ -197,7 +197,16 @@ class BlockConfig(Settings):
 
 
 def check_config(config: Any, who: Any, kind: type = BlockConfig) -> None:
-    """Raise TypeError if what a layer is made from is not a config of its kind."""
+    """Raise TypeError if what a layer is made from is not a config of its kind.
+
+    Parameters
+    ----------
+    config : object
+    who : object
+        The layer that is made, for the error.
+    kind : type
+        `BlockConfig`, or a class made from it.
+    """
     if not isinstance(config, kind):
         raise TypeError(
             f"{type(who).__name__}: expected a {kind.__name__}, got {config!r}; it is made by "

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple, TypeGuard
 
-import numpy as np
-
 from npgpt import ops
 from npgpt.layers.core.layer import Layer, does_as
-
-Array = np.ndarray
+from npgpt.ops.array import Array
 
 
 class Drawn(NamedTuple):

@@ -10,8 +10,7 @@ from npgpt import ops
 from npgpt.layers.core.init import Unfilled, normal
 from npgpt.layers.core.layer import Layer, does_as
 from npgpt.layers.core.parameter import Parameter
-
-Array = np.ndarray
+from npgpt.ops.array import Array
 
 
 class Embedding(Layer):
@@ -48,14 +47,15 @@ class Embedding(Layer):
         self.vocab_size, self.d_model = vocab_size, d_model
         self.weight = Parameter(normal(rng, (vocab_size, d_model), std, dtype))
 
-    def forward(self, token_ids: Array, positions: Array | None = None) -> Array:
+    def forward(self, token_ids: Array, rows: Array | None = None) -> Array:
         """Look up ids of shape (...); returns (..., d_model).
 
         Parameters
         ----------
         token_ids : ndarray of int, shape (...)
-        positions : ndarray, shape (time, d_model), optional
-            Added to the rows of each sequence; ids then have shape (..., time).
+        rows : ndarray, shape (time, d_model), optional
+            Added to those of each sequence, such as a row for each position; ids then have shape
+            (..., time).
 
         Raises
         ------
@@ -64,7 +64,7 @@ class Embedding(Layer):
         """
         token_ids = self.checked(token_ids)
         self.keep(token_ids)
-        return ops.embedding_forward(token_ids, self.weight.value, positions)
+        return ops.embedding_forward(token_ids, self.weight.value, rows)
 
     def checked(self, token_ids: Array) -> Array:
         """Return ids as an array, or raise ValueError as `forward` does."""
@@ -91,6 +91,6 @@ class Embedding(Layer):
             ops.embedding_backward(dy, token_ids, dweight=dweight)
 
 
-def adds_positions(embedding: Layer) -> bool:
+def adds_rows(embedding: Layer) -> bool:
     """Whether an embedding's forward takes the rows of positions, and adds them in its own pass."""
     return not embedding.is_foreign or does_as(embedding, Embedding)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-
 from npgpt.layers.activations import ACTIVATIONS, GELU, Activation, ReLU, SwiGLU, input_size
 from npgpt.layers.block_config import BlockConfig, check_config
 from npgpt.layers.core.init import Init
@@ -14,8 +12,7 @@ from npgpt.layers.core.parameter import Parameter
 from npgpt.layers.linear import Linear
 from npgpt.layers.lora import LoRALinear
 from npgpt.layers.quantized import QuantizedLinear
-
-Array = np.ndarray
+from npgpt.ops.array import Array
 
 # what may be fused: maps whose bias another layer may add, activations that add a bias
 MAPS, FUSED_ACTIVATIONS = (Linear, LoRALinear, QuantizedLinear), (GELU, ReLU, SwiGLU)

@@ -13,8 +13,7 @@ from npgpt.layers.core.parameter import Parameter
 from npgpt.layers.losses import CrossEntropy
 from npgpt.layers.quantized import QuantizedHead
 from npgpt.ops import IGNORE_INDEX
-
-Array = np.ndarray
+from npgpt.ops.array import Array
 
 
 class OutputHead(Layer):
@@ -90,6 +89,13 @@ class OutputHead(Layer):
         self, x: Array, targets: Array, dloss: float = 1.0, ignore_index: int = IGNORE_INDEX
     ) -> tuple[np.floating, Array]:
         """Compute `cross_entropy` and do its backward: add to the weight's gradient.
+
+        Parameters
+        ----------
+        x, targets, ignore_index
+            As for `cross_entropy`.
+        dloss : float
+            The gradient of the loss, which multiplies all others.
 
         Returns
         -------

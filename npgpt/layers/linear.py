@@ -10,8 +10,8 @@ from npgpt import ops
 from npgpt.layers.core.init import Unfilled, normal
 from npgpt.layers.core.layer import Layer
 from npgpt.layers.core.parameter import Parameter
+from npgpt.ops.array import Array
 
-Array = np.ndarray
 L = TypeVar("L", bound="Linear")
 
 

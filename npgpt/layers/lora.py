@@ -10,8 +10,7 @@ from npgpt import ops
 from npgpt.layers.core.parameter import Parameter
 from npgpt.layers.dropout import Dropout
 from npgpt.layers.linear import Affine, Linear
-
-Array = np.ndarray
+from npgpt.ops.array import Array
 
 
 class LowRank(NamedTuple):

@@ -9,8 +9,7 @@ import numpy as np
 from npgpt import ops
 from npgpt.layers.core.layer import Layer
 from npgpt.ops import IGNORE_INDEX
-
-Array = np.ndarray
+from npgpt.ops.array import Array
 
 
 class Compared(NamedTuple):

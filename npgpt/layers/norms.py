@@ -10,8 +10,7 @@ import numpy as np
 from npgpt import ops
 from npgpt.layers.core.layer import Layer
 from npgpt.layers.core.parameter import Parameter
-
-Array = np.ndarray
+from npgpt.ops.array import Array
 
 
 class OfRows(NamedTuple):

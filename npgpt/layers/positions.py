@@ -1,4 +1,4 @@
-"""Positions: rows that are added to embeddings, turned queries and keys, biases by distance."""
+"""Positions: rows that are added to embeddings, turned queries and keys."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from npgpt.layers.block_config import BlockConfig
 from npgpt.layers.core.init import INITIAL_STD, Init, Unfilled, normal
 from npgpt.layers.core.layer import Layer, does_as
 from npgpt.layers.core.parameter import Parameter
-
-Array = np.ndarray
+from npgpt.ops.array import Array
 
 
 class Rows(NamedTuple):
@@ -54,6 +53,12 @@ class PositionEmbedding(Layer):
     def forward(self, x: Array, offset: int = 0) -> Array:
         """Add the rows of positions ``offset ..`` to ``x``, (batch, time, d_model).
 
+        Parameters
+        ----------
+        x : ndarray, shape (batch, time, d_model)
+        offset : int
+            The position of the first row of ``x``.
+
         Raises
         ------
         ValueError
@@ -66,7 +71,16 @@ class PositionEmbedding(Layer):
         """Return the rows that belong to ``x`` of a shape (batch, time, d_model), to be added.
 
         For when the sum is made elsewhere; `backward` is the same. The rows have the weight's
-        dtype, whatever ``dtype`` is: the argument is that of positions that are not learned.
+        dtype, whatever ``dtype`` is, which positions that are not learned need.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Of what the rows are added to.
+        dtype : dtype, optional
+            Not used.
+        offset : int
+            As for `forward`.
         """
         last = offset + shape[-2]
         if last > self.context_length:
@@ -108,12 +122,26 @@ class SinusoidalEmbedding(Layer):
         self.d_model, self.scale = d_model, scale
 
     def forward(self, x: Array, offset: int = 0) -> Array:
-        """Add the rows of positions ``offset ..`` to ``x``, (batch, time, d_model)."""
+        """Add the rows of positions ``offset ..`` to ``x``, (batch, time, d_model).
+
+        Parameters
+        ----------
+        x, offset
+            As for `PositionEmbedding.forward`.
+        """
         self._check_last_axis(x, self.d_model, "d_model")
         return x + self.rows_for(x.shape, x.dtype, offset)
 
     def rows_for(self, shape: tuple[int, ...], dtype: Any, offset: int = 0) -> Array:
-        """Return the rows that belong to ``x`` of a shape (batch, time, d_model), to be added."""
+        """Return the rows that belong to ``x`` of a shape (batch, time, d_model), to be added.
+
+        Parameters
+        ----------
+        shape, offset
+            As for `PositionEmbedding.rows_for`.
+        dtype : dtype
+            Of the rows.
+        """
         self.keep(shape)
         last = offset + shape[-2]
         rows = _table(1 << (last - 1).bit_length(), self.d_model, self.scale, np.dtype(dtype))
@@ -170,7 +198,13 @@ class RotaryEmbedding(Layer):
     def forward(self, x: Array, offset: int = 0, out: Array | None = None) -> Array:
         """Turn (batch, heads, time, head_size), whose first position is ``offset``.
 
-        ``out``, where the result goes, may be ``x`` itself.
+        Parameters
+        ----------
+        x : ndarray, shape (batch, heads, time, head_size)
+        offset : int
+            The position of its first row.
+        out : ndarray, optional
+            Where the result goes; it may be ``x`` itself.
         """
         self._check_last_axis(x, self.head_size, "head_size")
         self.keep(Rows(x.shape, offset))
@@ -179,7 +213,10 @@ class RotaryEmbedding(Layer):
     def forward_at(self, x: Array, positions: Array) -> Array:
         """Turn one position of each sequence, (batch, heads, 1, head_size); no backward follows.
 
-        ``positions`` are integers of shape (batch,).
+        Parameters
+        ----------
+        x : ndarray, shape (batch, heads, 1, head_size)
+        positions : ndarray of int, shape (batch,)
         """
         self._check_last_axis(x, self.head_size, "head_size")
         last = int(positions.max()) + 1
@@ -189,7 +226,14 @@ class RotaryEmbedding(Layer):
         return turned.swapaxes(0, 2)
 
     def backward(self, dy: Array, out: Array | None = None) -> Array:
-        """Return the gradient of ``x``, for any number of heads at the positions of forward."""
+        """Return the gradient of ``x``, for any number of heads at the positions of forward.
+
+        Parameters
+        ----------
+        dy : ndarray, shape (batch, heads, time, head_size)
+        out : ndarray, optional
+            Where the result goes; it may be ``dy`` itself.
+        """
         (*_, time, head_size), offset = self.recall()
         self._check_dy(dy, (*np.shape(dy)[:2], time, head_size))
         return ops.rotary_backward(dy, *self._angles(dy, offset), out=out)
@@ -206,120 +250,18 @@ def _tables(length: int, head_size: int, theta: float, dtype: np.dtype) -> tuple
     return tuple(table.astype(dtype) for table in tables)
 
 
-class ALiBi(Layer):
-    """A penalty on each score that grows with the distance: ``bias[h, d] = -slope_h |d|``.
-
-    (Press, Smith and Lewis 2022, arXiv 2108.12409.) Nothing is learned, and a model runs past the
-    length that it was trained at.
-
-    Parameters
-    ----------
-    n_heads : int
-        The slopes of a power of two are ``2^(-8/n), 2^(-16/n), ..., 2^-8``.
-    """
-
-    BUFFERS = ("slopes",)
-    IN_STEPS = True
-
-    def __init__(self, n_heads: int):
-        super().__init__()
-        self.n_heads = n_heads
-        self.slopes = ops.alibi_slopes(n_heads)
-
-    def forward(self, keys: int, dtype: Any = np.float32, time: int = 1) -> Array:
-        """Return the biases of distances ``1-time .. keys-1``, (n_heads, time + keys - 1)."""
-        self.keep((self.n_heads, time + keys - 1))
-        return (-self.slopes[:, None] * np.abs(np.arange(1 - time, keys))).astype(dtype)
-
-    def backward(self, dbias: Array) -> None:
-        """Return None: nothing is learned, and distances have no gradient."""
-        self._check_dy(dbias, self.recall())
-
-
-class RelativePositionBias(Layer):
-    """A learned number for each head and bucket of distances, added to the scores.
-
-    ``bias[h, d] = weight[bucket(d), h]`` (Raffel et al. 2020, arXiv 1910.10683, section 2.1). Far
-    distances share buckets, so a model runs past the length that it was trained at.
-
-    Parameters
-    ----------
-    n_heads : int
-    num_buckets : int
-        Half of them hold one distance each, the others grow in geometric steps.
-    max_distance : int
-        From here on all distances share the last bucket.
-    bidirectional : bool
-        Whether keys after the query have buckets of their own, half of all, as in T5's encoder.
-    tied_to : Parameter, optional
-        The weight of another block's bias, which this one then shares, as T5's blocks do.
-    std, rng, dtype
-        As for `Embedding`.
-
-    Attributes
-    ----------
-    weight : Parameter, shape (num_buckets, n_heads)
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than 2 buckets for a side, or ``max_distance`` is not beyond the exact
-        ones.
-
-    Notes
-    -----
-    It is an embedding of buckets, and its backward is the same scatter: distances that share a
-    bucket sum their gradients.
-    """
-
-    IN_STEPS = True
-
-    def __init__(
-        self,
-        n_heads: int,
-        num_buckets: int = 32,
-        max_distance: int = 128,
-        tied_to: Parameter | None = None,
-        std: float = 0.02,
-        rng: np.random.Generator | Unfilled | int | None = None,
-        dtype: Any = np.float32,
-        bidirectional: bool = False,
-    ):
-        super().__init__()
-        one_side = num_buckets // 2 if bidirectional else num_buckets
-        if one_side < 2 or max_distance <= one_side // 2:
-            raise ValueError(
-                "RelativePositionBias: a side needs at least 2 buckets and a max_distance above "
-                f"half of them, got {one_side} and {max_distance}."
-            )
-        self.bidirectional = bidirectional
-        self.n_heads, self.num_buckets, self.max_distance = n_heads, num_buckets, max_distance
-        self.weight = tied_to or Parameter(normal(rng, (num_buckets, n_heads), std, dtype))
-
-    def forward(self, keys: int, dtype: Any = None, time: int = 1) -> Array:
-        """Return the biases of distances ``1-time .. keys-1``, (n_heads, time + keys - 1)."""
-        buckets = ops.relative_buckets(
-            np.arange(1 - time, keys), self.num_buckets, self.max_distance, self.bidirectional
-        )
-        self.keep(buckets)
-        return ops.embedding_forward(buckets, self.weight.value).T
-
-    def backward(self, dbias: Array) -> None:
-        """Add to the weight's gradient. Distances have no gradient: returns None."""
-        buckets = self.recall()
-        self._check_dy(dbias, (self.n_heads, len(buckets)))
-        dweight = self.weight.grad
-        if dweight is not None:
-            ops.embedding_backward(dbias.T, buckets, dweight=dweight)
-
-
-# --- which of them a config asks for --------------------------------------------------------------
-
-
 def position_embedding(
     config: BlockConfig, context_length: int, init: Init
 ) -> PositionEmbedding | SinusoidalEmbedding | None:
-    """Make what is added to the token embeddings; None for positions that act inside attention."""
+    """Make what is added to the token embeddings; None for positions that act inside attention.
+
+    Parameters
+    ----------
+    config : BlockConfig
+    context_length : int
+        Rows of a learned table.
+    init : Init
+    """
     if config.position == "learned":
         return PositionEmbedding(context_length, config.d_model, INITIAL_STD, init.rng, init.dtype)
     if config.position == "sinusoidal":
@@ -327,26 +269,6 @@ def position_embedding(
     return None
 
 
-def position_bias(
-    config: BlockConfig, init: Init, tied_to: Parameter | None = None
-) -> ALiBi | RelativePositionBias | None:
-    """Make what is added to the scores of one block; see `RelativePositionBias` of ``tied_to``."""
-    if config.position == "alibi":
-        return ALiBi(config.n_heads)
-    if config.position == "t5":
-        return RelativePositionBias(
-            config.n_heads,
-            config.relative_attention_num_buckets,
-            config.relative_attention_max_distance,
-            tied_to,
-            INITIAL_STD,
-            init.rng,
-            init.dtype,
-            bidirectional=not config.causal,
-        )
-    return None
-
-
-def gives_rows(positions: Layer) -> TypeGuard[PositionEmbedding | SinusoidalEmbedding]:
+def gives_rows(layer: Layer) -> TypeGuard[PositionEmbedding | SinusoidalEmbedding]:
     """Whether positions are rows that an embedding may add; see `PositionEmbedding.rows_for`."""
-    return does_as(positions, PositionEmbedding) or does_as(positions, SinusoidalEmbedding)
+    return does_as(layer, PositionEmbedding) or does_as(layer, SinusoidalEmbedding)

@@ -9,8 +9,7 @@ from npgpt.layers.core.layer import Layer
 from npgpt.layers.core.parameter import Parameter
 from npgpt.layers.embedding import Embedding
 from npgpt.ops import IGNORE_INDEX
-
-Array = np.ndarray
+from npgpt.ops.array import Array
 
 KINDS = ("bfloat16", "int8")
 
@@ -101,7 +100,13 @@ class QuantizedHead(QuantizedLinear):
     def cross_entropy(
         self, x: Array, targets: Array, ignore_index: int = IGNORE_INDEX
     ) -> np.floating:
-        """Compute the cross-entropy of the logits, a few rows at a time."""
+        """Compute the cross-entropy of the logits, a few rows at a time.
+
+        Parameters
+        ----------
+        x, targets, ignore_index
+            As for `OutputHead.cross_entropy`.
+        """
         rows, targets = x.reshape(-1, self.d_in), targets.reshape(-1)
         counted = targets != ignore_index
         rows, targets = rows[counted], targets[counted]
@@ -128,7 +133,13 @@ class QuantizedEmbedding(InferenceOnly):
         self.weight, self._checked = weight, embedding.checked
         self.vocab_size, self.d_model = weight.array.shape
 
-    def forward(self, token_ids: Array, positions: Array | None = None) -> Array:
-        """Look up ids of shape (...); returns (..., d_model)."""
-        rows = self.weight.rows(self._checked(token_ids))
-        return rows if positions is None else rows + positions
+    def forward(self, token_ids: Array, rows: Array | None = None) -> Array:
+        """Look up ids of shape (...); returns (..., d_model).
+
+        Parameters
+        ----------
+        token_ids, rows
+            As for `Embedding.forward`.
+        """
+        y = self.weight.rows(self._checked(token_ids))
+        return y if rows is None else y + rows

@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from npgpt.layers.attention import Gradients
 from npgpt.layers.block_config import BlockConfig, check_config
 from npgpt.layers.core.init import Init
 from npgpt.layers.core.layer import Layer
-from npgpt.layers.positions import RelativePositionBias
+from npgpt.layers.position_bias import RelativePositionBias
 from npgpt.layers.states import KeyValueCache
 from npgpt.layers.transformer_block import RecomputingBlock, TransformerBlock, new_norm
 from npgpt.ops import Mask
-
-Array = np.ndarray
+from npgpt.ops.array import Array
 
 
 class Stack(Layer):
@@ -96,7 +96,7 @@ class Stack(Layer):
                 block.forget()  # its arrays make room for those of the next one
         return self.final_norm.forward(x)
 
-    def backward(self, dy: Array, frozen: int = 0) -> Any:
+    def backward(self, dy: Array, frozen: int = 0) -> Gradients:
         """Add to all gradients inside; return that of ``x``, or of ``x`` and the memory.
 
         Parameters
@@ -116,7 +116,17 @@ class Stack(Layer):
         return dx if dmemory is None else (dx, dmemory)
 
     def new_states(self, rows: int, capacity: int, dtype: Any = np.float32) -> list[KeyValueCache]:
-        """Make what the blocks keep of ``rows`` sequences of up to ``capacity`` positions."""
+        """Make what the blocks keep of ``rows`` sequences of up to ``capacity`` positions.
+
+        Parameters
+        ----------
+        rows : int
+            How many sequences.
+        capacity : int
+            The most positions of one.
+        dtype : dtype
+            Of the keys and values.
+        """
         config = self.config
         return [
             KeyValueCache(rows, config.num_kv_heads, capacity, config.head_size, dtype)

@@ -21,10 +21,23 @@ class State(Protocol):
     lengths: np.ndarray
 
     def rows(self, begin: int, end: int) -> State:
-        """Return a state of some of the sequences, in the same memory, with nothing read yet."""
+        """Return a state of some of the sequences, in the same memory, with nothing read yet.
+
+        Parameters
+        ----------
+        begin, end : int
+            The first sequence, and the one behind the last.
+        """
 
     def reorder(self, rows: np.ndarray, length: int) -> None:
-        """Let sequence ``i`` go on as a copy of sequence ``rows[i]``, of ``length`` positions."""
+        """Let sequence ``i`` go on as a copy of sequence ``rows[i]``, of ``length`` positions.
+
+        Parameters
+        ----------
+        rows : ndarray of int, shape (batch,)
+        length : int
+            As many positions are copied, the first ones.
+        """
 
 
 class KeyValueCache:
@@ -50,7 +63,13 @@ class KeyValueCache:
         self.lengths = np.zeros(batch, np.int64)
 
     def rows(self, begin: int, end: int) -> KeyValueCache:
-        """Return a state of some of the sequences, in the same memory, with nothing read yet."""
+        """Return a state of some of the sequences, in the same memory, with nothing read yet.
+
+        Parameters
+        ----------
+        begin, end
+            As for `State.rows`.
+        """
         part = KeyValueCache.__new__(KeyValueCache)
         part.keys, part.values = self.keys[begin:end], self.values[begin:end]
         part.lengths = np.zeros(end - begin, np.int64)
@@ -84,13 +103,30 @@ class KeyValueCache:
     def attend(
         self, q: np.ndarray, scale: float, window: int | None, bias: np.ndarray | None
     ) -> np.ndarray:
-        """Attend from the last position of each sequence, (batch, heads, 1, head_size)."""
+        """Attend from the last position of each sequence, (batch, heads, 1, head_size).
+
+        Parameters
+        ----------
+        q : ndarray, shape (batch, heads, 1, head_size)
+        scale : float
+            Multiplies the scores.
+        window : int, optional
+            How many positions each query sees, its own among them; all by default.
+        bias : ndarray, shape (heads, distances), optional
+            Added to the scores.
+        """
         return ops.cached_attention_forward(
             q, self.keys, self.values, self.lengths, scale=scale, window=window, bias=bias
         )
 
     def reorder(self, rows: np.ndarray, length: int) -> None:
-        """Let sequence ``i`` go on as a copy of sequence ``rows[i]``, of ``length`` positions."""
+        """Let sequence ``i`` go on as a copy of sequence ``rows[i]``, of ``length`` positions.
+
+        Parameters
+        ----------
+        rows, length
+            As for `State.reorder`.
+        """
         self.keys[:, :, :length] = self.keys[rows, :, :length]
         self.values[:, :, :length] = self.values[rows, :, :length]
         self.lengths = self.lengths[rows]
@@ -115,14 +151,27 @@ class KeptRows:
         self.lengths = np.zeros(len(arrays[0]), np.int64)
 
     def rows(self, begin: int, end: int) -> KeptRows:
-        """Return a state of some of the sequences, in the same memory, with nothing read yet."""
+        """Return a state of some of the sequences, in the same memory, with nothing read yet.
+
+        Parameters
+        ----------
+        begin, end
+            As for `State.rows`.
+        """
         part = KeptRows(*(array[begin:end] for array in self.arrays))
         for array in part.arrays:
             array.fill(0)
         return part
 
     def reorder(self, rows: np.ndarray, length: int) -> None:
-        """Let sequence ``i`` go on as a copy of sequence ``rows[i]``."""
+        """Let sequence ``i`` go on as a copy of sequence ``rows[i]``.
+
+        Parameters
+        ----------
+        rows : ndarray of int, shape (batch,)
+        length : int
+            Positions of the longest, which here takes no more room than any other.
+        """
         for array in self.arrays:
             array[...] = array[rows]
         self.lengths = self.lengths[rows]

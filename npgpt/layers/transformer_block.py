@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any, NamedTuple, cast
 
 from npgpt import ops
-from npgpt.layers.attention import MultiHeadAttention
+from npgpt.layers.attention import Gradients, MultiHeadAttention
 from npgpt.layers.block_config import BlockConfig, check_config
 from npgpt.layers.core.init import Init
 from npgpt.layers.core.layer import Layer
@@ -18,8 +16,7 @@ from npgpt.layers.feed_forward import FeedForward
 from npgpt.layers.norms import NORMS, norm_backward
 from npgpt.layers.states import KeyValueCache
 from npgpt.ops import Mask
-
-Array = np.ndarray
+from npgpt.ops.array import Array
 
 
 def new_norm(config: BlockConfig, init: Init, name: str | None = None) -> Layer:
@@ -120,7 +117,7 @@ class TransformerBlock(Layer):
         half = self._forward_post if self.norm_position == "post" else self._forward_pre
         return half(x, memory, mask, memory_mask, state)
 
-    def backward(self, dy: Array) -> Any:
+    def backward(self, dy: Array) -> Gradients:
         """Add to all gradients inside; return that of ``x``, or of ``x`` and the memory."""
         return self._backward_post(dy) if self.norm_position == "post" else self._backward_pre(dy)
 
@@ -145,7 +142,7 @@ class TransformerBlock(Layer):
         branch = self.feed_forward.forward(self.feed_forward_norm.forward(x))
         return self.tap("residual", self._join(self.feed_forward_dropout, x, branch))
 
-    def _backward_pre(self, dy: Array) -> Any:
+    def _backward_pre(self, dy: Array) -> Gradients:
         dy = self.tap_grad("residual", dy)
         dbranch = self.feed_forward.backward(self.feed_forward_dropout.backward(dy))
         dx = norm_backward(self.feed_forward_norm, dbranch, dshortcut=self._round(dy))
@@ -157,7 +154,7 @@ class TransformerBlock(Layer):
             dx = norm_backward(self.cross_attention_norm, dbranch, dshortcut=self._round(dx))
 
         dx = self.tap_grad("residual_middle", dx)
-        dbranch = self.attention.backward(self.attention_dropout.backward(dx))
+        dbranch = cast(Array, self.attention.backward(self.attention_dropout.backward(dx)))
         dx = norm_backward(self.attention_norm, dbranch, dshortcut=self._round(dx))
         return dx if self.cross_attention is None else (dx, dmemory)
 
@@ -183,7 +180,7 @@ class TransformerBlock(Layer):
         x = self._join(self.feed_forward_dropout, x, self.feed_forward.forward(x))
         return self.tap("residual", self.feed_forward_norm.forward(x))
 
-    def _backward_post(self, dy: Array) -> Any:
+    def _backward_post(self, dy: Array) -> Gradients:
         dx = self.feed_forward_norm.backward(self.tap_grad("residual", dy))
         dbranch = self.feed_forward.backward(self.feed_forward_dropout.backward(dx))
         dx = self._sum(self._round(dx), dbranch)
@@ -195,7 +192,7 @@ class TransformerBlock(Layer):
             dx = self._sum(self._round(dx), dbranch)
 
         dx = self.attention_norm.backward(self.tap_grad("residual_middle", dx))
-        dbranch = self.attention.backward(self.attention_dropout.backward(dx))
+        dbranch = cast(Array, self.attention.backward(self.attention_dropout.backward(dx)))
         dx = self._sum(self._round(dx), dbranch)
         return dx if self.cross_attention is None else (dx, dmemory)
 
@@ -272,7 +269,7 @@ class RecomputingBlock(TransformerBlock):
         self.keep(Begun(progress, x, memory, mask, memory_mask))
         return y
 
-    def backward(self, dy: Array) -> Any:
+    def backward(self, dy: Array) -> Gradients:
         """Add to all gradients inside; return that of ``x``, or of ``x`` and the memory."""
         progress, x, *others = self.recall()
         self._check_dy(dy, x.shape)

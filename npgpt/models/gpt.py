@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from npgpt.layers import (
 )
 from npgpt.layers.block_config import check_config
 from npgpt.layers.core.init import INITIAL_STD, Init
-from npgpt.layers.embedding import adds_positions
+from npgpt.layers.embedding import adds_rows
 from npgpt.layers.positions import gives_rows, position_embedding
 from npgpt.models.config import GPTConfig
 from npgpt.models.model import TokenBatch, checked_ids, register
@@ -120,7 +120,7 @@ class GPT(NextTokenModel, Pretrained):
     def backward_from_hidden(self, dx: np.ndarray) -> None:
         """Send a gradient of the last `hidden_states`, (batch, time, d_model), back."""
         frozen = self._frozen_blocks()
-        dx = self.stack.backward(dx, frozen or 0)
+        dx = cast(np.ndarray, self.stack.backward(dx, frozen or 0))  # there is no memory
         if frozen is not None:
             return
         dx = self.tap_grad("embeddings", dx)
@@ -142,14 +142,14 @@ class GPT(NextTokenModel, Pretrained):
         token_ids = checked_ids(token_ids, "GPT")
         if not self._unrolling:
             self.cross_entropy.forget()  # an earlier loss does not belong to this forward pass
-        positions = self.position_embedding
-        if positions is None:
+        by_place = self.position_embedding
+        if by_place is None:
             x = self.token_embedding.forward(token_ids)
-        elif gives_rows(positions) and adds_positions(self.token_embedding):  # in one pass
+        elif gives_rows(by_place) and adds_rows(self.token_embedding):  # in one pass
             shape = (*token_ids.shape, self.config.d_model)
-            x = self.token_embedding.forward(token_ids, positions.rows_for(shape, self.dtype))
+            x = self.token_embedding.forward(token_ids, by_place.rows_for(shape, self.dtype))
         else:
-            x = positions.forward(self.token_embedding.forward(token_ids))
+            x = by_place.forward(self.token_embedding.forward(token_ids))
         return self.tap("embeddings", self.embedding_dropout.forward(x))
 
     def hidden_states(self, token_ids) -> np.ndarray:

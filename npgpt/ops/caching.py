@@ -26,7 +26,15 @@ class KernelCache(FunctionCache):
     """Numba's cache of a function, which compiles anew instead of raising errors."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """Read machine code; None where there is none, or it is damaged."""
+        """Read machine code; None where there is none, or it is damaged.
+
+        Parameters
+        ----------
+        sig : tuple of numba types
+            Of the arguments.
+        target_context : numba context
+            The processor that the code is for.
+        """
         try:
             return super().load_overload(sig, target_context)
         except OSError as error:
@@ -37,7 +45,15 @@ class KernelCache(FunctionCache):
         return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        """Write machine code, if that is possible."""
+        """Write machine code, if that is possible.
+
+        Parameters
+        ----------
+        sig : tuple of numba types
+            Of the arguments.
+        data : numba CompileResult
+            What was compiled.
+        """
         try:
             with _alone_in(self.cache_path):
                 super().save_overload(sig, data)

@@ -29,7 +29,15 @@ class Mask(NamedTuple):
     lengths: np.ndarray | None = None
 
     def reach(self, time: int, keys: int) -> tuple[int, int]:
-        """Return how many positions before and how many after itself a query sees, at most."""
+        """Return how many positions before and how many after itself a query sees, at most.
+
+        Parameters
+        ----------
+        time : int
+            How many queries there are.
+        keys : int
+            How many keys.
+        """
         farthest = max(time, keys)
         before = min(self.window or farthest, farthest) - 1
         return before, 0 if self.causal else before

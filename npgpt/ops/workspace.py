@@ -23,6 +23,11 @@ def empty(shape: tuple[int, ...], dtype) -> np.ndarray:
     """Make an array with undefined content, as `numpy.empty` does.
 
     Inside a `Workspace` its memory is that of an earlier array which nobody holds any more.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    dtype : dtype
     """
     if _current is None:
         return np.empty(shape, dtype)
@@ -70,7 +75,13 @@ class Workspace:
         self._outer: Workspace | None = None
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-        """Make an array with undefined content, in reused memory if some that fits is free."""
+        """Make an array with undefined content, in reused memory if some that fits is free.
+
+        Parameters
+        ----------
+        shape : tuple of int
+        dtype : dtype
+        """
         key = len(shape), shape[-1:], dtype
         blocks = self._blocks.get(key)
         if blocks is None:

@@ -154,7 +154,8 @@ class FineTuningRun(Run):
             merge_lora(model)
         if self.config.task == "dpo":
             model = body_of(model)
-            model.assign_names()  # its own, no longer those of a part
+            model.name = ""  # no longer a part
+            model.assign_names()
         return model.eval()
 
     def load_gpt(self, checkpoint: str = "best") -> LanguageModel:

@@ -18,6 +18,7 @@ from npgpt.layers.rnn import NONLINEARITIES
 from npgpt.layers.rungs.self_attention import MASKINGS, NORMALISATIONS
 from npgpt.models import GPT, GPTConfig, GPTForClassification
 from npgpt.models import MODELS as FAMILIES
+from npgpt.ops import IGNORE_INDEX
 from npgpt.testing.checks import dtypes, shapes
 
 _seeds = st.integers(0, 2**32 - 1)
@@ -183,7 +184,7 @@ def _cross_entropy(draw, rng):
     logits = 3.0 * _x(draw, rng, draw(_sides))
     targets = rng.integers(0, logits.shape[-1], logits.shape[:-1])
     if draw(st.booleans()):
-        targets.reshape(-1)[1::2] = -100
+        targets.reshape(-1)[1::2] = IGNORE_INDEX
     return kinds.CrossEntropy(), (logits, targets)
 
 
@@ -201,7 +202,7 @@ def _gpt(draw, rng, kind=GPT):
         config = dataclasses.replace(config, dropout=0.0)
     targets = _ids(draw, rng, config.vocab_size)
     ids = rng.integers(0, config.vocab_size, targets.shape)
-    targets[1:, 1:2] = -100
+    targets[1:, 1:2] = IGNORE_INDEX
     return kind(config, int(rng.integers(1000)), recompute=draw(st.booleans())), (ids, targets)
 
 

@@ -144,7 +144,7 @@ def read_tokenizer(path: str | Path, makers: Mapping[str, Callable[[dict], Any]]
     if not path.is_file():
         raise FileNotFoundError(f"There is no tokenizer file {path}.")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
         if not isinstance(content, dict):
             raise ValueError("its JSON is not an object")
         found = str(content.get("format", FORMAT))

@@ -20,17 +20,15 @@ from npgpt.tokenizers.base import (
     read_tokenizer,
     to_utf8,
 )
-from npgpt.tokenizers.byte_alphabet import BYTE_TO_CHARACTER, to_characters
 from npgpt.tokenizers.forms import forms
 from npgpt.tokenizers.merge_step import MergeStep
 from npgpt.tokenizers.reference import PRE_TOKEN
 from npgpt.tokenizers.special import AddedToken, Names, chosen, parts_of, refuse
 from npgpt.tokenizers.template import WHOLE, checked_template, fill
 from npgpt.tokenizers.tokenizer_json import FORMAT, Ids, Pair, from_json, to_json
+from npgpt.tokenizers.vocabulary import NUM_BYTES, byte_ids, vocabulary_of
 
 __all__ = ["PRE_TOKEN", "BPETokenizer"]
-
-NUM_BYTES = 256
 
 
 class BPETokenizer(Shown):
@@ -48,7 +46,8 @@ class BPETokenizer(Shown):
         Tokens that stand for themselves: names of special ones, or `AddedToken`, which may be found
         in every text. One that is no special token may be a merge's too, and has its id.
     ids : sequence of int, optional
-        The ids of bytes, merges and the tokens after them, where they are not in that order.
+        The ids of bytes, merges and the tokens after them, where they are not in that order. Those
+        that are left out below the highest are no token's, see ``unused_ids``.
     template : sequence of int or None
         What `encode_prompt` makes of a text: these ids, and its own where None stands.
 
@@ -56,8 +55,8 @@ class BPETokenizer(Shown):
     ------
     ValueError
         If a merge uses a token that is not there yet, or makes one that is there already; if a
-        special token is there twice; if ids are not ``0 .. vocab_size - 1``, each once; if an id of
-        the template is no token's.
+        special token is there twice; if ids are not one for each token, below 2**20 and each once;
+        if an id of the template is no token's.
 
     Examples
     --------
@@ -81,44 +80,9 @@ class BPETokenizer(Shown):
         )
         self.special_tokens = tuple(t.content for t in self.added_tokens if t.special)
         self.steps: list[MergeStep] | None = None
-        tokens = [bytes([byte]) for byte in BYTE_TO_CHARACTER]
-        names = [token.content for token in self.added_tokens]
-        # those of a file may be like a token of the vocabulary
-        special = [token.encode() for token in special_tokens if isinstance(token, str)]
-        known = {*tokens, *special}
-        if not all(names) or len(known) < NUM_BYTES + len(special) or len({*names}) < len(names):
-            raise ValueError(
-                f"{who}: special tokens must have names of more than one byte, each once, got "
-                f"{', '.join(map(repr, names))}."
-            )
-        for left, right in self.merges:
-            if not (0 <= left < len(tokens) and 0 <= right < len(tokens)):
-                raise ValueError(
-                    f"{who}: merge {len(tokens) - NUM_BYTES} joins {left} and {right}, but there "
-                    f"are only {len(tokens)} tokens by then."
-                )
-            token = tokens[left] + tokens[right]
-            if token in known:  # training never makes one twice, and a file names tokens by bytes
-                raise ValueError(
-                    f"{who}: merge {len(tokens) - NUM_BYTES} makes {token!r}, which is a token "
-                    "already."
-                )
-            known.add(token)
-            tokens.append(token)
-        self._tokens = tokens  # without those that are added, in the order of their places
-        places = dict(zip(map(to_characters, tokens), range(len(tokens)), strict=True))
-        new = [name for name in names if name not in places]  # the others have a token's own id
-        places |= dict(zip(new, range(len(tokens), len(tokens) + len(new)), strict=True))
-        self._ids = _checked_order(ids, len(places), who)
-        pieces = [*tokens, *(name.encode() for name in new)]
-        if self._ids is not None:
-            pieces = [pieces[place] for place in np.argsort(self._ids)]
-        self._pieces = pieces  # in the order of their ids
-        self._added_ids = {
-            name: places[name] if self._ids is None else int(self._ids[places[name]])
-            for name in names
-        }
-        self.template = checked_template(template, len(pieces), who)
+        vocabulary = vocabulary_of(self.merges, special_tokens, ids, who)
+        self._tokens, self._pieces, self._ids, self._added_ids, self.unused_ids = vocabulary
+        self.template = checked_template(template, len(self._pieces), self.unused_ids, who)
         self._encoder: Any = None
         self._decoder: Any = None
 
@@ -171,7 +135,7 @@ class BPETokenizer(Shown):
             words.update(to_utf8(document, cls.__name__))
         if not len(words.counts):
             raise ValueError(f"{cls.__name__}: the text to train on is empty.")
-        ids = np.array(_byte_ids(), np.int64)[words.content]
+        ids = np.array(byte_ids(), np.int64)[words.content]
         num_merges = vocab_size - smallest
         merges, table = code.learn_merges(
             ids, words.starts, words.counts, num_merges, NUM_BYTES, progress
@@ -188,7 +152,7 @@ class BPETokenizer(Shown):
 
     @property
     def vocab_size(self) -> int:
-        """Number of tokens."""
+        """One more than the highest id: the number of tokens, and of ids that are none's."""
         return len(self._pieces)
 
     @property
@@ -211,19 +175,27 @@ class BPETokenizer(Shown):
         """SHA-256, in hexadecimal, of all that decides the ids of a text."""
         digest = hashlib.sha256(b"byte-level BPE")
         digest.update(np.array(self.merges, "<i8").tobytes())
-        digest.update(json.dumps(self.special_ids).encode())
-        digest.update(b"" if self._ids is None else self._ids.astype("<i8").tobytes())
-        traits = [dataclasses.astuple(token) for token in self.added_tokens]
-        plain = [(name, True, False, False, False) for name in self.special_tokens]
+        by_id = self._added_ids.__getitem__  # a file has them in this order, whatever theirs was
+        special = sorted(self.special_tokens, key=by_id)
+        digest.update(json.dumps({name: by_id(name) for name in special}).encode())
+        if self._ids is not None:
+            order = np.append(
+                self._ids[: len(self._tokens)], np.sort(self._ids[len(self._tokens) :])
+            )
+            digest.update(order.astype("<i8").tobytes())
+        added = sorted(self.added_tokens, key=lambda token: by_id(token.content))
+        traits = [dataclasses.astuple(token) for token in added]
+        plain = [(name, True, False, False, False) for name in special]
         # whether a token is normalized decides nothing where all are, or none
         if [t[:-1] for t in traits] != plain or len({t[-1] for t in traits}) > 1:
-            digest.update(json.dumps([traits, self._added_ids]).encode())
+            ids = {token.content: by_id(token.content) for token in added}
+            digest.update(json.dumps([traits, ids]).encode())
         if self.template != WHOLE:
             digest.update(json.dumps(self.template).encode())
         return digest.hexdigest()
 
     def token_bytes(self, token_id: int) -> bytes:
-        """Return the bytes a token stands for; for a special token, its name.
+        """Return the bytes a token stands for: a special one's are its name's, an unused id's none.
 
         Raises
         ------
@@ -306,7 +278,7 @@ class BPETokenizer(Shown):
         space.
         """
         if self._encoder is None:
-            self._encoder = forms().MergeEncoder(_byte_ids(), self.merges)
+            self._encoder = forms().MergeEncoder(byte_ids(), self.merges)
         ids = self._encoder(content)
         return ids.astype(np.int64) if self._ids is None else self._ids[ids]
 
@@ -334,7 +306,7 @@ class BPETokenizer(Shown):
     # --- decoding -----------------------------------------------------------------------------
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
-        """Join the bytes of the tokens; special tokens are written out.
+        """Join the bytes of the tokens; special tokens are written out, unused ids left out.
 
         Parameters
         ----------
@@ -398,17 +370,3 @@ class BPETokenizer(Shown):
             the merges and the added tokens.
         """
         return from_json(content).make(cls)
-
-
-def _byte_ids() -> list[int]:
-    ids = {byte: i for i, byte in enumerate(BYTE_TO_CHARACTER)}
-    return [ids[byte] for byte in range(NUM_BYTES)]
-
-
-def _checked_order(ids: Ids, size: int, who: str) -> np.ndarray | None:
-    if ids is None:
-        return None
-    order = np.array(ids, np.int64)
-    if not np.array_equal(np.sort(order), np.arange(size)):
-        raise ValueError(f"{who}: ids must be 0 to {size - 1}, each once.")
-    return None if np.array_equal(order, np.arange(size)) else order

@@ -10,7 +10,7 @@ from typing import Any
 from npgpt import hub
 from npgpt.tokenizers.special import AddedToken
 from npgpt.tokenizers.template import WHOLE, Template
-from npgpt.tokenizers.tokenizer_json import Parts, added_token
+from npgpt.tokenizers.tokenizer_json import Parts, add_id, added_token
 from npgpt.tokenizers.unsupported import Unsupported
 
 CONFIG, SPECIAL, ADDED = "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"
@@ -35,7 +35,7 @@ def with_companions(parts: Parts, folder: Path) -> Parts:
     Raises
     ------
     Unsupported
-        If one asks for a space before every text.
+        If one asks for a space before every text, or an id is not the following one.
     ValueError
         If a file is damaged, or an id is that of another token.
     """
@@ -45,12 +45,10 @@ def with_companions(parts: Parts, folder: Path) -> Parts:
     tokens = {token.content: token for token in parts.special_tokens}
     ids, numbers = parts.vocabulary, dict(parts.vocabulary)
     for token_id, token in listed:
-        if numbers.setdefault(token.content, token_id) != token_id:
-            first = numbers[token.content]
-            raise ValueError(f"{token.content!r} has the ids {first} and {token_id}")
+        add_id(numbers, token.content, token_id, max(numbers.values()) + 1)
         tokens[token.content] = token
     for name, token in named.items():
-        numbers.setdefault(name, len(numbers))
+        numbers.setdefault(name, max(numbers.values()) + 1)
         tokens.setdefault(name, token)
     new = [numbers[name] for name in tokens if name not in ids]
     all_ids = [*parts.ids, *new]

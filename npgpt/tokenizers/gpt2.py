@@ -178,13 +178,13 @@ def _names(place: str | Path) -> Iterator[None]:
 
 def _from_files(vocab: Path, merges: Path, beside: dict[str, AddedToken] | None = None) -> Parts:
     try:
-        ids = json.loads(vocab.read_text(encoding="utf-8"))
+        ids = json.loads(vocab.read_text(encoding="utf-8-sig"))
         if not isinstance(ids, dict) or not all(type(i) is int for i in ids.values()):
             raise ValueError("it is not a JSON object of tokens and ids")
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{vocab} is not a whole vocabulary: {error}.") from None
     try:
-        text = merges.read_text(encoding="utf-8")
+        text = merges.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{merges} is not a whole list of merges: {error}.") from None
     lines = text.split("\n")

@@ -94,10 +94,12 @@ def to_processor(template: Template, names: Mapping[int, str]) -> dict[str, Any]
     }
 
 
-def checked_template(template: Sequence[int | None], vocab_size: int, who: str) -> Template:
+def checked_template(
+    template: Sequence[int | None], vocab_size: int, unused: Sequence[int], who: str
+) -> Template:
     """Return a template, if its ids are tokens'."""
-    outside = [i for i in template if i is not None and not 0 <= i < vocab_size]
-    if outside:
+    ids = [i for i in template if i is not None]
+    if outside := [i for i in ids if not 0 <= i < vocab_size or i in unused]:
         raise ValueError(
             f"{who}: the template's id {outside[0]} is outside the vocabulary of {vocab_size}."
         )

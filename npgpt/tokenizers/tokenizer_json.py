@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -19,6 +20,8 @@ Ids = Sequence[int] | np.ndarray | None  # of tokens, in the order of their plac
 FORMAT = "tokenizer.json"  # of a file that names none
 # model settings that change what a text is encoded to; GPT-2's file has them null or empty
 FOREIGN_SETTINGS = ("dropout", "ignore_merges", "continuing_subword_prefix", "end_of_word_suffix")
+# names that only special tokens have, as trainers write them to a vocabulary without a list of them
+BRACKETED = re.compile(r"(?s)<.+>|\[.+\]")
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")  # of an added token
 
 
@@ -147,14 +150,34 @@ def from_json(content: dict[str, Any]) -> Parts:
     for name, token_id in ids.items():
         if type(token_id) is not int:
             raise ValueError(f"its id of {name!r} is {token_id!r}, not an integer")
-    added = []
+    added, following = [], len(ids)
     for token in sorted(content.get("added_tokens") or (), key=lambda token: token["id"]):
         name, token_id = token["content"], token["id"]
-        if ids.setdefault(name, token_id) != token_id or type(token_id) is not int:
-            raise ValueError(f"its token {name!r} has the ids {ids[name]!r} and {token_id!r}")
+        add_id(ids, name, token_id, following)
+        following = max(following, token_id + 1)
         added.append(added_token(name, token))
     template = from_processor(content.get("post_processor"))
     return from_vocabulary(ids, model["merges"], added)._replace(template=template)
+
+
+def add_id(ids: dict[str, int], name: str, token_id: Any, following: int) -> None:
+    """Give an added token the id that a file says, unless it has it already.
+
+    Raises
+    ------
+    Unsupported
+        If it is new and has not the following id: the tokenizers library would give it that one.
+    ValueError
+        If it has another.
+    """
+    if type(token_id) is not int or ids.get(name, token_id) != token_id:
+        raise ValueError(f"its token {name!r} has the ids {ids.get(name)!r} and {token_id!r}")
+    if name not in ids and token_id != following:
+        raise Unsupported(
+            f"its added token {name!r} has the id {token_id}, not the following one, {following}, "
+            "which the tokenizers library would give it"
+        )
+    ids[name] = token_id
 
 
 def added_token(name: str, flags: Mapping[str, Any]) -> AddedToken:
@@ -204,11 +227,12 @@ def from_vocabulary(
         Of every token.
     merges : iterable of "left right" or (left, right)
     added_tokens : sequence of AddedToken
+        Tokens named like ``<s>`` or ``[PAD]`` that nothing makes are special ones, listed or not.
 
     Raises
     ------
     Unsupported
-        If there is a token that is neither a byte nor a merge nor added.
+        If there is another token that is neither a byte nor a merge nor added.
     ValueError
         If a byte has no token, or a merge is not of two tokens.
     """
@@ -221,11 +245,16 @@ def from_vocabulary(
             raise ValueError(f"its merge {i}, {merge!r}, is not two tokens that are there by then")
         pairs.append((places[names[0]], places[names[1]]))
         places.setdefault(names[0] + names[1], len(places))
+    known = {*places, *(token.content for token in added_tokens)}
+    rest = sorted(ids.keys() - known, key=lambda name: ids[name])
+    for name in rest:
+        if not BRACKETED.fullmatch(name):
+            raise Unsupported(
+                f"its token {name!r} is neither a byte nor a merge nor special or added"
+            )
+    added_tokens = [*added_tokens, *(AddedToken(name, special=True) for name in rest)]
     new = [token.content for token in added_tokens if token.content not in places]
     for name in (*places, *new):
         if name not in ids:
             raise ValueError(f"its vocabulary has no {name!r}")
-    if len(ids) != len(places) + len(new):
-        rest = next(iter(ids.keys() - places.keys() - set(new)), None)
-        raise Unsupported(f"its token {rest!r} is neither a byte nor a merge nor special or added")
-    return Parts(pairs, list(added_tokens), [ids[name] for name in (*places, *new)], ids)
+    return Parts(pairs, added_tokens, [ids[name] for name in (*places, *new)], ids)

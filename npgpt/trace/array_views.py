@@ -70,16 +70,6 @@ class HeatMap(ShortRepr):
     scale: float
 
     @property
-    def row_starts(self) -> np.ndarray:
-        """The array's first row in each row of cells."""
-        return _starts(self.shape[0], self.cells.shape[0])
-
-    @property
-    def column_starts(self) -> np.ndarray:
-        """The array's first column in each column of cells."""
-        return _starts(self.shape[1], self.cells.shape[1])
-
-    @property
     def is_smaller(self) -> bool:
         """Whether cells stand for several entries."""
         return self.cells.shape != self.shape

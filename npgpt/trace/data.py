@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from npgpt.gradients.attribution import LogitParts, TokenAttribution
+from npgpt.gradients.attributed import LogitParts, TokenAttribution
 from npgpt.layers.core.names import stacks_of
 from npgpt.models import GPTConfig
 from npgpt.trace.boxes import Box
@@ -20,7 +20,8 @@ class Prediction:
     token : TokenText
         That it has read last.
     likeliest : tuple of (TokenText, float)
-        What it expected next, with probabilities, the likeliest first.
+        What it expected next, with probabilities, the likeliest first; ids that stand for no token
+        have a share of the probability, but are not among them.
     target : TokenText or None
         The token that the text has next; None at its end.
     loss, probability, rank : float, float, int; or None

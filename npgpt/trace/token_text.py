@@ -34,7 +34,8 @@ class TokenText:
     def of(cls, tokenizer: Tokenizer, token_id: int) -> TokenText:
         """Look a token up."""
         token_id = int(token_id)
-        if token_id >= tokenizer.vocab_size:  # some models have more rows than there are tokens
+        # some models have more rows than there are tokens, and a vocabulary may have holes
+        if token_id >= tokenizer.vocab_size or token_id in getattr(tokenizer, "unused_ids", ()):
             return cls(token_id, f"#{token_id}", "no token")
         token_bytes = getattr(tokenizer, "token_bytes", None)
         if token_bytes is None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from npgpt.files import write_atomically
+from npgpt.generation import ids_without_token
 from npgpt.gradients.attribution import (
     direct_logit_attribution,
     gradient_times_input,
@@ -187,9 +188,12 @@ def _predictions(
     tokenizer: Tokenizer, ids: np.ndarray, logits: np.ndarray
 ) -> tuple[Prediction, ...]:
     predictions = []
+    tokens = np.setdiff1d(
+        np.arange(logits.shape[-1]), ids_without_token(tokenizer, logits.shape[-1])
+    )
     for position, row in enumerate(logits):
-        probabilities = reference.softmax_forward(row.astype(np.float64))
-        order = np.argsort(-probabilities, kind="stable")[:LIKELIEST]
+        probabilities = reference.softmax_forward(row.astype(np.float64))  # of all ids
+        order = tokens[np.argsort(-probabilities[tokens], kind="stable")[:LIKELIEST]]
         likeliest = tuple((TokenText.of(tokenizer, i), float(probabilities[i])) for i in order)
         token = TokenText.of(tokenizer, ids[position])
         if position + 1 == len(ids):
@@ -199,7 +203,7 @@ def _predictions(
         probability = float(probabilities[target])
         with np.errstate(divide="ignore"):
             loss = float(-np.log(probability))
-        rank = 1 + int(np.count_nonzero(probabilities > probability))
+        rank = 1 + int(np.count_nonzero(probabilities[tokens] > probability))
         target_text = TokenText.of(tokenizer, target)
         predictions.append(Prediction(token, likeliest, target_text, loss, probability, rank))
     return tuple(predictions)

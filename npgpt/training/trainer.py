@@ -120,7 +120,6 @@ class Trainer:
         folder: str | Path | None = None,
         callbacks: Sequence[Callback] = (),
     ):
-        _check_kinds(model, train_loader, schedule, scores, callbacks)
         for name, number in (
             ("steps", steps),
             ("grad_accumulation", grad_accumulation),
@@ -128,6 +127,7 @@ class Trainer:
         ):
             if number < 1:
                 raise ValueError(f"Trainer: {name} must be at least 1, got {number}.")
+        _check_kinds(model, train_loader, schedule, scores, callbacks)
         self.model, self.train_loader, self.val_loader = model, train_loader, val_loader
         self.steps = steps
         self.optimizer = optimizer or AdamW(model.parameters())

@@ -52,7 +52,7 @@ def test_a_packed_text_is_unpacked(tmp_path, name):
 
 
 def test_a_folder_holds_texts_of_all_kinds(tmp_path):
-    (tmp_path / "b.txt.gz").write_bytes(gzip.compress(b"b"))
+    (tmp_path / "b.txt.gz").write_bytes(gzip.compress(b"b", mtime=0))
     (tmp_path / "c.md").write_text("c")
     (tmp_path / "d.bin.gz").write_bytes(b"not read")
     json_lines(tmp_path / "a.jsonl", {"text": "a1"}, {"text": "a2"})
@@ -100,7 +100,9 @@ def test_a_jsonl_file_that_is_wrong_is_named_with_its_line(tmp_path, content, me
         load_corpus(tmp_path / "a.jsonl")
 
 
-@pytest.mark.parametrize("content", [b"not packed", gzip.compress(b"text" * 99)[:-9], b"\x1f\x8b"])
+@pytest.mark.parametrize(
+    "content", [b"not packed", gzip.compress(b"text" * 99, mtime=0)[:-9], b"\x1f\x8b"]
+)
 def test_a_damaged_packed_file_is_named(tmp_path, content):
     (tmp_path / "a.txt.gz").write_bytes(content)
     with pytest.raises(ValueError, match=r"a\.txt\.gz cannot be unpacked"):

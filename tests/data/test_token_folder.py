@@ -69,6 +69,33 @@ def test_a_token_file_is_known_by_its_header_whatever_its_name_is(
         load_corpus(path)
 
 
+@given(
+    st.sampled_from(["openwebtext.bin", "tokens.bin", "my ids.BIN", "a.npgpt.bin"]),
+    st.lists(st.integers(0, TOKENIZER.vocab_size - 1), min_size=2, max_size=20),
+)
+def test_a_bin_without_a_header_holds_ids_unless_it_is_a_text(tmp_path_factory, name, ids):
+    path = tmp_path_factory.mktemp("any") / name
+    np.array(ids, "<u2").tofile(path)
+    if b"\0" not in path.read_bytes():
+        return  # ids from 256 on alone may be a text
+    assert holds_token_files(path)
+    assert holds_token_files(path.with_name("*"))
+    train, held_out = parts_of(path, 0.5)
+    assert [*train, *held_out] == ids
+    path.write_text("é" * 1000)  # cut within a character at the header's length, if it were one
+    assert not holds_token_files(path)
+    path.write_bytes(b"e" + "é".encode() * 1000)
+    assert not holds_token_files(path)
+
+
+def test_a_pattern_that_finds_both_parts_learns_from_one(tmp_path):
+    llmc(tmp_path / "tiny_train.bin", range(9))
+    llmc(tmp_path / "tiny_val.bin", [1, 2])
+    for pattern in ("tiny_*.bin", "*.bin", "*"):
+        assert parts_of(tmp_path / pattern) == [list(range(9)), [1, 2]]
+    assert parts_of(tmp_path / "*_val.bin", 0.5) == [[1], [2]]
+
+
 def test_shards_are_read_in_the_order_of_their_names(tmp_path):
     for number in (1, 2, 10):
         llmc(tmp_path / f"fineweb_train_{number:06}.bin", [number] * 3)

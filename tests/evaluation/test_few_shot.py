@@ -2,7 +2,6 @@
 
 import json
 
-import numpy as np
 import pytest
 
 from npgpt.data.questions import BUILT_IN_TASKS, Question, read_questions
@@ -30,11 +29,10 @@ class Oracle(GPT):
         self.prompts.append(TOKENIZER.decode(prompt))
         return self.likes(TOKENIZER.decode(prompt), TOKENIZER.decode(continuation))
 
-    def generate(self, token_ids, max_new_tokens, **options):
+    def stream(self, token_ids, max_new_tokens, sampling=None, **choices):
         prompt = TOKENIZER.decode(token_ids)
         self.prompts.append(prompt)
-        new = TOKENIZER.encode(self.writes(prompt))[:max_new_tokens]
-        return np.concatenate([token_ids, new])
+        yield from TOKENIZER.encode(self.writes(prompt))[:max_new_tokens, None]
 
 
 def right(prompt, continuation):
@@ -104,6 +102,7 @@ A = {"question": "x", "answer": "y"}
 BAD = [
     ([A, {"question": "x"}], r"line 2: there is no 'answer'"),
     ([A, {**A, "answer": 2, "choices": ["a", "b"]}], r"line 2: 'answer' must be the number"),
+    ([A, {**A, "answer": True, "choices": ["a", "b"]}], r"line 2: .* of a choice, .* got True"),
     ([A, {**A, "answer": 0, "choices": ["a"]}], r"line 2: 'choices' must be a list of at least"),
     ([A, {**A, "answer": 0, "choices": ["a", " "]}], r"line 2: 'choice' is empty"),
     ([A, {**A, "answer": 0, "choices": ["a", 3]}], r"line 2: 'choice' must be a text, got int"),

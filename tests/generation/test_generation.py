@@ -90,8 +90,8 @@ def test_a_token_of_probability_zero_is_never_drawn():
     ("arguments", "message"),
     [
         ({"temperature": -0.1}, "temperature must be at least 0"),
-        ({"temperature": math.nan}, "temperature must be at least 0"),
-        ({"top_k": 0}, "top_k must be at least 1"),
+        ({"temperature": math.nan}, "temperature must be a finite number"),
+        ({"top_k": 0}, "top_k must be a positive integer"),
         ({"top_p": 0.0}, "top_p must be above 0 and at most 1"),
         ({"top_p": 1.1}, "top_p must be above 0 and at most 1"),
     ],

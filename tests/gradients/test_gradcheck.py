@@ -18,7 +18,16 @@ def x(*shape, seed=0):
     return normal(seed, shape, np.float64)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("backend", "method"),
+    [
+        ("compiled", "central"),
+        ("reference", "complex"),
+        pytest.param("compiled", "complex", marks=pytest.mark.slow),
+        pytest.param("reference", "central", marks=pytest.mark.slow),
+    ],
+    indirect=["backend"],
+)
 @pytest.mark.parametrize("name", SUITE)
 def test_every_layer_passes(name, method, backend):
     for _, report in check_suite(method, [name]):

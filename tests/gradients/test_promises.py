@@ -232,12 +232,12 @@ class InAnObject(BareArray):
         return self.w.array
 
 
-class ParametersInAList(BareArray):
+class ParametersInADict(BareArray):
     def __init__(self):
-        super().__init__([Parameter(np.arange(1.0, 4.0))])
+        super().__init__({"a": Parameter(np.arange(1.0, 4.0))})
 
     def weight(self):
-        return self.w[0].value
+        return self.w["a"].value
 
 
 class LayersInATuple(BareArray):
@@ -310,7 +310,7 @@ BROKEN = [
     (InAList(), r"w\[0\] decides the output and is no Parameter"),
     (InADict(), r"w\['a'\] decides the output and is no Parameter"),
     (InAnObject(), r"w\.array decides the output and is no Parameter"),
-    (ParametersInAList(), r"w\[0\] is a Parameter where none is found; make it an attribute"),
+    (ParametersInADict(), r"w\['a'\] is a Parameter where none is found; put it into an attribute"),
     (LayersInATuple(), r"w\[0\] is a layer where none is found; put it into an attribute"),
     (LayersInADict(), r"w\[0\] is a layer where none is found"),
     (LayersInAListOfLists(), r"w\[0\]\[0\] is a layer where none is found"),
@@ -460,6 +460,7 @@ def test_the_report_names_what_the_check_could_not_see():
     assert "running_mean is a buffer and has no gradient" in gradcheck(norm, np.eye(3)).notes
 
 
+@pytest.mark.slow  # test_gradcheck has each by itself, with fewer backends
 def test_the_packages_own_layers_break_no_promise(backend):
     for name, example in SUITE.items():
         layer, inputs = example(np.random.default_rng(0))

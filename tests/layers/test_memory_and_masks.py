@@ -97,6 +97,7 @@ def test_a_block_of_a_decoder(
     check(Masked(block, **masks), *inputs, seed=seed, method=method, backend=backend)
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(
     attention_configs(n_layers=2), sizes(), st.booleans(), st.booleans(), seeds, methods, backends

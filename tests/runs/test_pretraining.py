@@ -163,7 +163,7 @@ def test_metrics_are_json_lines(finished):
         ({"tokenizer": "words"}, "tokenizer must be one of bpe, char, word, gpt2, or the path"),
         ({"lr": -1.0}, "lr must be at least 0"),
         ({"lr": 1e-3, "min_lr": 1e-2}, "0 <= min_lr <= lr"),
-        ({"steps": 0}, "steps must be at least 1"),
+        ({"steps": 0}, "steps must be a positive integer, got 0"),
         ({"warmup_steps": 700}, "warmup_steps must not exceed steps"),
         ({"validation_fraction": 1.0}, "validation_fraction must be above 0 and below 1"),
         ({"clip_norm": -1.0}, "clip_norm must be at least 0"),

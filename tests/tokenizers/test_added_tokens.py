@@ -50,6 +50,9 @@ def test_what_decides_ids_is_in_the_fingerprint_and_in_the_file(tmp_path):
         BPETokenizer(MERGES, (*TOKENS[:2], AddedToken("<left>", normalized=True))),
         BPETokenizer(MERGES, template=(5, None)),
         BPETokenizer(MERGES, template=(None, 5)),
+        BPETokenizer(MERGES, (*TOKENS, AddedToken("low"))),  # a merge's own id, below the others
+        BPETokenizer(MERGES, ("<s>", "</s>"), range(256 + len(MERGES) + 2)[::-1]),
+        BPETokenizer(MERGES, TOKENS, [*range(256 + len(MERGES)), 900, 800, 700]),
     ]
     assert len({kind.fingerprint for kind in kinds}) == len(kinds)
     for kind in kinds:

@@ -1,6 +1,11 @@
 """Special tokens in a text, ids in another order, and fingerprints."""
 
+import json
+
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from npgpt import tokenizers
 from npgpt.tokenizers import BPETokenizer
@@ -72,9 +77,28 @@ def test_ids_may_be_in_any_order(tmp_path):
     loaded = tokenizers.load(tmp_path / "tokenizer.json")
     assert loaded.encode(text).tolist() == turned.encode(text).tolist()
     assert loaded.fingerprint == turned.fingerprint
-    for ids in ([0] * size, range(size - 1), range(1, size + 1)):
-        with pytest.raises(ValueError, match="ids must be 0 to"):
+    for ids in ([0] * size, range(size - 1), range(-1, size - 1), [*range(size - 1), 2**20]):
+        with pytest.raises(ValueError, match=f"ids must be {size}, one for each token"):
             BPETokenizer(CHAT.merges, NAMES, ids)
+
+
+@given(st.lists(st.integers(0, 3), min_size=CHAT.vocab_size, max_size=CHAT.vocab_size))
+def test_ids_between_those_of_tokens_stand_for_nothing(steps):
+    ids = [int(i) for i in np.cumsum(np.array(steps) + 1) - 1]
+    apart = BPETokenizer(CHAT.merges, NAMES, ids)
+    assert apart.vocab_size == ids[-1] + 1
+    assert sorted([*apart.unused_ids, *ids]) == list(range(apart.vocab_size))
+    text = "the sea shells, é <|user|>"
+    encoded = apart.encode(text, allowed_special="all")
+    assert encoded.tolist() == [ids[i] for i in CHAT.encode(text, allowed_special="all")]
+    assert apart.decode([*encoded, *apart.unused_ids]) == text
+    assert not apart.bytes_per_token()[[*apart.unused_ids]].any()
+    again = BPETokenizer.from_dict(json.loads(apart.to_json()))
+    assert again.fingerprint == apart.fingerprint
+    assert again.unused_ids == apart.unused_ids
+    if apart.unused_ids:
+        with pytest.raises(ValueError, match="template's id"):
+            BPETokenizer(CHAT.merges, NAMES, ids, [apart.unused_ids[0], None])
 
 
 def test_fingerprints_tell_what_gives_other_ids_apart():

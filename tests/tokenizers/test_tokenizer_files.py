@@ -214,7 +214,6 @@ def test_a_character_file_that_save_would_not_write_is_refused(tmp_path, change)
         lambda content: content["model"]["vocab"].update(a=65),
         lambda content: content["model"]["vocab"].pop("a"),
         lambda content: content["model"]["vocab"].update(l=float("inf")),
-        lambda content: content["added_tokens"].append({"id": 999, "content": "<|pad|>"}),
         lambda content: content["added_tokens"][0].update(id=0),
         lambda content: content["added_tokens"][0].update(lstrip="yes"),
         lambda content: content["added_tokens"][0].pop("id"),
@@ -244,6 +243,7 @@ TEMPLATE = {
         "<|endoftext|>": {"id": "<|endoftext|>", "ids": [269], "tokens": ["<|endoftext|>"]}
     },
 }
+VOCABULARY = json.loads(BPE.to_json())["model"]["vocab"]
 UNSUPPORTED = [
     ({"normalizer": {"type": "NFC"}}, "its normalizer is 'NFC'"),
     (
@@ -277,7 +277,11 @@ UNSUPPORTED = [
     ({"model": {"dropout": 0.1}}, "its model sets dropout to 0.1"),
     ({"model": {"end_of_word_suffix": "</w>"}}, "its model sets end_of_word_suffix to '</w>'"),
     ({"model": {"continuing_subword_prefix": "##"}}, "sets continuing_subword_prefix"),
-    ({"added_tokens": []}, "its token '<|endoftext|>' is neither a byte nor a merge"),
+    (
+        {"added_tokens": [{"id": 999, "content": "<|pad|>"}]},
+        f"its added token '<|pad|>' has the id 999, not the following one, {BPE.vocab_size}",
+    ),
+    ({"model": {"vocab": VOCABULARY | {"zz": 999}}}, "its token 'zz' is neither a byte nor a merge"),
 ]  # fmt: skip
 
 
@@ -296,6 +300,30 @@ def test_a_whole_file_that_is_not_supported_is_called_so_and_the_part_is_named(
         tokenizers.load(path)
     assert str(error.value).startswith(f"{path} is a tokenizer that npgpt does not support: ")
     assert "not a whole" not in str(error.value)
+
+
+@pytest.mark.parametrize("names", [["<s>", "<pad>", "</s>"], ["[CLS]", "<mask>"], ["<a b>"]])
+def test_names_in_brackets_are_special_tokens_though_no_list_has_them(tmp_path, names):
+    path = tmp_path / "tokenizer.json"
+    content = saved(BPE, path)
+    content["added_tokens"] = None
+    size = BPE.vocab_size
+    content["model"]["vocab"] |= {name: size + i for i, name in enumerate(names)}
+    path.write_text(json.dumps(content), encoding="utf-8")
+    loaded = tokenizers.load(path)
+    assert loaded.special_tokens == ("<|endoftext|>", *names)
+    text = f"low {names[0]}"
+    assert loaded.encode(text).tolist() == BPE.encode(text).tolist()
+    assert loaded.encode(text, allowed_special=names)[-1] == size
+    loaded.save(path)
+    assert tokenizers.load(path).fingerprint == loaded.fingerprint
+
+
+def test_a_byte_order_mark_of_an_editor_does_no_harm(tokenizer, tmp_path):
+    path = tmp_path / "tokenizer.json"
+    tokenizer.save(path)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert tokenizers.load(path).fingerprint == tokenizer.fingerprint
 
 
 OPTIONAL = [

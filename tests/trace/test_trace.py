@@ -59,6 +59,23 @@ def test_losses_are_those_of_the_model_and_their_mean_is_its_loss(model, traced)
         assert prediction.likeliest[0][0].id == np.argmax(logits)
 
 
+def test_ids_without_a_token_are_never_expected_next():
+    size = TOKENIZER.vocab_size
+    model = npgpt.GPT(npgpt.GPTConfig(size + 20, 32, n_layers=1, n_heads=2, d_model=8), seed=0)
+    model.token_embedding.weight.value[size:] *= 100
+    traced = npgpt.trace.trace(model, TOKENIZER, TEXT, steps=2)
+    ids = TOKENIZER.encode(TEXT)
+    logits = model.forward(ids[None])[0]
+    assert (logits.argmax(axis=-1) >= size).any()
+    assert traced.explanation.token.id < size
+    for prediction, row, target in zip(traced.predictions, logits, [*ids[1:], None], strict=True):
+        shown = [text.id for text, _ in prediction.likeliest]
+        assert shown[0] == row[:size].argmax()
+        assert max(shown) < size
+        if target is not None:
+            assert prediction.rank == 1 + sum(row[:size] > row[target])
+
+
 def test_every_activation_and_gradient_is_the_recorded_one(model, traced):
     ids = TOKENIZER.encode(TEXT)
     with record(model) as tape:

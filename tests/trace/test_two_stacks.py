@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from npgpt.gradients.attribution import LogitParts
+from npgpt.gradients.attributed import LogitParts
 from npgpt.trace.boxes import Views, boxes_of, named_blocks
 from npgpt.trace.page import page
 from npgpt.trace.page.depth_plots import depth_plots

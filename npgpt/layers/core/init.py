@@ -56,21 +56,45 @@ Rng = np.random.Generator | Unfilled | int | None  # what layers take as ``rng``
 
 
 def normal(rng: Rng, shape: tuple[int, ...], std: float, dtype: Any) -> np.ndarray:
-    """Draw from the normal distribution with mean 0; the same numbers for every dtype."""
+    """Draw from the normal distribution with mean 0; the same numbers for every dtype.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator, Unfilled or int, optional
+        `Unfilled` draws nothing, see `unfilled`.
+    shape : tuple of int
+    std : float
+        The standard deviation.
+    dtype : dtype
+    """
     if isinstance(rng, Unfilled):
         return unfilled(shape, dtype)
     return (np.random.default_rng(rng).standard_normal(shape) * std).astype(dtype)
 
 
 def uniform(rng: Rng, shape: tuple[int, ...], most: float, dtype: Any) -> np.ndarray:
-    """Draw evenly from ``-most`` to ``most``; the same numbers for every dtype."""
+    """Draw evenly from ``-most`` to ``most``; the same numbers for every dtype.
+
+    Parameters
+    ----------
+    rng, shape, dtype
+        As of `normal`.
+    most : float
+        Largest magnitude.
+    """
     if isinstance(rng, Unfilled):
         return unfilled(shape, dtype)
     return np.random.default_rng(rng).uniform(-most, most, shape).astype(dtype)
 
 
 def unfilled(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Make an array of a shape that takes the memory of one number."""
+    """Make an array of a shape that takes the memory of one number.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    dtype : dtype
+    """
     return np.broadcast_to(np.zeros((), dtype), shape)
 
 

@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import itertools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 import numpy as np
 
-from npgpt.html_table import html_table
-from npgpt.layers.core.parameters import HoldsParameters, dotted, with_spare_grads
-from npgpt.layers.core.taps import Change, Edit, Guarded, Listener, Listeners, Listening
+from npgpt.layers.core.checks import ChecksArrays
+from npgpt.layers.core.parameters import dotted, with_spare_grads
+from npgpt.layers.core.shown import MADE_BY_INIT, Shown
+from npgpt.layers.core.tapped import HasTaps
+from npgpt.layers.core.taps import Listener
 
-Array = np.ndarray
 Same = TypeVar("Same", bound="Layer")
 
 NONE = object()  # what is kept of a forward pass that kept None
-MADE_BY_INIT = ("name", "training", "listener", "saved", "_unrolling")
-NOT_SHOWN = ("seed", "stream", "first_stream")  # by a repr
 
 
 class Passes(list):
     """What each of several forward passes of one layer kept, the last one at the end."""
 
 
-class Layer(HoldsParameters):
+class Layer(Shown, ChecksArrays, HasTaps):
     """Base of all layers.
 
     A layer that is an attribute of another (or in a list that is an attribute) belongs to it:
@@ -52,7 +50,7 @@ class Layer(HoldsParameters):
     BUFFERS : tuple of str
         Attributes that hold arrays which decide the output and are not learned.
     CHANGES : tuple of str
-        Attributes that a forward pass changes beside `saved`, such as dropout's step; of a class
+        Attributes that a forward pass changes beside ``saved``, such as dropout's step; of a class
         outside this package it may be any, see `npgpt.layers.core.progress`.
     IN_STEPS : bool
         Whether a text can be read through the layer one token after another, because each
@@ -60,7 +58,6 @@ class Layer(HoldsParameters):
         Generation reads the whole text again for each token if a layer of the model says no.
     """
 
-    TAPS: tuple[str, ...] = ()
     UNNAMED: tuple[str, ...] = ()
     BUFFERS: tuple[str, ...] = ()
     CHANGES: tuple[str, ...] = ()
@@ -94,11 +91,27 @@ class Layer(HoldsParameters):
         return self.forward(*inputs, **named)
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
-        """Compute the output and keep what backward needs."""
+        """Compute the output and keep what backward needs.
+
+        Parameters
+        ----------
+        *inputs : ndarray
+            Those of a layer that takes a sequence have shape (..., time, features).
+        **named
+            What else a layer takes, such as a mask.
+        """
         raise TypeError(f"{type(self).__name__} has no forward; a layer must define one.")
 
     def backward(self, *gradients: Any, **named: Any) -> Any:
-        """Add to the parameters' gradients and return the gradient of the input."""
+        """Add to the parameters' gradients and return the gradient of the input.
+
+        Parameters
+        ----------
+        *gradients : ndarray
+            Of each output, of its shape.
+        **named
+            What else a layer takes, such as ``dshortcut``.
+        """
         raise TypeError(f"{type(self).__name__} has no backward; a layer must define one.")
 
     # --- the tree of layers -------------------------------------------------------------------
@@ -274,153 +287,7 @@ class Layer(HoldsParameters):
         for layer in self.layers():
             layer.saved = None
 
-    # --- taps ---------------------------------------------------------------------------------
-
-    def tap(self, name: str, array: np.ndarray) -> np.ndarray:
-        """Name an intermediate array on the way forward; a listener may see or replace it."""
-        if self.listener is None:
-            return array
-        return self.listener.on_activation(self._tap_name(name), array)
-
-    def tap_grad(self, name: str, array: np.ndarray) -> np.ndarray:
-        """Name an intermediate gradient on the way back; a listener may see or replace it."""
-        if self.listener is None:
-            return array
-        return self.listener.on_gradient(self._tap_name(name), array)
-
-    def tap_names(self) -> Iterator[str]:
-        """Yield the dotted name of every tap in this layer and all inside it."""
-        for path, layer in self.paths():
-            for tap in layer.TAPS:
-                yield dotted(self.name, path, tap)
-
-    def edit(
-        self, name: str, forward: Change | None = None, backward: Change | None = None
-    ) -> Edit:
-        """Change an activation, or a gradient, inside a ``with`` block.
-
-        Parameters
-        ----------
-        name : str
-            Of a tap, as `tap_names` lists them; ``*`` stands for any characters.
-        forward : function, optional
-            From the activation to what the model goes on with, of the same shape. It is given a
-            copy, which it may change and return. Backward still differentiates the layers as they
-            are: what reaches the name on the way back is the gradient of the changed activation.
-        backward : function, optional
-            From the gradient of that activation, a copy too, to what goes on back.
-
-        Returns
-        -------
-        Edit
-            A context manager, which undoes itself whatever happens in the block.
-
-        Raises
-        ------
-        ValueError
-            If nothing has that name, neither function is given, or one changes the shape.
-        TypeError
-            If what is given for a function is none.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> import npgpt
-        >>> model = npgpt.GPT(npgpt.GPTConfig(7, 4, n_layers=2, n_heads=1, d_model=4))
-        >>> ids = np.array([[1, 2, 3]])
-        >>> with model.edit("blocks.1.attention.output", forward=np.zeros_like):
-        ...     ablated = model.forward(ids)
-        >>> np.array_equal(ablated, model.forward(ids))
-        False
-        """
-        for which, change in (("forward", forward), ("backward", backward)):
-            if change is not None and not callable(change):
-                raise TypeError(
-                    f"edit: {which} must be a function from an array to an array, got {change!r}; "
-                    f"{which}=np.zeros_like puts zeros there."
-                )
-        if forward is None and backward is None:
-            raise ValueError(f"edit: give forward= or backward=, a function that changes {name!r}.")
-        return Edit(self, name, forward, backward)
-
-    def is_listened_to(self, *names: str) -> bool:
-        """Tell whether somebody wants one of these taps, so that a fused op must be taken apart."""
-        return self.listener is not None and any(
-            self.listener.wants(self._tap_name(name)) for name in names
-        )
-
-    def listen(self, listener: Listener | None) -> None:
-        """Send the taps of this layer and all inside it to a listener; None stops that.
-
-        The listener is handed arrays that it cannot write to, and returns them, or others that
-        the layer is to go on with.
-        """
-        if listener is not None:
-            self.assign_names()  # a layer may have been put in since
-        if listener is not None and not isinstance(listener, Listening | Listeners | Guarded):
-            listener = Guarded(listener)
-        for layer in self.layers():
-            layer.listener = listener
-
-    def _tap_name(self, name: str) -> str:
-        return dotted(self.name, name)
-
-    # --- what is shown ------------------------------------------------------------------------
-
-    def extra_repr(self) -> str:
-        """Return the numbers that the layer was made with, for its ``repr``."""
-        made_with = inspect.signature(type(self).__init__).parameters
-        if "config" in made_with:  # those that it took from there
-            names = [n for n in vars(self) if n not in MADE_BY_INIT and not n.startswith("_")]
-        else:
-            names = [n for n in made_with if n in vars(self) and n not in NOT_SHOWN]
-        shown = []
-        for name in names:
-            value, given = vars(self)[name], made_with.get(name)
-            if name == "bias":
-                value = value is not None
-            if type(value) not in (bool, int, float, str):
-                continue
-            default = given.default if given is not None else False
-            if isinstance(value, str) or value != default:
-                shown.append(f"{name}={value:.6g}" if type(value) is float else f"{name}={value!r}")
-        return ", ".join(shown)
-
-    def __repr__(self) -> str:
-        lines = [self.extra_repr(), *self._lines_of_parts()]
-        if len(lines) == 1:
-            return f"{type(self).__name__}({lines[0]})"
-        body = "\n".join(line for line in lines if line).replace("\n", "\n  ")
-        return f"{type(self).__name__}(\n  {body}\n)"
-
-    def _lines_of_parts(self) -> Iterator[str]:
-        """Write the layers directly inside; equal ones of a list once, with their number."""
-        parts: dict[str, list[str]] = {}
-        for name, child in self._parts():
-            stem, _, number = name.rpartition(".")
-            parts.setdefault(stem if number.isdigit() else name, []).append(repr(child))
-        for name, texts in parts.items():
-            for text, same in itertools.groupby(texts):
-                count = f"{len(list(same))} x " if len(texts) > 1 else ""
-                yield f"({name}): {count}{text}"
-
-    def _parts(self) -> Iterator[tuple[str, Layer]]:
-        """Yield (name, layer) directly inside, and those of a layer without a name in its place."""
-        for name, child in self.children():
-            if name:
-                yield name, child
-            else:
-                yield from child._parts()
-
-    def _repr_html_(self) -> str:
-        rows = [
-            (name or "all", type(inner).__name__, inner.extra_repr(), f"{inner.num_parameters():,}")
-            for name, inner in self.named_layers()
-        ]
-        header = ("layer", "kind", "made with", "parameters")
-        return html_table(type(self).__name__, header, rows, numbers=[3])
-
-    # --- errors that say where ----------------------------------------------------------------
+    # --- an error that says where -------------------------------------------------------------
 
     if not TYPE_CHECKING:  # or a type checker would believe every attribute
 
@@ -438,38 +305,6 @@ class Layer(HoldsParameters):
                     f"{name!r}."
                 )
             raise AttributeError(f"{kind} has no attribute {name!r}{hint}")
-
-    def _where(self) -> str:
-        """What to call this layer in an error: its class, and its place in the model."""
-        return f"{type(self).__name__} {self.name!r}" if self.name else type(self).__name__
-
-    def _check_array(self, x: Any, what: str = "the input") -> None:
-        if not isinstance(x, np.ndarray):
-            raise TypeError(
-                f"{self._where()}: {what} must be an array, got {type(x).__name__}; "
-                "numpy.asarray makes one."
-            )
-        if x.dtype.kind not in "fc":
-            raise ValueError(
-                f"{self._where()}: {what} must hold floats, got {x.dtype}; x.astype(numpy.float32) "
-                "converts it."
-            )
-
-    def _check_last_axis(self, x: np.ndarray, size: int, what: str) -> None:
-        self._check_array(x)
-        if x.ndim == 0 or x.shape[-1] != size:
-            raise ValueError(
-                f"{self._where()}: expected an input of shape (..., {size}) ({what} = {size}), "
-                f"got {x.shape}."
-            )
-
-    def _check_dy(self, dy: np.ndarray, shape: tuple[int, ...]) -> None:
-        self._check_array(dy, f"dy, of the output's shape {shape},")
-        if dy.shape != shape:
-            raise ValueError(
-                f"{self._where()}: backward expected dy of the output's shape {shape}, "
-                f"got {dy.shape}."
-            )
 
 
 def does_as(layer: Layer, kind: type[Same]) -> TypeGuard[Same]:

@@ -24,10 +24,24 @@ class Listener(Protocol):
         """Tell whether the array of this dotted name is of interest."""
 
     def on_activation(self, name: str, array: np.ndarray) -> np.ndarray:
-        """Take an intermediate array on the way forward; return what the layer goes on with."""
+        """Take an intermediate array on the way forward; return what the layer goes on with.
+
+        Parameters
+        ----------
+        name : str
+            The tap's dotted name in the model.
+        array : ndarray
+            It cannot be written to; to change it, return another.
+        """
 
     def on_gradient(self, name: str, array: np.ndarray) -> np.ndarray:
-        """Take an intermediate gradient on the way back; return what the layer goes on with."""
+        """Take an intermediate gradient on the way back; return what the layer goes on with.
+
+        Parameters
+        ----------
+        name, array
+            As for `on_activation`.
+        """
 
 
 class Tapped(Protocol):
@@ -58,14 +72,26 @@ class Listeners:
         return any(member.wants(name) for member in self.members)
 
     def on_activation(self, name: str, array: np.ndarray) -> np.ndarray:
-        """Hand the array from one to the next."""
+        """Hand the array from one to the next.
+
+        Parameters
+        ----------
+        name, array
+            As for `Listener.on_activation`.
+        """
         for member in self.members:
             if member.wants(name):
                 array = member.on_activation(name, array)
         return array
 
     def on_gradient(self, name: str, array: np.ndarray) -> np.ndarray:
-        """Hand the gradient from one to the next."""
+        """Hand the gradient from one to the next.
+
+        Parameters
+        ----------
+        name, array
+            As for `Listener.on_gradient`.
+        """
         for member in self.members:
             if member.wants(name):
                 array = member.on_gradient(name, array)
@@ -88,11 +114,23 @@ class Guarded:
         return self.listener.wants(name)
 
     def on_activation(self, name: str, array: np.ndarray) -> np.ndarray:
-        """Lend an activation; return it, or a copy of what takes its place."""
+        """Lend an activation; return it, or a copy of what takes its place.
+
+        Parameters
+        ----------
+        name, array
+            As for `Listener.on_activation`.
+        """
         return self._heard("on_activation", name, array)
 
     def on_gradient(self, name: str, array: np.ndarray) -> np.ndarray:
-        """Lend a gradient; return it, or a copy of what takes its place."""
+        """Lend a gradient; return it, or a copy of what takes its place.
+
+        Parameters
+        ----------
+        name, array
+            As for `Listener.on_gradient`.
+        """
         return self._heard("on_gradient", name, array)
 
     def _heard(self, which: str, name: str, array: np.ndarray) -> np.ndarray:
@@ -115,11 +153,23 @@ class Listening:
         return False
 
     def on_activation(self, name: str, array: np.ndarray) -> np.ndarray:
-        """Take an activation; return what the layer goes on with."""
+        """Take an activation; return what the layer goes on with.
+
+        Parameters
+        ----------
+        name, array
+            As for `Listener.on_activation`.
+        """
         return array
 
     def on_gradient(self, name: str, array: np.ndarray) -> np.ndarray:
-        """Take a gradient; return what the layer goes on with."""
+        """Take a gradient; return what the layer goes on with.
+
+        Parameters
+        ----------
+        name, array
+            As for `Listener.on_gradient`.
+        """
         return array
 
     def __enter__(self):
@@ -160,11 +210,23 @@ class Edit(Listening):
         return name in self.names
 
     def on_activation(self, name: str, array: np.ndarray) -> np.ndarray:
-        """Return what takes the place of an activation."""
+        """Return what takes the place of an activation.
+
+        Parameters
+        ----------
+        name, array
+            As for `Listener.on_activation`.
+        """
         return _changed(self._forward, "forward", name, array)
 
     def on_gradient(self, name: str, array: np.ndarray) -> np.ndarray:
-        """Return what takes the place of a gradient."""
+        """Return what takes the place of a gradient.
+
+        Parameters
+        ----------
+        name, array
+            As for `Listener.on_gradient`.
+        """
         return _changed(self._backward, "backward", name, array)
 
 
@@ -204,6 +266,13 @@ def _in_place_of(array: np.ndarray, other: Any, who: str, which: str, name: str)
 
 def matching_names(model: Tapped, pattern: str, what: str) -> list[str]:
     """List the model's taps that a name or a pattern with ``*`` matches.
+
+    Parameters
+    ----------
+    model : Tapped
+    pattern : str
+    what : str
+        Who asks, for the error.
 
     Raises
     ------

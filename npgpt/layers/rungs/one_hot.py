@@ -8,8 +8,7 @@ import numpy as np
 
 from npgpt.layers.core.layer import Layer
 from npgpt.layers.linear import Linear
-
-Array = np.ndarray
+from npgpt.ops.array import Array
 
 
 class OneHotEmbedding(Layer):

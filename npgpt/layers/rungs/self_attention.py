@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,11 +11,37 @@ from npgpt.layers.core.layer import Layer
 from npgpt.layers.dropout import Dropout
 from npgpt.layers.linear import Linear
 from npgpt.ops import reference
-
-Array = np.ndarray
+from npgpt.ops.array import Array
 
 NORMALISATIONS = ("softmax", "sum")
 MASKINGS = ("scores", "weights", "leaking")
+
+
+class Simplified(NamedTuple):
+    """What `SimplifiedSelfAttention` keeps."""
+
+    x: Array
+    weights: Array
+    total: Array | None  # each row's, where "sum" divides by it
+    used: Array  # the weights, or what a listener put in their place
+
+
+class Normalised(NamedTuple):
+    """How the weights of a head came from its scores."""
+
+    softmax: Array
+    weights: Array | None = None  # the softmax, masked and divided by each row's sum
+    total: Array | None = None  # which is this
+
+
+class OneHead(NamedTuple):
+    """What `SelfAttention` keeps."""
+
+    q: Array
+    k: Array
+    v: Array
+    used: Array  # the weights, or what a listener put in their place
+    normalised: Normalised
 
 
 class SimplifiedSelfAttention(Layer):
@@ -57,7 +83,7 @@ class SimplifiedSelfAttention(Layer):
         else:
             weights = reference.softmax_forward(scores)
         used = self.tap("weights", weights)
-        self.keep(x, weights, total, used)
+        self.keep(Simplified(x, weights, total, used))
         return self.tap("context", used @ x)
 
     def backward(self, dy: Array) -> Array:
@@ -123,30 +149,30 @@ class SelfAttention(Layer):
         k = self.tap("k", self.key.forward(x))
         v = self.tap("v", self.value.forward(x))
         scores = self.tap("scores", self.scale * (q @ k.swapaxes(-1, -2)))
-        weights, kept = self._weights(scores)
+        weights, normalised = self._weights(scores)
         used = self.tap("weights", weights)
-        self.keep(q, k, v, used, kept)
+        self.keep(OneHead(q, k, v, used, normalised))
         return self.tap("context", used @ v)
 
     def backward(self, dy: Array) -> Array:
         """Add to the gradients of the three maps; return that of ``x``, (batch, time, d_in)."""
-        q, k, v, used, kept = self.recall()
+        q, k, v, used, normalised = self.recall()
         self._check_dy(dy, v.shape)
         dy = self.tap_grad("context", dy)
         dweights = self.tap_grad("weights", dy @ v.swapaxes(-1, -2))
         dv = self.tap_grad("v", used.swapaxes(-1, -2) @ dy)
-        dscores = self.tap_grad("scores", self._weights_backward(dweights, kept))
+        dscores = self.tap_grad("scores", self._weights_backward(dweights, normalised))
         dk = self.tap_grad("k", self.scale * (dscores.swapaxes(-1, -2) @ q))
         dq = self.tap_grad("q", self.scale * (dscores @ k))
         return self.value.backward(dv) + self.key.backward(dk) + self.query.backward(dq)
 
-    def _weights(self, scores: Array) -> tuple[Array, Any]:
+    def _weights(self, scores: Array) -> tuple[Array, Normalised]:
         """From scores to weights, and what backward needs for that."""
-        weights = reference.softmax_forward(scores)
-        return weights, weights
+        softmax = reference.softmax_forward(scores)
+        return softmax, Normalised(softmax)
 
-    def _weights_backward(self, dweights: Array, weights: Array) -> Array:
-        return reference.softmax_backward(dweights, weights)
+    def _weights_backward(self, dweights: Array, normalised: Normalised) -> Array:
+        return reference.softmax_backward(dweights, normalised.softmax)
 
 
 class CausalSelfAttention(SelfAttention):
@@ -195,24 +221,24 @@ class CausalSelfAttention(SelfAttention):
         self.masking = masking
         self.dropout = Dropout(dropout, seed, stream)
 
-    def _weights(self, scores: Array) -> tuple[Array, Any]:
+    def _weights(self, scores: Array) -> tuple[Array, Normalised]:
         if self.masking == "scores":
-            weights = reference.softmax_forward(reference.mask_future_forward(scores, -np.inf))
-            return self.dropout.forward(weights), (weights,)
+            softmax = reference.softmax_forward(reference.mask_future_forward(scores, -np.inf))
+            return self.dropout.forward(softmax), Normalised(softmax)
         softmax = reference.softmax_forward(scores)
         masked = reference.mask_future_forward(softmax, 0.0)
         if self.masking == "leaking":
-            return self.dropout.forward(masked), (softmax,)
+            return self.dropout.forward(masked), Normalised(softmax)
         weights, total = reference.sum_normalise_forward(masked)
-        return self.dropout.forward(weights), (softmax, weights, total)
+        return self.dropout.forward(weights), Normalised(softmax, weights, total)
 
-    def _weights_backward(self, dweights: Array, kept: Any) -> Array:
+    def _weights_backward(self, dweights: Array, normalised: Normalised) -> Array:
         dweights = self.dropout.backward(dweights)
-        softmax, *renormalised = kept
+        softmax, weights, total = normalised
         if self.masking == "scores":
             return reference.softmax_backward(dweights, softmax)  # masked weights are 0
-        if renormalised:
-            dweights = reference.sum_normalise_backward(dweights, *renormalised)
+        if weights is not None and total is not None:
+            dweights = reference.sum_normalise_backward(dweights, weights, total)
         return reference.softmax_backward(reference.mask_future_backward(dweights), softmax)
 
 

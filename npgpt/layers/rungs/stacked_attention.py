@@ -13,8 +13,7 @@ from npgpt.layers.core.layer import Layer
 from npgpt.layers.core.taps import Listening
 from npgpt.layers.linear import Linear
 from npgpt.layers.rungs.self_attention import CausalSelfAttention
-
-Array = np.ndarray
+from npgpt.ops.array import Array
 
 
 class StackedAttention(Layer):

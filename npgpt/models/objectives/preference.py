@@ -69,9 +69,13 @@ class GPTForPreference(Objective):
         flatten_trained(self)
 
     @property
-    def body(self) -> GPT:  # type: ignore[override]
+    def body(self) -> GPT:
         """The GPT, as of any objective; papers call it the policy, and so files name its parts."""
         return self.policy
+
+    @body.setter
+    def body(self, gpt: GPT) -> None:
+        self.policy = gpt
 
     def log_probabilities(self, token_ids, targets) -> np.ndarray:
         """Compute ``log p(response)`` of each row.

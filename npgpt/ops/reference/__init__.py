@@ -29,6 +29,7 @@ from npgpt.ops.reference.layer_norm import *
 from npgpt.ops.reference.linear import *
 from npgpt.ops.reference.lora import *
 from npgpt.ops.reference.lstm import *
+from npgpt.ops.reference.masking import *
 from npgpt.ops.reference.normalise import *
 from npgpt.ops.reference.positions import *
 from npgpt.ops.reference.preference import *

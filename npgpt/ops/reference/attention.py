@@ -18,6 +18,12 @@ import numpy as np
 from npgpt.ops.array import Array
 from npgpt.ops.mask import CAUSAL, Mask
 from npgpt.ops.reference.dropout import DropoutKey, dropout_mask, needed
+from npgpt.ops.reference.masking import (
+    bias_columns,
+    distance_bias_backward,
+    distance_bias_forward,
+    mask_seen,
+)
 from npgpt.ops.reference.softmax import log_normaliser
 
 __all__ = [
@@ -25,8 +31,6 @@ __all__ = [
     "attention_forward",
     "causal_scores_backward",
     "causal_scores_forward",
-    "distance_bias_backward",
-    "distance_bias_forward",
     "scores_backward",
     "scores_forward",
     "weighted_sum_backward",
@@ -34,30 +38,9 @@ __all__ = [
 ]
 
 
-def _distances(time: int, keys: int) -> Array:
-    """How far back each key is from each query, (time, keys); negative after the query."""
-    return (np.arange(time) + keys - time)[:, None] - np.arange(keys)
-
-
 def _grouped(x: Array, n_kv_heads: int) -> Array:
     """View (batch, heads, ...) as (batch, n_kv_heads, group, ...): by the key head they share."""
     return x.reshape(x.shape[0], n_kv_heads, -1, *x.shape[2:])
-
-
-def mask_seen(mask: Mask, time: int, keys: int) -> Array:
-    """Write a mask out.
-
-    Returns
-    -------
-    ndarray of bool, shape (batch, 1, time, keys)
-        True where the query may see the key; ``batch`` is 1 if the mask has no lengths.
-    """
-    distance = _distances(time, keys)
-    before, after = mask.reach(time, keys)
-    seen = ((distance <= before) & (distance >= -after))[None, None]
-    if mask.lengths is not None:
-        seen = seen & (np.arange(keys) < np.asarray(mask.lengths)[:, None, None, None])
-    return seen
 
 
 def scores_forward(q: Array, k: Array, *, scale: float, mask: Mask = CAUSAL) -> Array:
@@ -106,73 +89,28 @@ def scores_backward(dscores: Array, q: Array, k: Array, *, scale: float) -> tupl
     return dq.reshape(q.shape), dk.sum(axis=2)  # over the group
 
 
-def bias_columns(bias: Array, mask: Mask, time: int, keys: int) -> int:
-    """Return how many distances a query may see, and check that a bias has a column for each.
-
-    Raises
-    ------
-    ValueError
-        If it has fewer.
-    """
-    columns = keys if mask.causal else time + keys - 1
-    if bias.shape[-1] < columns:
-        raise ValueError(
-            f"attention: the bias needs a column for each distance from {keys - columns} to "
-            f"{keys - 1}, got {bias.shape[-1]}; make it of {columns} columns."
-        )
-    return columns
-
-
 def causal_scores_forward(q: Array, k: Array, scale: float, window: int | None = None) -> Array:
-    """Compute `scores_forward` under a causal mask."""
+    """Compute `scores_forward` under a causal mask.
+
+    Parameters
+    ----------
+    q, k, scale
+        As for `scores_forward`.
+    window : int, optional
+        As for `Mask`.
+    """
     return scores_forward(q, k, scale=scale, mask=Mask(window=window))
 
 
 def causal_scores_backward(dscores: Array, q: Array, k: Array, scale: float) -> tuple[Array, Array]:
-    """Compute `scores_backward`, which needs no mask."""
+    """Compute `scores_backward`, which needs no mask.
+
+    Parameters
+    ----------
+    dscores, q, k, scale
+        As for `scores_backward`.
+    """
     return scores_backward(dscores, q, k, scale=scale)
-
-
-def distance_bias_forward(scores: Array, bias: Array) -> Array:
-    """Add to each score what belongs to the distance between query and key.
-
-    Parameters
-    ----------
-    scores : ndarray, shape (batch, heads, time, keys)
-    bias : ndarray, shape (heads, columns)
-        The last column belongs to the largest distance, ``keys - 1`` positions before the query.
-        With ``keys`` columns ``bias[h, d]`` is that of distance ``d``; with ``time + keys - 1``
-        the first one is that of distance ``1 - time``, after the query.
-
-    Returns
-    -------
-    ndarray, same shape as ``scores``
-    """
-    column = _distances(*scores.shape[-2:]) + bias.shape[-1] - scores.shape[-1]
-    return scores + bias[:, np.maximum(column, 0)]  # what has no column is masked: it stays -inf
-
-
-def distance_bias_backward(dscores: Array, *, dbias: Array | None = None) -> Array:
-    """Add up each diagonal of ``dscores``: all scores of one distance share one bias.
-
-    Parameters
-    ----------
-    dscores : ndarray, shape (batch, heads, time, keys)
-    dbias : ndarray, shape (heads, columns), optional
-        Added to in place.
-
-    Returns
-    -------
-    ndarray, shape (batch, heads, time, keys)
-        The gradient of the scores that were added to, ``dscores`` itself.
-    """
-    if dbias is None:
-        return dscores
-    column = _distances(*dscores.shape[-2:]) + dbias.shape[-1] - dscores.shape[-1]
-    seen = column >= 0
-    for head, row in enumerate(dscores.sum(axis=0)):
-        np.add.at(dbias[head], column[seen], row[seen])
-    return dscores
 
 
 def weighted_sum_forward(weights: Array, v: Array) -> Array:

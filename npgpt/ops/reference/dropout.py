@@ -38,6 +38,12 @@ class DropoutKey(NamedTuple):
 def needed(key: DropoutKey | None, p: float) -> DropoutKey:
     """Return the key of a mask that is drawn with a probability above 0.
 
+    Parameters
+    ----------
+    key : DropoutKey, optional
+    p : float
+        The probability.
+
     Raises
     ------
     ValueError

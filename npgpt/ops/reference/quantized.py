@@ -39,7 +39,14 @@ def to_bfloat16(weight: Array) -> Array:
 
 
 def from_bits(weight: Array, scales: Array | None = None) -> Array:
-    """Return the float32 numbers that int8 (with scales) or bfloat16 bits stand for."""
+    """Return the float32 numbers that int8 (with scales) or bfloat16 bits stand for.
+
+    Parameters
+    ----------
+    weight : ndarray of int8 or uint16, shape (rows, columns)
+    scales : ndarray of float32, shape (rows,), optional
+        Of int8.
+    """
     if scales is not None:
         return weight.astype(np.float32) * scales[..., None]
     return (weight.astype(np.uint32) << np.uint32(16)).view(np.float32)
