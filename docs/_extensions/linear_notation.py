@@ -278,5 +278,5 @@ def subscript(text: str) -> str:
     text = text.strip("{}").replace("_", "\\_")
     if not text:
         return ""
-    italic = (len(text) <= 2 or "," in text) and text not in WORDS
+    italic = (len(text) <= 2 or re.search(r"[,+-]", text)) and text not in WORDS
     return f"_{{{text}}}" if italic else f"_{{\\mathrm{{{text}}}}}"

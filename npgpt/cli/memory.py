@@ -18,7 +18,7 @@ from npgpt.cli.shared.tables import plain_table
 from npgpt.fields import check_options, names_of, option
 from npgpt.finetuning.config import METHODS
 from npgpt.layers import Parameter
-from npgpt.models.config import GPT2_SIZES, GPTConfig
+from npgpt.models.config import GPT2_SIZES, GPTConfig, check_is_gpt
 from npgpt.optim import OPTIMIZERS
 from npgpt.runs import OptimisationConfig
 from npgpt.runs.run import make_optimizer
@@ -173,6 +173,7 @@ def _find(name: str) -> Step:
         run = find_run(path)
         if run is None:
             return Step(read_config(path))
+        check_is_gpt(run.model_config, "npgpt memory")
         settings = run.config.to_dict()
         names = [name for name in names_of(Step) if name in settings]
         return Step(run.model_config, **{name: settings[name] for name in names})

@@ -23,6 +23,9 @@ from npgpt.runs.folder import LOSS_PLOT
 from npgpt.tokenizers import Tokenizer
 from npgpt.training import Trainer
 
+# of several families' options of one name the help is the first's
+FAMILIES = sorted(MODELS, key=lambda kind: kind != FAMILY)
+
 # how an introduction says the shape, as far as a model has it
 SHAPE_WORDS = {
     "n_layers": "{} layers",
@@ -35,7 +38,7 @@ SHAPE_WORDS = {
 @tells_errors
 @with_options(
     DataConfig,
-    *(family.Config for family in MODELS.values()),
+    *(MODELS[kind].Config for kind in FAMILIES),
     OptimisationConfig,
     defaults=SHAPE,
     arguments=("corpus",),
@@ -53,7 +56,7 @@ def train_command(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help=f"The family of models: {', '.join(MODELS)}.", show_default=FAMILY),
+        typer.Option(help=f"The family of models: {', '.join(FAMILIES)}.", show_default=FAMILY),
     ] = None,
     **settings: Any,
 ) -> None:

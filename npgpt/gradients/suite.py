@@ -22,7 +22,8 @@ from npgpt.layers import (
     Stack,
     TransformerBlock,
 )
-from npgpt.models import GPT, GPTConfig, GPTForClassification, GPTForPreference
+from npgpt.layers.recurrent import Recurrent
+from npgpt.models import GPT, MODELS, GPTConfig, GPTForClassification, GPTForPreference
 from npgpt.ops import IGNORE_INDEX
 
 BATCH, TIME, D_MODEL, N_HEADS, VOCAB_SIZE = 2, 5, 12, 3, 17
@@ -136,6 +137,55 @@ def _causal(rng, masking, dropout=0.0):
     return layers.CausalSelfAttention(D_MODEL, 4, dropout, masking, rng=rng), (_x(rng),)
 
 
+class WithStates(Layer):
+    """A recurrent layer as a function to one array: outputs and last states, one after another."""
+
+    UNNAMED = ("inner",)
+
+    def __init__(self, inner: Recurrent):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x, *others):
+        """Put all that the layer returns in one row; lengths and states may be given."""
+        lengths = others[0] if others and others[0].dtype.kind == "i" else None
+        state = others if lengths is None else others[1:]
+        y, after = self.inner.forward(x, state or None, lengths)
+        self.keep([part.shape for part in (y, *after)], lengths is not None, len(state))
+        return np.concatenate([part.reshape(-1) for part in (y, *after)])
+
+    def backward(self, dy):
+        """Cut the row, and return the gradients of the inputs."""
+        shapes, has_lengths, num_states = self.recall()
+        ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
+        self._check_dy(dy, (int(ends[-1]),))
+        parts = zip(np.split(dy, ends[:-1]), shapes, strict=True)
+        dy, *dafter = (part.reshape(shape) for part, shape in parts)
+        dx, dbefore = self.inner.backward(dy, tuple(dafter))
+        return (dx, *(None,) * has_lengths, *dbefore[:num_states])
+
+
+def _recurrent(layer_class, n_layers=1, bidirectional=False, **choices):
+    """Make an example of a recurrent layer: the second sequence is shorter."""
+
+    def example(rng):
+        layer = layer_class(D_MODEL, 4, n_layers, bidirectional, rng=rng, seed=1, **choices)
+        shape = (n_layers * layer.num_directions, BATCH, 4)
+        state = (rng.standard_normal(shape) for _ in range(layer.STATES))
+        return WithStates(layer), (_x(rng), np.array([TIME, 2]), *state)
+
+    return example
+
+
+RECURRENT: dict[str, dict[str, Any]] = {
+    "": {},
+    " (no biases)": {"bias": False},
+    " (2 layers, both directions, dropout)": {
+        "n_layers": 2,
+        "bidirectional": True,
+        "dropout": 0.3,
+    },
+}
 T5_BUCKETS = {"position": "t5", "relative_attention_num_buckets": 4}
 T5 = {**T5_BUCKETS, "relative_attention_max_distance": TIME}
 LLAMA = {"position": "rope", "norm": "rms", "activation": "swiglu", "n_kv_heads": 1, "bias": False}
@@ -169,6 +219,7 @@ LAYER_EXAMPLES: dict[str, Example] = {
     "GELU (tanh)": lambda rng: (layers.GELU("tanh"), (_x(rng),)),
     "GELU (exact)": lambda rng: (layers.GELU("none"), (_x(rng),)),
     "ReLU": lambda rng: (layers.ReLU(), (_x(rng),)),
+    "GLU": lambda rng: (layers.GLU(), (_x(rng),)),
     "SwiGLU": lambda rng: (layers.SwiGLU(), (_x(rng),)),
     "Dropout": lambda rng: (layers.Dropout(0.3, seed=1), (_x(rng),)),
     "SimplifiedSelfAttention": lambda rng: (layers.SimplifiedSelfAttention(), (_x(rng),)),
@@ -212,6 +263,15 @@ LAYER_EXAMPLES: dict[str, Example] = {
     "Stack": _with_config(Stack, **T5),
     "Stack (two-sided)": _with_config(Stack, TwoSidedConfig),
     "Stack (cross)": _cross(Stack),
+    **{
+        f"{layer.__name__}{name}": _recurrent(layer, **choices)
+        for layer in (layers.RNN, layers.GRU, layers.LSTM)
+        for name, choices in RECURRENT.items()
+    },
+    "RNN (ReLU)": _recurrent(layers.RNN, nonlinearity="relu"),
+    "CausalConv1d": _drawn(layers.CausalConv1d, D_MODEL, 7),
+    "CausalConv1d (dilation)": _drawn(layers.CausalConv1d, D_MODEL, 7, 2, 3),
+    "GatedConv1d": _drawn(layers.GatedConv1d, D_MODEL, 4),
     "OutputHead": _drawn(layers.OutputHead, D_MODEL, VOCAB_SIZE),
     "CrossEntropy": _cross_entropy,
 }
@@ -226,7 +286,28 @@ GPTS: dict[str, dict[str, Any]] = {
     "Llama-shaped": LLAMA,
     "training step": {"kind": TrainingStep},
 }
+
+
+def _of_family(kind, **choices):
+    """Make an example of a recurrent or convolutional language model."""
+
+    def example(rng):
+        family: Any = MODELS[kind]
+        config = family.Config(VOCAB_SIZE, TIME + 1, n_layers=2, d_model=6, **choices)
+        targets = _ids(rng)
+        targets[0, 1] = IGNORE_INDEX
+        return family(config, seed=1), (_ids(rng), targets)
+
+    return example
+
+
 MODEL_EXAMPLES: dict[str, Example] = {
+    "RNNLM": _of_family("rnn"),
+    "GRULM": _of_family("gru", dropout=0.2),
+    "LSTMLM": _of_family("lstm"),
+    "LSTMLM (untied, dropout)": _of_family("lstm", dropout=0.2, tie_embeddings=False),
+    "ConvolutionalLM": _of_family("conv"),
+    "ConvolutionalLM (dropout)": _of_family("conv", dropout=0.2, kernel=2),
     **{f"GPT (2 layers, {name})": partial(_gpt, **changes) for name, changes in GPTS.items()},
     "GPT (2 layers, classification)": _classifier,
     "GPT (2 layers, classification and language)": partial(_classifier, lm_coef=0.5),

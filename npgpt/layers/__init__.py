@@ -4,9 +4,10 @@ Each file holds one layer, a class with an explicit ``forward`` and ``backward``
 in `npgpt.ops`. Backward mirrors forward line by line, in reverse.
 """
 
-from npgpt.layers.activations import ACTIVATIONS, GELU, ReLU, SwiGLU
+from npgpt.layers.activations import ACTIVATIONS, GELU, GLU, ReLU, SwiGLU
 from npgpt.layers.attention import MultiHeadAttention
 from npgpt.layers.block_config import NORM_POSITIONS, BlockConfig
+from npgpt.layers.convolution import CausalConv1d, GatedConv1d
 from npgpt.layers.core.flat import FlatParameters, flat_of, flatten_trained
 from npgpt.layers.core.init import Init
 from npgpt.layers.core.layer import Layer
@@ -14,10 +15,12 @@ from npgpt.layers.core.parameter import Parameter
 from npgpt.layers.dropout import Dropout
 from npgpt.layers.embedding import Embedding
 from npgpt.layers.feed_forward import FeedForward
+from npgpt.layers.gru import GRU
 from npgpt.layers.heads import OutputHead
 from npgpt.layers.linear import Linear
 from npgpt.layers.lora import LoRALinear
 from npgpt.layers.losses import CrossEntropy
+from npgpt.layers.lstm import LSTM
 from npgpt.layers.norms import NORMS, BatchNorm, LayerNorm, NoNorm, RMSNorm
 from npgpt.layers.position_bias import ALiBi, RelativePositionBias
 from npgpt.layers.positions import (
@@ -25,6 +28,7 @@ from npgpt.layers.positions import (
     RotaryEmbedding,
     SinusoidalEmbedding,
 )
+from npgpt.layers.rnn import RNN
 from npgpt.layers.rungs.one_hot import OneHotEmbedding
 from npgpt.layers.rungs.self_attention import (
     CausalSelfAttention,
@@ -39,17 +43,23 @@ from npgpt.layers.transformer_block import RecomputingBlock, TransformerBlock
 __all__ = [
     "ACTIVATIONS",
     "GELU",
+    "GLU",
+    "GRU",
+    "LSTM",
     "NORMS",
     "NORM_POSITIONS",
+    "RNN",
     "ALiBi",
     "BatchNorm",
     "BlockConfig",
+    "CausalConv1d",
     "CausalSelfAttention",
     "CrossEntropy",
     "Dropout",
     "Embedding",
     "FeedForward",
     "FlatParameters",
+    "GatedConv1d",
     "Init",
     "KeyValueCache",
     "Layer",

@@ -98,17 +98,17 @@ class ReLU(Activation):
     op = "relu"
 
 
-class SwiGLU(Activation):
-    """A gated linear unit, ``y = silu(gate) * up`` with ``silu(g) = g sigmoid(g)``.
+class GLU(Activation):
+    """The gated linear unit, ``y = value * sigmoid(gate)``.
 
-    The first half of the last axis holds the gates, the second what they let through (Shazeer 2020,
-    arXiv 2002.05202, eq. 5), so the output is half as wide as the input.
+    The first half of the last axis holds the values, the second their gates (Dauphin et al. 2017,
+    arXiv 1612.08083, eq. 1), so the output is half as wide as the input.
     """
 
-    op = "swiglu"
+    op = "glu"
 
     def input_size(self, output_size: int) -> int:
-        """Twice the output's: gates and values."""
+        """Twice the output's: values and gates."""
         return 2 * output_size
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -116,7 +116,7 @@ class SwiGLU(Activation):
         return (*shape[:-1], shape[-1] // 2)
 
     def forward(self, x: Array) -> Array:
-        """Map (..., 2 d_ff) to (..., d_ff).
+        """Map (..., 2 d_out) to (..., d_out).
 
         Raises
         ------
@@ -126,10 +126,20 @@ class SwiGLU(Activation):
         self._check_array(x)
         if x.ndim == 0 or x.shape[-1] % 2:
             raise ValueError(
-                f"{self._where()}: the last axis holds gates and values, so its size must be even, "
+                f"{self._where()}: the last axis holds values and gates, so its size must be even, "
                 f"got {x.shape}."
             )
         return super().forward(x)
+
+
+class SwiGLU(GLU):
+    """A gated linear unit, ``y = silu(gate) * up`` with ``silu(g) = g sigmoid(g)``.
+
+    The first half of the last axis holds the gates, the second what they let through (Shazeer 2020,
+    arXiv 2002.05202, eq. 5), so the output is half as wide as the input.
+    """
+
+    op = "swiglu"
 
 
 # name -> function that makes one; what is added here a config may choose

@@ -136,3 +136,48 @@ class KeyValueCache:
         self.keys[:, :, :length] = self.keys[rows, :, :length]
         self.values[:, :, :length] = self.values[rows, :, :length]
         self.lengths = self.lengths[rows]
+
+
+class KeptRows:
+    """Arrays of a fixed size for each of several sequences: a hidden state, or the last inputs.
+
+    Parameters
+    ----------
+    *arrays : ndarray, each (batch, ...)
+
+    Attributes
+    ----------
+    arrays : tuple of ndarray
+    lengths : ndarray of int, shape (batch,)
+        How many positions of each sequence have been read.
+    """
+
+    def __init__(self, *arrays: np.ndarray):
+        self.arrays = arrays
+        self.lengths = np.zeros(len(arrays[0]), np.int64)
+
+    def rows(self, begin: int, end: int) -> KeptRows:
+        """Return a state of some of the sequences, in the same memory, with nothing read yet.
+
+        Parameters
+        ----------
+        begin, end
+            As for `State.rows`.
+        """
+        part = KeptRows(*(array[begin:end] for array in self.arrays))
+        for array in part.arrays:
+            array.fill(0)
+        return part
+
+    def reorder(self, rows: np.ndarray, length: int) -> None:
+        """Let sequence ``i`` go on as a copy of sequence ``rows[i]``.
+
+        Parameters
+        ----------
+        rows : ndarray of int, shape (batch,)
+        length : int
+            Positions of the longest, which here takes no more room than any other.
+        """
+        for array in self.arrays:
+            array[...] = array[rows]
+        self.lengths = self.lengths[rows]

@@ -1,22 +1,43 @@
 """Models: layers put together, with a loss."""
 
 from npgpt.models.config import GPTConfig
+from npgpt.models.convolutional import ConvolutionalConfig, ConvolutionalLM
 from npgpt.models.gpt import GPT
 from npgpt.models.memory import MemoryPlan
 from npgpt.models.model import MODELS, LanguageModel, Model, ModelConfig, Trainable, register
 from npgpt.models.objectives.classification import GPTForClassification
 from npgpt.models.objectives.preference import GPTForPreference
+from npgpt.models.recurrent import (
+    GRULM,
+    LSTMLM,
+    RNNLM,
+    GRUConfig,
+    LSTMConfig,
+    RecurrentConfig,
+    RecurrentLM,
+    RNNConfig,
+)
 
 __all__ = [
     "GPT",
+    "GRULM",
+    "LSTMLM",
     "MODELS",
+    "RNNLM",
+    "ConvolutionalConfig",
+    "ConvolutionalLM",
     "GPTConfig",
     "GPTForClassification",
     "GPTForPreference",
+    "GRUConfig",
+    "LSTMConfig",
     "LanguageModel",
     "MemoryPlan",
     "Model",
     "ModelConfig",
+    "RNNConfig",
+    "RecurrentConfig",
+    "RecurrentLM",
     "Trainable",
     "register",
 ]

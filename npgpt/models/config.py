@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from npgpt.fields import documented, option
 from npgpt.layers.block_config import MODEL, BlockConfig
@@ -65,3 +66,24 @@ class GPTConfig(BlockConfig, ModelConfig):
             )
         shape = {"vocab_size": 50257, "context_length": 1024, "dropout": 0.1, **GPT2_SIZES[size]}
         return cls(**{**shape, **changes})
+
+
+def check_is_gpt(config: Any, what: str) -> None:
+    """Refuse a model of another family.
+
+    Parameters
+    ----------
+    config : ModelConfig
+    what : str
+        What only a GPT can do; the message begins with it.
+
+    Raises
+    ------
+    ValueError
+        If the config is not a GPT's.
+    """
+    if not isinstance(config, GPTConfig):
+        raise ValueError(
+            f"{what} needs a GPT, and this model has a {type(config).__name__}; "
+            "npgpt train --model gpt makes one."
+        )

@@ -16,21 +16,19 @@ from npgpt.layers import (
     OutputHead,
     Stack,
     TransformerBlock,
-    flatten_trained,
 )
 from npgpt.layers.block_config import check_config
 from npgpt.layers.core.init import INITIAL_STD, Init
-from npgpt.layers.core.layer import does_as
 from npgpt.layers.embedding import adds_rows
-from npgpt.layers.heads import head_loss, head_loss_and_backward
 from npgpt.layers.positions import gives_rows, position_embedding
 from npgpt.models.config import GPTConfig
-from npgpt.models.model import LanguageModel, TokenBatch, checked_ids, num_filled, register
+from npgpt.models.model import TokenBatch, checked_ids, register
+from npgpt.models.next_token import NextTokenModel
 from npgpt.models.pretrained import Pretrained
 
 
 @register
-class GPT(LanguageModel, Pretrained):
+class GPT(NextTokenModel, Pretrained):
     """A decoder-only Transformer: GPT-2 (Radford et al. 2019), or what the config chooses.
 
     Parameters
@@ -118,113 +116,6 @@ class GPT(LanguageModel, Pretrained):
     def context_length(self) -> int:
         """How many tokens the model looks back."""
         return self.config.context_length
-
-    def astype(self, dtype):
-        """Convert every parameter to a dtype; returns the model."""
-        super().astype(dtype)
-        self.dtype = np.dtype(dtype)
-        flatten_trained(self)
-        return self
-
-    def forward(self, token_ids) -> np.ndarray:
-        """Compute the logits of the next token at every position.
-
-        Parameters
-        ----------
-        token_ids : ndarray of int, shape (batch, time)
-
-        Returns
-        -------
-        ndarray, shape (batch, time, vocab_size)
-
-        Raises
-        ------
-        ValueError
-            If an id is outside the vocabulary, or the sequence is longer than the context.
-        """
-        return self.head.forward(self.hidden_states(token_ids))
-
-    def loss(self, token_ids, targets) -> np.floating:
-        """Compute the mean cross-entropy of the targets, in nats; `backward` may follow.
-
-        Parameters
-        ----------
-        token_ids, targets : ndarray of int, shape (batch, time)
-            Targets of -100 are ignored.
-        """
-        return self.cross_entropy.forward(self.forward(token_ids), targets)
-
-    def loss_and_backward(self, token_ids, targets, dloss: float = 1.0) -> np.floating:
-        """Compute `loss` and do `backward` in one go, as training does.
-
-        The logits are made, used and forgotten a chunk at a time, which takes less time and much
-        less memory; (batch, time, vocab_size) numbers never exist.
-
-        Parameters
-        ----------
-        token_ids, targets : ndarray of int, shape (batch, time)
-            Targets of -100 are ignored.
-        dloss : float
-            As for `backward`.
-
-        Returns
-        -------
-        scalar
-            The loss.
-        """
-        if self.head.is_listened_to("logits"):
-            loss = self.loss(token_ids, targets)
-            self.backward(dloss)
-            return loss
-        x = self.hidden_states(token_ids)
-        loss, dx = head_loss_and_backward(self.head, x, targets, self.cross_entropy, dloss)
-        self.backward_from_hidden(dx)
-        return loss
-
-    def evaluation_loss(self, token_ids, targets) -> np.floating:
-        """Compute `loss` a chunk of logits at a time, when no `backward` follows.
-
-        Parameters
-        ----------
-        token_ids, targets : ndarray of int, shape (batch, time)
-            Targets of -100 are ignored.
-        """
-        return head_loss(self.head, self.hidden_states(token_ids), targets, self.cross_entropy)
-
-    def num_targets(self, token_ids, targets) -> int:
-        """Count the targets that are not ignored: what the loss is the mean of."""
-        return int(np.count_nonzero(np.asarray(targets) != self.cross_entropy.ignore_index))
-
-    def num_tokens(self, token_ids, targets) -> int:
-        """Count the tokens up to each row's last target: those behind it change nothing."""
-        return num_filled(targets)
-
-    def backward(self, dloss: float = 1.0) -> None:
-        """Add the gradient of `loss`, times ``dloss``, to every parameter's ``.grad``.
-
-        Gradients add up over calls: for the mean over ``n`` batches, call it after each batch's
-        loss with ``dloss=1 / n``.
-        """
-        if self.cross_entropy.saved is None and does_as(self.cross_entropy, CrossEntropy):
-            raise RuntimeError(
-                "GPT: backward needs a call of loss before it; after forward alone, "
-                "backward_from_logits(dlogits) sends a gradient of the logits back."
-            )
-        if np.ndim(dloss):
-            raise ValueError(
-                f"GPT: backward takes dloss, one number, got an array of shape {np.shape(dloss)}; "
-                "backward_from_logits takes the gradient of logits."
-            )
-        self.backward_from_logits(self.cross_entropy.backward(dloss))
-
-    def backward_from_logits(self, dlogits: np.ndarray) -> None:
-        """Send a gradient of the logits of the last `forward` back through the model.
-
-        Parameters
-        ----------
-        dlogits : ndarray, shape (batch, time, vocab_size)
-        """
-        self.backward_from_hidden(self.head.backward(dlogits))
 
     def backward_from_hidden(self, dx: np.ndarray) -> None:
         """Send a gradient of the last `hidden_states`, (batch, time, d_model), back."""

@@ -18,6 +18,7 @@ from npgpt.finetuning.preferences import PreferenceScores, score_preferences, wi
 from npgpt.finetuning.tasks import Task, make_task
 from npgpt.layers.core.init import Init
 from npgpt.models import GPT, GPTForClassification, GPTForPreference, LanguageModel, Model
+from npgpt.models.config import check_is_gpt
 from npgpt.models.objectives.objective import body_of
 from npgpt.runs.config import OptimisationConfig
 from npgpt.runs.folder import ADAPTER, BASE, refuse_used_by_run
@@ -72,6 +73,7 @@ class FineTuningRun(Run):
         )
         opened = open_model(config.base)
         model, model_config = opened.model, opened.model.config
+        check_is_gpt(model_config, "npgpt finetune")
         if config.dropout is not None:
             model_config = dataclasses.replace(model_config, dropout=config.dropout)
         if config.from_scratch:

@@ -13,6 +13,7 @@ from npgpt.files import CONFIG
 from npgpt.generation import ids_without_token
 from npgpt.layers.quantized import KINDS as FEWER_BITS
 from npgpt.models import Model
+from npgpt.models.config import check_is_gpt
 from npgpt.models.pretrained import load_pretrained
 from npgpt.runs.run import Run, kind_of
 from npgpt.runs.tokenizer import open_tokenizer
@@ -123,6 +124,7 @@ def _drawing_tokens(model: Any, tokenizer: Tokenizer) -> Any:
 
 def _convert(model: Any, dtype: Any) -> None:
     if isinstance(dtype, str) and dtype in FEWER_BITS:
+        check_is_gpt(model.config, f"dtype {dtype}")
         model.quantize(dtype)
     elif next(iter(model.parameters())).value.dtype != np.dtype(dtype):
         model.astype(dtype)

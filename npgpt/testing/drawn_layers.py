@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from npgpt import layers as kinds
 from npgpt.fields import option_of
 from npgpt.gradients import SUITE
-from npgpt.gradients.suite import Preference, TrainingStep, TwoSidedConfig, shake
+from npgpt.gradients.suite import Preference, TrainingStep, TwoSidedConfig, WithStates, shake
 from npgpt.layers import BlockConfig, Init, Layer
+from npgpt.layers.rnn import NONLINEARITIES
 from npgpt.layers.rungs.self_attention import MASKINGS, NORMALISATIONS
 from npgpt.models import GPT, GPTConfig, GPTForClassification
+from npgpt.models import MODELS as FAMILIES
 from npgpt.ops import IGNORE_INDEX
 from npgpt.testing.checks import dtypes, shapes
 
@@ -144,6 +146,33 @@ def _stacked(draw, rng):
     return layer, (_sequence(draw, rng, d_model),)
 
 
+def _recurrent(kind, **options):
+    """Make a drawer of a recurrent layer, with or without lengths and first states."""
+
+    def drawn(draw, rng):
+        (batch, time), d_in = draw(_sequences), draw(_sides)
+        layer = kind(
+            d_in, draw(_sides), draw(st.integers(1, 3)), draw(st.booleans()), draw(_drop),
+            bias=draw(st.booleans()), **{name: draw(values) for name, values in options.items()},
+        )  # fmt: skip
+        inputs: tuple[np.ndarray, ...] = (rng.standard_normal((batch, time, d_in)),)
+        if draw(st.booleans()):
+            inputs += (rng.integers(0, time + 1, batch),)
+        if draw(st.booleans()):
+            shape = (layer.n_layers * layer.num_directions, batch, layer.d_hidden)
+            inputs += tuple(rng.standard_normal(shape) for _ in range(layer.STATES))
+        return WithStates(layer), inputs
+
+    return drawn
+
+
+def _convolution(kind):
+    return _sized(
+        kind, x=_sequence, size_in=_sides, size_out=_sides, kernel=st.integers(1, 4),
+        dilation=st.integers(1, 3), bias=st.booleans(),
+    )  # fmt: skip
+
+
 def _head(draw, rng):
     vocab_size, d_model = draw(_sides), draw(_sides)
     table = kinds.Embedding(vocab_size, d_model).weight
@@ -177,6 +206,24 @@ def _gpt(draw, rng, kind=GPT):
     return kind(config, int(rng.integers(1000)), recompute=draw(st.booleans())), (ids, targets)
 
 
+def _of_family(kind, **options):
+    """Make a drawer of a recurrent or convolutional language model."""
+
+    def drawn(draw, rng):
+        family: Any = FAMILIES[kind]
+        config = family.Config(
+            draw(st.integers(2, 7)), 6, n_layers=draw(st.integers(1, 2)), d_model=draw(_sides),
+            dropout=draw(_drop), bias=draw(st.booleans()), tie_embeddings=draw(st.booleans()),
+            **{name: draw(values) for name, values in options.items()},
+        )  # fmt: skip
+        targets = _ids(draw, rng, config.vocab_size)
+        ids = rng.integers(0, config.vocab_size, targets.shape)
+        targets[1:, 1:2] = -100
+        return family(config, int(rng.integers(1000))), (ids, targets)
+
+    return drawn
+
+
 def _classifier(draw, rng):
     body, (ids, _) = _gpt(draw, rng)
     lengths = rng.integers(1, ids.shape[1] + 1, len(ids))
@@ -194,6 +241,7 @@ Drawer = Callable[[Any, np.random.Generator], tuple[Layer, tuple[np.ndarray, ...
 LAYERS: dict[str, Drawer] = {
     "ALiBi": lambda draw, rng: (kinds.ALiBi(draw(_sides)), (np.array(draw(_sides)),)),
     "BatchNorm": _batch_norm,
+    "CausalConv1d": _convolution(kinds.CausalConv1d),
     "CausalSelfAttention": _sized(
         kinds.CausalSelfAttention, x=_sequence, size_in=_sides, size_out=_sides, dropout=_drop,
         masking=st.sampled_from(MASKINGS), qkv_bias=st.booleans(), scale_scores=st.booleans(),
@@ -205,6 +253,10 @@ LAYERS: dict[str, Drawer] = {
     "Embedding": _of_ids(kinds.Embedding),
     "FeedForward": lambda draw, rng: _of_config(draw, rng, kinds.FeedForward),
     "GELU": _gelu,
+    "GLU": lambda draw, rng: (kinds.GLU(), (_x(draw, rng, 2 * draw(_sides)),)),
+    "GRU": _recurrent(kinds.GRU),
+    "GatedConv1d": _convolution(kinds.GatedConv1d),
+    "LSTM": _recurrent(kinds.LSTM, forget_bias=st.sampled_from([0.0, 1.0])),
     "LayerNorm": _sized(kinds.LayerNorm, size=_sides, eps=st.just(1e-2), bias=st.booleans()),
     "Linear": _sized(kinds.Linear, size_in=_sides, size_out=_sides, bias=st.booleans()),
     "LoRALinear": _sized(
@@ -219,6 +271,7 @@ LAYERS: dict[str, Drawer] = {
     "OutputHead": _head,
     "PositionEmbedding": _position_embedding,
     "RMSNorm": _sized(kinds.RMSNorm, size=_sides, eps=st.just(1e-2)),
+    "RNN": _recurrent(kinds.RNN, nonlinearity=st.sampled_from(NONLINEARITIES)),
     "ReLU": _relu,
     "RecomputingBlock": lambda draw, rng: _of_config(
         draw, rng, kinds.RecomputingBlock, cross=True
@@ -241,6 +294,10 @@ LAYERS: dict[str, Drawer] = {
     ),
 }  # fmt: skip
 MODELS: dict[str, Drawer] = {
+    "RNNLM": _of_family("rnn", nonlinearity=st.sampled_from(NONLINEARITIES)),
+    "GRULM": _of_family("gru"),
+    "LSTMLM": _of_family("lstm", forget_bias=st.sampled_from([0.0, 1.0])),
+    "ConvolutionalLM": _of_family("conv", kernel=st.integers(1, 4)),
     "GPT": _gpt,
     "GPT (training step)": lambda draw, rng: _gpt(draw, rng, TrainingStep),
     "GPTForClassification": _classifier,

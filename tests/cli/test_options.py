@@ -163,7 +163,7 @@ def test_an_option_that_the_chosen_family_lacks_is_named(monkeypatch, tmp_path):
         refused = run("--model=recurrent", "--window=3")
         assert refused.exit_code == 2
         assert "no field is named 'window', with the model 'recurrent'" in refused.output
-        assert "model must be one of gpt, recurrent" in run("--model=lstm").output
+        assert f"model must be one of {', '.join(MODELS)}" in run("--model=mamba").output
         (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
         small = ["--tokenizer=char", "--context=8", "--d-model=6", "--steps=2", "--out=run"]
         trained = run("text.txt", "--model=recurrent", *small)

@@ -12,9 +12,11 @@ from safetensors.numpy import save_file
 
 from npgpt.tokenizers import BPETokenizer
 from tests.golden.optimizers import OPTIMIZERS, WEIGHT_DECAY
+from tests.golden.recurrent import GOLDEN, recurrent
 from tests.models.tiny import CONFIGS, batch_for, shaken_model
 from tests.parity.nanogpt import drawn
 from tests.parity.torch_gpt import twin_name, twin_of, twin_optimizer
+from tests.parity.torch_recurrent import torch_results
 
 FOLDER = Path(__file__).parent
 ADDED_TOKENS = {
@@ -102,9 +104,21 @@ def make_added_tokens():
     (FOLDER / "added_tokens.json").write_text(json.dumps(content) + "\n", encoding="utf-8")
 
 
+def make_recurrent():
+    """Write what PyTorch's recurrent layers return, and every gradient."""
+    arrays = {}
+    for name in GOLDEN:
+        example = recurrent(name)
+        results = torch_results(*example)
+        results |= {f"weight.{key}": value for key, value in example[0].state_dict().items()}
+        arrays |= {f"{name}/{key}": array for key, array in results.items()}
+    save_file(arrays, FOLDER / "recurrent.safetensors")
+
+
 if __name__ == "__main__":
     for configuration in CONFIGS:
         make(configuration)
     make_nanogpt()
     make_added_tokens()
     make_optimizers()
+    make_recurrent()

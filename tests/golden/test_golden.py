@@ -10,6 +10,7 @@ from npgpt.models import GPT
 from npgpt.ops import reference
 from npgpt.optim import SGD, AdamW, Optimizer
 from tests.golden.optimizers import OPTIMIZERS, WEIGHT_DECAY
+from tests.golden.recurrent import GOLDEN, recurrent, results_of
 from tests.models.tiny import CONFIGS, batch_for
 from tests.mutations import mutated
 
@@ -104,3 +105,19 @@ def test_an_optimiser_without_one_of_its_parts_is_noticed(function, old, new):
 def test_gradient_descent_without_one_of_its_parts_is_noticed(name, function, old, new):
     with mutated(function, old, new), pytest.raises(AssertionError):
         train_with(name)
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_recurrent_outputs_states_and_every_gradient(name, backend):
+    arrays = load_file(FOLDER / "recurrent.safetensors")
+    arrays = {
+        key.removeprefix(f"{name}/"): a for key, a in arrays.items() if key.startswith(f"{name}/")
+    }
+    layer, *example = recurrent(name)
+    layer.load_state_dict(
+        {key.removeprefix("weight."): a for key, a in arrays.items() if key.startswith("weight.")}
+    )
+    ours = results_of(layer, *example)
+    assert ours.keys() == {key for key in arrays if not key.startswith("weight.")}
+    for key, array in ours.items():
+        close(array, arrays[key], 1e-10)

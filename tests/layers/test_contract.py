@@ -5,11 +5,12 @@ import pytest
 
 from npgpt import layers
 from npgpt.gradients import SUITE
+from npgpt.gradients.suite import LAYER_EXAMPLES
 from npgpt.models import Model
 from tests.layers.configs import block_config
 from tests.strategies import normal
 
-LAYERS = {name: example for name, example in SUITE.items() if not name.startswith("GPT")}
+LAYERS = LAYER_EXAMPLES
 
 
 def example_of(name, dtype=np.float32):

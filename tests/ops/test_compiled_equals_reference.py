@@ -22,6 +22,7 @@ from tests.strategies import (
     row_shapes,
     seeds,
     times,
+    widths,
 )
 
 compared = set()  # names of operations that `assert_same` was called with in this file
@@ -157,9 +158,9 @@ def test_rms_norm(shape, dtype, seed):
         assert_same("rms_norm_backward", dtype, dy, x, gamma, rstd, **others, in_place=others)
 
 
-@given(row_shapes(), dtypes, seeds, st.sampled_from(["relu", "swiglu"]), st.booleans())
-def test_relu_and_swiglu(shape, dtype, seed, name, has_bias):
-    width = shape[-1] * (2 if name == "swiglu" else 1)
+@given(row_shapes(), dtypes, seeds, st.sampled_from(["relu", "glu", "swiglu"]), st.booleans())
+def test_relu_and_gated_units(shape, dtype, seed, name, has_bias):
+    width = shape[-1] * (1 if name == "relu" else 2)
     x = normal(seed, (*shape[:-1], width), dtype, scale=3.0)
     dy = normal(seed + 1, shape, dtype)
     bias, dbias = normal(seed + 2, (2, width), dtype) if has_bias else (None, None)
@@ -352,3 +353,60 @@ def uncompared(names):
         for test in [value for value in globals().values() if hasattr(value, "hypothesis")]:
             test()
     return names - compared
+
+
+recurrent_shapes = st.tuples(st.integers(0, 6), batches, widths, widths)  # time, batch, in, hidden
+PARTS = {"rnn": 1, "gru": 3, "lstm": 4}
+
+
+@st.composite
+def sequences(draw):
+    """Draw (x, first states and weights, how they are read) of a recurrent operation."""
+    name = draw(st.sampled_from(list(PARTS)))
+    time, batch, d_in, d_hidden = draw(recurrent_shapes)
+    dtype, rng = draw(dtypes), np.random.default_rng(draw(seeds))
+    width = PARTS[name] * d_hidden
+    shapes = [(time, batch, d_in), *[(batch, d_hidden)] * (2 if name == "lstm" else 1)]
+    shapes += [(width, d_in), (width, d_hidden)]
+    arrays = [(0.7 * rng.standard_normal(shape)).astype(dtype) for shape in shapes]
+    biases = (0.3 * rng.standard_normal((2, width))).astype(dtype)
+    choices = {"reverse": draw(st.booleans())}
+    if draw(st.booleans()):
+        choices["lengths"] = rng.integers(0, time + 1, batch)
+    if name == "rnn":
+        choices["nonlinearity"] = draw(st.sampled_from(["tanh", "relu"]))
+    return name, dtype, arrays, biases if draw(st.booleans()) else (), choices, rng
+
+
+@given(sequences())
+def test_recurrent_sequences(drawn):
+    name, dtype, arrays, biases, choices, rng = drawn
+    assert_same(f"{name}_forward", dtype, *arrays, *biases, **choices)
+    x, *states, weight_ih, weight_hh = arrays
+    y, *kept = getattr(reference, f"{name}_forward")(*arrays, *biases, **choices)
+    dy, *dstates = (rng.standard_normal(a.shape).astype(dtype) for a in (y, *states))
+    dweights = {"dweight_ih": 0 * weight_ih + 1, "dweight_hh": 0 * weight_hh + 1}
+    dbiases = dict(zip(("dbias_ih", "dbias_hh"), biases, strict=False))
+    given = dict(zip(("dh_n", "dc_n"), dstates, strict=False))
+    for gradients in ({}, dweights, {**dweights, **dbiases}):
+        for of_last in ({}, given):
+            assert_same(
+                f"{name}_backward", dtype, dy, x, weight_ih, weight_hh, *kept,
+                **choices, **of_last, **gradients, in_place=gradients,
+            )  # fmt: skip
+
+
+@given(
+    st.tuples(batches, times, widths, widths), st.integers(1, 4), st.integers(1, 3), dtypes, seeds
+)
+def test_causal_convolution(shape, kernel, dilation, dtype, seed):
+    batch, time, d_in, d_out = shape
+    x, dy = normal(seed, (batch, time, d_in), dtype), normal(seed + 1, (batch, time, d_out), dtype)
+    weight, bias = normal(seed + 2, (d_out, d_in, kernel), dtype), normal(seed + 3, d_out, dtype)
+    assert_same("causal_conv1d_forward", dtype, x, weight, bias, dilation=dilation)
+    assert_same("causal_conv1d_forward", dtype, x, weight, dilation=dilation)
+    for gradients in ({}, {"dweight": weight + 1}, {"dweight": weight + 1, "dbias": bias}):
+        assert_same(
+            "causal_conv1d_backward", dtype, dy, x, weight, dilation=dilation, **gradients,
+            in_place=gradients,
+        )  # fmt: skip

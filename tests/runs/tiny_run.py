@@ -23,4 +23,6 @@ def tiny_config(folder, **changes):
         "eval_batches": 4,
         "lr": 1e-2,
     }
+    if changes.get("model", "gpt") != "gpt":
+        del settings["n_heads"]  # which others have not
     return TrainingConfig(**{**settings, **changes})

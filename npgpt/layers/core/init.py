@@ -57,10 +57,10 @@ class Unfilled:
 
 UNFILLED = Unfilled()
 
+Rng = np.random.Generator | Unfilled | int | None  # what layers take as ``rng``
 
-def normal(
-    rng: np.random.Generator | Unfilled | int | None, shape: tuple[int, ...], std: float, dtype: Any
-) -> np.ndarray:
+
+def normal(rng: Rng, shape: tuple[int, ...], std: float, dtype: Any) -> np.ndarray:
     """Draw from the normal distribution with mean 0; the same numbers for every dtype.
 
     Parameters
@@ -75,6 +75,21 @@ def normal(
     if isinstance(rng, Unfilled):
         return unfilled(shape, dtype)
     return (np.random.default_rng(rng).standard_normal(shape) * std).astype(dtype)
+
+
+def uniform(rng: Rng, shape: tuple[int, ...], most: float, dtype: Any) -> np.ndarray:
+    """Draw evenly from ``-most`` to ``most``; the same numbers for every dtype.
+
+    Parameters
+    ----------
+    rng, shape, dtype
+        As of `normal`.
+    most : float
+        Largest magnitude.
+    """
+    if isinstance(rng, Unfilled):
+        return unfilled(shape, dtype)
+    return np.random.default_rng(rng).uniform(-most, most, shape).astype(dtype)
 
 
 def unfilled(shape: tuple[int, ...], dtype: Any) -> np.ndarray:

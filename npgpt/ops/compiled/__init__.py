@@ -14,15 +14,19 @@ from npgpt.ops.compiled.adam import *
 from npgpt.ops.compiled.addition import *
 from npgpt.ops.compiled.attention import *
 from npgpt.ops.compiled.cached_attention import *
+from npgpt.ops.compiled.convolution import *
 from npgpt.ops.compiled.cross_entropy import *
 from npgpt.ops.compiled.dropout import *
 from npgpt.ops.compiled.embedding import *
 from npgpt.ops.compiled.gelu import *
+from npgpt.ops.compiled.gru import *
 from npgpt.ops.compiled.layer_norm import *
 from npgpt.ops.compiled.linear import *
 from npgpt.ops.compiled.lora import *
+from npgpt.ops.compiled.lstm import *
 from npgpt.ops.compiled.quantized import *
 from npgpt.ops.compiled.rms_norm import *
+from npgpt.ops.compiled.rnn import *
 from npgpt.ops.compiled.rotary import *
 from npgpt.ops.compiled.sgd import *
 

@@ -1,4 +1,4 @@
-"""ReLU and SwiGLU in one pass over memory."""
+"""ReLU and gated linear units in one pass over memory."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,13 +19,28 @@ from npgpt.ops.compiled.jit import (
 )
 from npgpt.ops.workspace import empty
 
-__all__ = ["relu_backward", "relu_forward", "swiglu_backward", "swiglu_forward"]
+__all__ = [
+    "glu_backward",
+    "glu_forward",
+    "relu_backward",
+    "relu_forward",
+    "swiglu_backward",
+    "swiglu_forward",
+]
 
 
 @inline_kernel()
-def _sigmoid(x: float) -> float:
+def sigmoid(x: float) -> float:
+    """``1 / (1 + exp(-x))``."""
     one = type(x)(1.0)
     return one / (one + exp(-x))
+
+
+@inline_kernel()
+def tanh(x: float) -> float:
+    """Compute the tangent by the ``exp`` that vectorises: ``2 sigmoid(2 x) - 1``."""
+    one, two = type(x)(1.0), type(x)(2.0)
+    return two / (one + exp(-two * x)) - one
 
 
 @parallel_kernel()
@@ -52,13 +67,41 @@ def _relu_backward(dy: Array, x: Array, bias: Array, dx: Array, dbias_parts: Arr
 
 
 @parallel_kernel()
+def _glu_forward(x: Array, bias: Array, y: Array) -> None:
+    for i in prange(x.shape[0]):
+        row, out = x[i], y[i]
+        d_out = out.size
+        for j in range(d_out):
+            out[j] = (row[j] + bias[j]) * sigmoid(row[d_out + j] + bias[d_out + j])
+
+
+@kernel()
+def _glu_backward_row(dy: Array, x: Array, bias: Array, dx: Array, dbias: Array) -> None:
+    d_out, one = dy.size, x.dtype.type(1.0)
+    for j in range(d_out):
+        value, gate = x[j] + bias[j], sigmoid(x[d_out + j] + bias[d_out + j])
+        dx[j] = dy[j] * gate
+        dx[d_out + j] = dy[j] * value * gate * (one - gate)
+    for j in range(x.size):
+        dbias[j] += dx[j]
+
+
+@parallel_kernel()
+def _glu_backward(dy: Array, x: Array, bias: Array, dx: Array, dbias_parts: Array) -> None:
+    rows, chunks = x.shape[0], dbias_parts.shape[0]
+    for chunk in prange(chunks):
+        for i in range(chunk * rows // chunks, (chunk + 1) * rows // chunks):
+            _glu_backward_row(dy[i], x[i], bias, dx[i], dbias_parts[chunk])
+
+
+@parallel_kernel()
 def _swiglu_forward(x: Array, bias: Array, y: Array) -> None:
     for i in prange(x.shape[0]):
         row, out = x[i], y[i]
         d_ff = out.size
         for j in range(d_ff):
             gate = row[j] + bias[j]
-            out[j] = gate * _sigmoid(gate) * (row[d_ff + j] + bias[d_ff + j])
+            out[j] = gate * sigmoid(gate) * (row[d_ff + j] + bias[d_ff + j])
 
 
 @kernel()
@@ -66,9 +109,9 @@ def _swiglu_backward_row(dy: Array, x: Array, bias: Array, dx: Array, dbias: Arr
     d_ff, one = dy.size, x.dtype.type(1.0)
     for j in range(d_ff):
         gate, up = x[j] + bias[j], x[d_ff + j] + bias[d_ff + j]
-        sigmoid = _sigmoid(gate)
-        dx[d_ff + j] = dy[j] * gate * sigmoid
-        dx[j] = dy[j] * up * (sigmoid + gate * sigmoid * (one - sigmoid))
+        s = sigmoid(gate)
+        dx[d_ff + j] = dy[j] * gate * s
+        dx[j] = dy[j] * up * (s + gate * s * (one - s))
     for j in range(x.size):
         dbias[j] += dx[j]
 
@@ -121,3 +164,15 @@ def swiglu_backward(  # noqa: D103
     dy: Array, x: Array, bias: Array | None = None, *, dbias: Array | None = None
 ) -> Array:
     return _backward(_swiglu_backward, dy, x, bias, dbias)
+
+
+@compiled_form_of(reference.glu_forward)
+def glu_forward(x: Array, bias: Array | None = None) -> Array:  # noqa: D103
+    return _forward(_glu_forward, x, bias, x.shape[-1] // 2)
+
+
+@compiled_form_of(reference.glu_backward)
+def glu_backward(  # noqa: D103
+    dy: Array, x: Array, bias: Array | None = None, *, dbias: Array | None = None
+) -> Array:
+    return _backward(_glu_backward, dy, x, bias, dbias)

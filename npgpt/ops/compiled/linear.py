@@ -76,7 +76,7 @@ def _backward(
 
 
 @parallel_kernel()
-def _add_to_rows(y: Array, bias: Array) -> None:
+def add_to_rows(y: Array, bias: Array) -> None:
     for i in prange(y.shape[0]):
         for j in range(y.shape[1]):
             y[i, j] += bias[j]
@@ -100,8 +100,9 @@ def add_column_sums(x: Array, total: Array) -> None:
 
 
 def product(
-    transpose_a: bool, a: Array, transpose_b: bool, b: Array, c: Array, accumulate: bool = False
-) -> None:
+    transpose_a: bool, a: Array, transpose_b: bool, b: Array, c: Array, accumulate: bool = False,
+    parts: int | None = None,
+) -> None:  # fmt: skip
     """Compute ``c = op(a) @ op(b)``, or add it to ``c``; op transposes where asked for.
 
     Parameters
@@ -109,11 +110,13 @@ def product(
     a, b, c : ndarray of two axes
         Of one dtype and C-contiguous they go to BLAS, any others to NumPy.
     transpose_a, transpose_b, accumulate : bool
+    parts : int, optional
+        In how many it is cut; by default as many as there are threads.
     """
     one_dtype = a.dtype == b.dtype == c.dtype
     if BLAS.found and one_dtype and all(array.flags.c_contiguous for array in (a, b, c)):
         beta = c.dtype.type(accumulate)
-        _product(transpose_a, a, transpose_b, b, beta, c, numba.get_num_threads())
+        _product(transpose_a, a, transpose_b, b, beta, c, parts or numba.get_num_threads())
         return
     a, b = a.T if transpose_a else a, b.T if transpose_b else b
     if accumulate:
@@ -135,7 +138,7 @@ def linear_forward(x: Array, weight: Array, bias: Array | None = None) -> Array:
         return y
     product(False, as_rows(x), True, as_rows(weight), rows)
     if bias is not None:
-        _add_to_rows(rows, bias)
+        add_to_rows(rows, bias)
     return y
 
 

@@ -18,13 +18,17 @@ from npgpt.ops.reference.addition import *
 from npgpt.ops.reference.attention import *
 from npgpt.ops.reference.batch_norm import *
 from npgpt.ops.reference.cached_attention import *
+from npgpt.ops.reference.convolution import *
 from npgpt.ops.reference.cross_entropy import *
 from npgpt.ops.reference.dropout import *
 from npgpt.ops.reference.embedding import *
 from npgpt.ops.reference.gelu import *
+from npgpt.ops.reference.glu import *
+from npgpt.ops.reference.gru import *
 from npgpt.ops.reference.layer_norm import *
 from npgpt.ops.reference.linear import *
 from npgpt.ops.reference.lora import *
+from npgpt.ops.reference.lstm import *
 from npgpt.ops.reference.masking import *
 from npgpt.ops.reference.normalise import *
 from npgpt.ops.reference.positions import *
@@ -32,6 +36,7 @@ from npgpt.ops.reference.preference import *
 from npgpt.ops.reference.quantized import *
 from npgpt.ops.reference.relu import *
 from npgpt.ops.reference.rms_norm import *
+from npgpt.ops.reference.rnn import *
 from npgpt.ops.reference.rotary import *
 from npgpt.ops.reference.sgd import *
 from npgpt.ops.reference.softmax import *

@@ -1,0 +1,133 @@
+"""Convolution over time, and the gated linear unit over it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from npgpt import ops
+from npgpt.layers.activations import GLU
+from npgpt.layers.core.init import Rng, uniform
+from npgpt.layers.core.layer import Layer
+from npgpt.layers.core.parameter import Parameter
+
+
+class CausalConv1d(Layer):
+    """Convolution over time in which no position sees a later one.
+
+    ``y_t = b + sum_j W_j x_s`` with ``s = t - (kernel - 1 - j) dilation``, and zeros before the
+    first position (van den Oord et al. 2016, arXiv 1609.03499). A layer sees
+    ``1 + (kernel - 1) dilation`` positions; several on each other see the sum of what each adds.
+
+    Parameters
+    ----------
+    d_in, d_out : int
+    kernel : int
+        Positions that one output reads.
+    dilation : int
+        Distance between them.
+    bias : bool
+    rng : numpy.random.Generator or int, optional
+        Source of the initial weights: even between ``-1/sqrt(d_in * kernel)`` and its opposite,
+        as ``torch.nn.Conv1d`` has them. The bias starts at 0.
+    dtype : dtype
+
+    Attributes
+    ----------
+    weight : Parameter, shape (d_out, d_in, kernel)
+    bias : Parameter, shape (d_out,), or None
+
+    Raises
+    ------
+    ValueError
+        If ``kernel`` or ``dilation`` is below 1.
+    """
+
+    def __init__(
+        self,
+        d_in: int,
+        d_out: int,
+        kernel: int = 3,
+        dilation: int = 1,
+        bias: bool = True,
+        rng: Rng = None,
+        dtype: Any = np.float32,
+    ):
+        super().__init__()
+        for name, number in (("kernel", kernel), ("dilation", dilation)):
+            if number < 1:
+                raise ValueError(f"CausalConv1d: {name} must be at least 1, got {number}.")
+        self.d_in, self.d_out, self.kernel, self.dilation = d_in, d_out, kernel, dilation
+        most = 1.0 / math.sqrt(d_in * kernel)
+        self.weight = Parameter(uniform(rng, (d_out, d_in, kernel), most, dtype))
+        self.bias = Parameter(np.zeros(d_out, dtype)) if bias else None
+
+    @property
+    def receptive_field(self) -> int:
+        """How many positions, itself and those before it, decide an output."""
+        return 1 + (self.kernel - 1) * self.dilation
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """Map (batch, time, d_in) to (batch, time, d_out)."""
+        self._check_array(x)
+        if x.ndim != 3 or x.shape[-1] != self.d_in:
+            raise ValueError(
+                f"{self._where()}: expected an input of shape (batch, time, {self.d_in}), "
+                f"got {x.shape}."
+            )
+        self.keep(x)
+        bias = self.bias.value if self.bias else None
+        return ops.causal_conv1d_forward(x, self.weight.value, bias, dilation=self.dilation)
+
+    def backward(self, dy: np.ndarray) -> np.ndarray:
+        """Add to the gradients of weight and bias; return that of ``x``, (batch, time, d_in)."""
+        x = self.recall()
+        self._check_dy(dy, (*x.shape[:2], self.d_out))
+        return ops.causal_conv1d_backward(
+            dy, x, self.weight.value, dilation=self.dilation,
+            dweight=self.weight.grad, dbias=self.bias.grad if self.bias else None,
+        )  # fmt: skip
+
+
+class GatedConv1d(Layer):
+    """A gated linear unit over a causal convolution (Dauphin et al. 2017, arXiv 1612.08083, eq. 1).
+
+    ``y = value * sigmoid(gate)``, where ``value`` and ``gate`` are two causal convolutions of
+    ``x``: the gates say what goes on, and the values go on without a slope that is below 1.
+
+    Parameters
+    ----------
+    d_in, d_out, kernel, dilation, bias, rng, dtype
+        As of `CausalConv1d`.
+
+    Notes
+    -----
+    Taps: ``gates`` (values and gates, (batch, time, 2 d_out)) and ``output``.
+    """
+
+    TAPS = ("gates", "output")
+
+    def __init__(
+        self,
+        d_in: int,
+        d_out: int,
+        kernel: int = 3,
+        dilation: int = 1,
+        bias: bool = True,
+        rng: Rng = None,
+        dtype: Any = np.float32,
+    ):
+        super().__init__()
+        self.conv = CausalConv1d(d_in, 2 * d_out, kernel, dilation, bias, rng, dtype)
+        self.glu = GLU()
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """Map (batch, time, d_in) to (batch, time, d_out)."""
+        return self.tap("output", self.glu.forward(self.tap("gates", self.conv.forward(x))))
+
+    def backward(self, dy: np.ndarray) -> np.ndarray:
+        """Add to the gradients of the convolution; return that of ``x``, (batch, time, d_in)."""
+        dgates = self.glu.backward(self.tap_grad("output", dy))
+        return self.conv.backward(self.tap_grad("gates", dgates))

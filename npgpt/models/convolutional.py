@@ -1,0 +1,190 @@
+"""A language model of causal convolutions."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import sys
+from typing import Any
+
+import numpy as np
+
+from npgpt.fields import check_options, documented, option
+from npgpt.layers import CrossEntropy, Embedding, FlatParameters, GatedConv1d, Init, OutputHead
+from npgpt.layers.block_config import MODEL, check_config
+from npgpt.layers.dropout import Dropout
+from npgpt.layers.states import KeptRows
+from npgpt.models.model import ModelConfig, checked_ids, register
+from npgpt.models.next_token import NextTokenModel
+
+
+@documented
+@dataclasses.dataclass(frozen=True)
+class ConvolutionalConfig(ModelConfig):
+    """Shape of a `ConvolutionalLM`.
+
+    Parameters
+    ----------
+    n_layers : int
+        Gated convolutions; each looks twice as far apart as the one below.
+    d_model : int
+        Width of the embedding and of all layers.
+    kernel : int
+        Of conv: positions that a convolution reads.
+    dropout : float
+        Probability, for embeddings and for what each layer adds.
+    bias : bool
+        Biases of the convolutions.
+    tie_embeddings : bool
+        Whether the output head is the token embedding's table.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of range.
+    """
+
+    n_layers: int = option(MODEL, names=("--n-layers", "--layers"), minimum=1)
+    d_model: int = option(MODEL, minimum=1)
+    kernel: int = option(MODEL, default=4, minimum=1)
+    dropout: float = option(MODEL, default=0.0)
+    bias: bool = option(MODEL, default=True)
+    tie_embeddings: bool = option(MODEL, default=True)
+
+    def __post_init__(self) -> None:
+        check_options(self, type(self).__name__)
+        if not 0.0 <= self.dropout < 1.0:
+            raise ValueError(
+                f"{type(self).__name__}: dropout must be at least 0 and below 1, "
+                f"got {self.dropout}."
+            )
+
+    @property
+    def receptive_field(self) -> int:
+        """How many tokens a prediction depends on."""
+        return 1 + (self.kernel - 1) * (2**self.n_layers - 1)
+
+
+@register
+class ConvolutionalLM(NextTokenModel):
+    """Gated convolutions on each other, with shortcuts (Dauphin et al. 2017, arXiv 1612.08083).
+
+    ``x = x + dropout(value * sigmoid(gate))`` in each layer, where value and gate are causal
+    convolutions of ``x``, the first of neighbours, the next of every second position, of every
+    fourth (van den Oord et al. 2016, arXiv 1609.03499).
+
+    Parameters
+    ----------
+    config : ConvolutionalConfig
+    seed : int
+        Of the initial weights and of the dropout masks.
+    dtype : dtype
+        float32 to train, float64 to check gradients.
+    init : Init, optional
+        In the place of ``seed`` and ``dtype``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import npgpt
+    >>> config = npgpt.models.ConvolutionalConfig(11, 8, n_layers=3, d_model=4)
+    >>> config.receptive_field
+    22
+    >>> model = npgpt.models.ConvolutionalLM(config)
+    >>> model.generate([1, 2], max_new_tokens=20, seed=0).shape
+    (22,)
+    """
+
+    TAPS = ("embeddings", "hidden")
+
+    kind = "conv"
+    Config = ConvolutionalConfig
+
+    def __init__(
+        self,
+        config: ConvolutionalConfig,
+        seed: int = 0,
+        dtype: Any = np.float32,
+        init: Init | None = None,
+    ):
+        super().__init__()
+        check_config(config, self, ConvolutionalConfig)
+        init = init or Init(seed, dtype)
+        self.config, self.seed, self.dtype = config, init.seed, init.dtype
+        shape, std = (config.vocab_size, config.d_model), 1.0 / math.sqrt(config.d_model)
+        self.token_embedding = Embedding(*shape, std, init.rng, init.dtype)
+        self.embedding_dropout = init.dropout(config.dropout)
+        d = config.d_model
+        self.convolutions: list[GatedConv1d] = [
+            GatedConv1d(d, d, config.kernel, 2**layer, config.bias, init.rng, init.dtype)
+            for layer in range(config.n_layers)
+        ]
+        self.dropouts: list[Dropout] = [init.dropout(config.dropout) for _ in self.convolutions]
+        tied_to = self.token_embedding.weight if config.tie_embeddings else None
+        self.head = OutputHead(*shape[::-1], tied_to, init.rng, init.dtype)
+        self.cross_entropy = CrossEntropy()
+        self.assign_names()
+        FlatParameters(self.parameters())
+
+    @property
+    def context_length(self) -> int:
+        """How many tokens may be read: there is no end; see ``config.receptive_field``."""
+        return sys.maxsize
+
+    def hidden_states(self, token_ids) -> np.ndarray:
+        """Compute what the head reads, (batch, time) -> (batch, time, d_model)."""
+        x = self._embed(checked_ids(token_ids, type(self).__name__))
+        for convolution, dropout in zip(self.convolutions, self.dropouts, strict=True):
+            x = dropout.forward_add(x, convolution.forward(x))
+        return self.tap("hidden", x)
+
+    def backward_from_hidden(self, dx: np.ndarray) -> None:
+        """Send a gradient of the last `hidden_states`, (batch, time, d_model), back."""
+        dx = self.tap_grad("hidden", dx)
+        for convolution, dropout in zip(self.convolutions[::-1], self.dropouts[::-1], strict=True):
+            dx = dx + convolution.backward(dropout.backward(dx))
+        dx = self.embedding_dropout.backward(self.tap_grad("embeddings", dx))
+        self.token_embedding.backward(dx)
+
+    def _embed(self, token_ids) -> np.ndarray:
+        if not self._unrolling:
+            self.cross_entropy.forget()  # an earlier loss does not belong to this forward pass
+        x = self.token_embedding.forward(token_ids)
+        return self.tap("embeddings", self.embedding_dropout.forward(x))
+
+    # --- step by step ---------------------------------------------------------------------------
+
+    def next_logits(self, token_ids: np.ndarray) -> np.ndarray:
+        """Compute the logits after the last position only; see `Generates.next_logits`."""
+        return self.head.forward(self.hidden_states(token_ids)[:, -1])
+
+    def new_states(self, rows: int, capacity: int) -> list[KeptRows]:
+        """Make room for the last inputs of each layer; see `Generates.new_states`."""
+        befores = [convolution.conv.receptive_field - 1 for convolution in self.convolutions]
+        d = self.config.d_model
+        return [KeptRows(*(np.zeros((rows, before, d), self.dtype) for before in befores))]
+
+    def start(self, token_ids, lengths, states, memory=None) -> np.ndarray:
+        """Read the beginnings of sequences into fresh states; see `Generates.start`."""
+        (state,) = states
+        x, rows = self._embed(token_ids), np.arange(len(lengths))
+        for convolution, last in zip(self.convolutions, state.arrays, strict=True):
+            places = lengths[:, None] - np.arange(last.shape[1], 0, -1)  # (batch, before)
+            last[...] = np.where(
+                (places >= 0)[..., None], x[rows[:, None], np.maximum(places, 0)], 0.0
+            )
+            x = x + convolution.forward(x)
+        self.forget()
+        state.lengths = lengths
+        return self.head.forward(x[rows, lengths - 1])
+
+    def step(self, tokens, states) -> np.ndarray:
+        """Read one more token of each sequence, (batch,); see `Generates.step`."""
+        (state,) = states
+        x = self._embed(tokens[:, None])
+        for convolution, last in zip(self.convolutions, state.arrays, strict=True):
+            window = np.concatenate([last, x], axis=1)
+            last[...] = window[:, 1:]
+            x = x + convolution.forward(window)[:, -1:]
+        state.lengths = state.lengths + 1
+        return self.head.forward(x)[:, 0]

@@ -1,0 +1,248 @@
+"""Language models that remember what they read in a hidden state: RNN, GRU, LSTM."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import sys
+from typing import Any, ClassVar
+
+import numpy as np
+
+from npgpt.fields import check_options, documented, option
+from npgpt.layers import GRU, LSTM, RNN, CrossEntropy, Embedding, FlatParameters, Init, OutputHead
+from npgpt.layers.block_config import MODEL, check_config
+from npgpt.layers.recurrent import Recurrent
+from npgpt.layers.rnn import NONLINEARITIES
+from npgpt.layers.states import KeptRows
+from npgpt.models.model import ModelConfig, checked_ids, register
+from npgpt.models.next_token import NextTokenModel
+
+
+@documented
+@dataclasses.dataclass(frozen=True)
+class RecurrentConfig(ModelConfig):
+    """Shape of a recurrent language model.
+
+    Parameters
+    ----------
+    n_layers : int
+        Layers, each of which reads the states of the one below.
+    d_model : int
+        Width of the embedding and of the hidden states.
+    dropout : float
+        Probability, for embeddings, between layers, and for what the head reads.
+    bias : bool
+        Biases of the recurrent layers.
+    tie_embeddings : bool
+        Whether the output head is the token embedding's table.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of range.
+    """
+
+    n_layers: int = option(MODEL, names=("--n-layers", "--layers"), minimum=1)
+    d_model: int = option(MODEL, minimum=1)
+    dropout: float = option(MODEL, default=0.0)
+    bias: bool = option(MODEL, default=True)
+    tie_embeddings: bool = option(MODEL, default=True)
+
+    def __post_init__(self) -> None:
+        check_options(self, type(self).__name__)
+        if not 0.0 <= self.dropout < 1.0:
+            raise ValueError(
+                f"{type(self).__name__}: dropout must be at least 0 and below 1, "
+                f"got {self.dropout}."
+            )
+
+    def of_layers(self) -> dict[str, Any]:
+        """Return what the recurrent layers have of their own."""
+        return {}
+
+
+class RecurrentLM(NextTokenModel):
+    """A language model whose memory is the hidden state of recurrent layers.
+
+    Embedding, recurrent layers, head. A sequence may be as long as one likes: the next token costs
+    the same after ten tokens and after ten thousand. Its families are `RNNLM`, `GRULM` and
+    `LSTMLM`.
+
+    Parameters
+    ----------
+    config : RecurrentConfig
+    seed : int
+        Of the initial weights and of the dropout masks.
+    dtype : dtype
+        float32 to train, float64 to check gradients.
+    init : Init, optional
+        In the place of ``seed`` and ``dtype``.
+
+    Notes
+    -----
+    ``context_length`` of the config is the length of the windows that are trained on, at whose
+    begin the state is 0; reading, the model goes on without an end.
+    """
+
+    TAPS = ("embeddings", "hidden")
+
+    Network: ClassVar[type[Recurrent]]
+
+    def __init__(
+        self,
+        config: Any,
+        seed: int = 0,
+        dtype: Any = np.float32,
+        init: Init | None = None,
+    ):
+        super().__init__()
+        check_config(config, self, self.Config)
+        init = init or Init(seed, dtype)
+        self.config, self.seed, self.dtype = config, init.seed, init.dtype
+        shape, std = (config.vocab_size, config.d_model), 1.0 / math.sqrt(config.d_model)
+        self.token_embedding = Embedding(*shape, std, init.rng, init.dtype)
+        self.embedding_dropout = init.dropout(config.dropout)
+        self.network = self.Network(
+            config.d_model, config.d_model, config.n_layers, dropout=config.dropout,
+            bias=config.bias, init=init, **config.of_layers(),
+        )  # fmt: skip
+        self.hidden_dropout = init.dropout(config.dropout)
+        tied_to = self.token_embedding.weight if config.tie_embeddings else None
+        self.head = OutputHead(*shape[::-1], tied_to, init.rng, init.dtype)
+        self.cross_entropy = CrossEntropy()
+        self.assign_names()
+        FlatParameters(self.parameters())
+
+    @property
+    def context_length(self) -> int:
+        """How many tokens the model looks back: there is no end."""
+        return sys.maxsize
+
+    def hidden_states(self, token_ids) -> np.ndarray:
+        """Compute what the head reads, (batch, time) -> (batch, time, d_model)."""
+        y, _ = self.network.forward(self._embed(checked_ids(token_ids, type(self).__name__)))
+        return self.tap("hidden", self.hidden_dropout.forward(y))
+
+    def backward_from_hidden(self, dx: np.ndarray) -> None:
+        """Send a gradient of the last `hidden_states`, (batch, time, d_model), back."""
+        dy = self.hidden_dropout.backward(self.tap_grad("hidden", dx))
+        dx, _ = self.network.backward(dy)
+        dx = self.embedding_dropout.backward(self.tap_grad("embeddings", dx))
+        self.token_embedding.backward(dx)
+
+    def _embed(self, token_ids) -> np.ndarray:
+        if not self._unrolling:
+            self.cross_entropy.forget()  # an earlier loss does not belong to this forward pass
+        x = self.token_embedding.forward(token_ids)
+        return self.tap("embeddings", self.embedding_dropout.forward(x))
+
+    # --- step by step ---------------------------------------------------------------------------
+
+    def next_logits(self, token_ids: np.ndarray) -> np.ndarray:
+        """Compute the logits after the last position only; see `Generates.next_logits`."""
+        return self.head.forward(self.hidden_states(token_ids)[:, -1])
+
+    def new_states(self, rows: int, capacity: int) -> list[KeptRows]:
+        """Make hidden states at 0; see `Generates.new_states`."""
+        shape = rows, self.config.n_layers, self.config.d_model
+        return [KeptRows(*(np.zeros(shape, self.dtype) for _ in range(self.network.STATES)))]
+
+    def start(self, token_ids, lengths, states, memory=None) -> np.ndarray:
+        """Read the beginnings of sequences into fresh states; see `Generates.start`."""
+        y, after = self.network.forward(self._embed(token_ids), None, lengths)
+        logits = self._keep_states(y[np.arange(len(y)), lengths - 1], after, states, lengths)
+        self.forget()
+        return logits
+
+    def step(self, tokens, states) -> np.ndarray:
+        """Read one more token of each sequence, (batch,); see `Generates.step`."""
+        before = tuple(array.swapaxes(0, 1) for array in states[0].arrays)
+        y, after = self.network.forward(self._embed(tokens[:, None]), before)
+        return self._keep_states(y[:, 0], after, states, states[0].lengths + 1)
+
+    def _keep_states(self, hidden, after, states, lengths) -> np.ndarray:
+        (state,) = states
+        for array, made in zip(state.arrays, after, strict=True):
+            array[...] = made.swapaxes(0, 1)
+        state.lengths = lengths
+        return self.head.forward(hidden)
+
+
+@documented
+@dataclasses.dataclass(frozen=True)
+class RNNConfig(RecurrentConfig):
+    """Shape of an `RNNLM`.
+
+    Parameters
+    ----------
+    nonlinearity : {"tanh", "relu"}
+        Of rnn: what its states are made with.
+    """
+
+    nonlinearity: str = option(MODEL, default="tanh", choices=NONLINEARITIES)
+
+    def of_layers(self) -> dict[str, Any]:
+        """Return what the recurrent layers have of their own."""
+        return {"nonlinearity": self.nonlinearity}
+
+
+@dataclasses.dataclass(frozen=True)
+class GRUConfig(RecurrentConfig):
+    """Shape of a `GRULM`: that of any `RecurrentConfig`."""
+
+
+@documented
+@dataclasses.dataclass(frozen=True)
+class LSTMConfig(RecurrentConfig):
+    """Shape of an `LSTMLM`.
+
+    Parameters
+    ----------
+    forget_bias : float
+        Of lstm: where the forget gates' bias starts.
+    """
+
+    forget_bias: float = option(MODEL, default=1.0)
+
+    def of_layers(self) -> dict[str, Any]:
+        """Return what the recurrent layers have of their own."""
+        return {"forget_bias": self.forget_bias}
+
+
+@register
+class RNNLM(RecurrentLM):
+    """A `RecurrentLM` of Elman's networks (Mikolov et al. 2010, Interspeech)."""
+
+    kind = "rnn"
+    Config = RNNConfig
+    Network = RNN
+
+
+@register
+class GRULM(RecurrentLM):
+    """A `RecurrentLM` of gated recurrent units."""
+
+    kind = "gru"
+    Config = GRUConfig
+    Network = GRU
+
+
+@register
+class LSTMLM(RecurrentLM):
+    """A `RecurrentLM` of LSTMs (Sundermeyer, Schlueter and Ney 2012, Interspeech).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import npgpt
+    >>> config = npgpt.models.LSTMConfig(vocab_size=11, context_length=8, n_layers=2, d_model=4)
+    >>> model = npgpt.models.LSTMLM(config)
+    >>> loss = model.loss_and_backward(np.ones((2, 8), int), np.ones((2, 8), int))
+    >>> model.generate([1, 2], max_new_tokens=20, seed=0).shape
+    (22,)
+    """
+
+    kind = "lstm"
+    Config = LSTMConfig
+    Network = LSTM
