@@ -147,7 +147,14 @@ class WithStates(Layer):
         self.inner = inner
 
     def forward(self, x, *others):
-        """Put all that the layer returns in one row; lengths and states may be given."""
+        """Put all that the layer returns in one row.
+
+        Parameters
+        ----------
+        x : ndarray, shape (batch, time, d_in)
+        *others : ndarray
+            Lengths, if the first holds integers, and the arrays of a state.
+        """
         lengths = others[0] if others and others[0].dtype.kind == "i" else None
         state = others if lengths is None else others[1:]
         y, after = self.inner.forward(x, state or None, lengths)

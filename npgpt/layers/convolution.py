@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from npgpt import ops
+from npgpt.fields import check_whole
 from npgpt.layers.activations import GLU
 from npgpt.layers.core.init import Rng, uniform
 from npgpt.layers.core.layer import Layer
@@ -56,9 +57,7 @@ class CausalConv1d(Layer):
         dtype: Any = np.float32,
     ):
         super().__init__()
-        for name, number in (("kernel", kernel), ("dilation", dilation)):
-            if number < 1:
-                raise ValueError(f"CausalConv1d: {name} must be at least 1, got {number}.")
+        check_whole("CausalConv1d", 1, d_in=d_in, d_out=d_out, kernel=kernel, dilation=dilation)
         self.d_in, self.d_out, self.kernel, self.dilation = d_in, d_out, kernel, dilation
         most = 1.0 / math.sqrt(d_in * kernel)
         self.weight = Parameter(uniform(rng, (d_out, d_in, kernel), most, dtype))
@@ -120,6 +119,7 @@ class GatedConv1d(Layer):
         dtype: Any = np.float32,
     ):
         super().__init__()
+        check_whole("GatedConv1d", 1, d_out=d_out)
         self.conv = CausalConv1d(d_in, 2 * d_out, kernel, dilation, bias, rng, dtype)
         self.glu = GLU()
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from npgpt.fields import check_real
 from npgpt.layers.core.init import Init, Rng
 from npgpt.layers.recurrent import Recurrent
 
@@ -68,6 +69,7 @@ class LSTM(Recurrent):
         seed: int = 0,
         init: Init | None = None,
     ):
+        check_real("LSTM", forget_bias=forget_bias)
         super().__init__(
             d_in, d_hidden, n_layers, bidirectional, dropout, rng, dtype,
             bias=bias, seed=seed, init=init,

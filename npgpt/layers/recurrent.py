@@ -9,12 +9,13 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from npgpt import ops
+from npgpt.fields import check_real, check_whole, short_repr
 from npgpt.layers.core.init import Init, Rng, Unfilled, uniform
 from npgpt.layers.core.layer import Layer
 from npgpt.layers.core.parameter import Parameter
 from npgpt.layers.dropout import Dropout
+from npgpt.ops.array import Array
 
-Array = np.ndarray
 States = tuple[Array, ...]
 
 WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -47,9 +48,9 @@ class Recurrent(Layer):
         init: Init | None = None,
     ):
         super().__init__()
-        for name, size in (("d_in", d_in), ("d_hidden", d_hidden), ("n_layers", n_layers)):
-            if size < 1:
-                raise ValueError(f"{type(self).__name__}: {name} must be at least 1, got {size}.")
+        who = type(self).__name__
+        check_whole(who, 1, d_in=d_in, d_hidden=d_hidden, n_layers=n_layers)
+        check_real(who, dropout=dropout)
         self.d_in, self.d_hidden, self.n_layers = d_in, d_hidden, n_layers
         self.num_directions = 2 if bidirectional else 1
         self.IN_STEPS = not bidirectional
@@ -237,6 +238,9 @@ class Pass(NamedTuple):
     read: Array
     kept: list[Array]
 
+    def __repr__(self) -> str:
+        return short_repr(self)
+
 
 class Read(NamedTuple):
     """What a recurrent layer keeps of a forward pass."""
@@ -244,6 +248,9 @@ class Read(NamedTuple):
     shape: tuple[int, ...]
     lengths: Array | None
     passes: list[Pass]
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 def _is_reverse(suffix: str) -> bool:
