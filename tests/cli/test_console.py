@@ -6,6 +6,7 @@ import io
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -288,7 +289,15 @@ def test_the_last_line_of_a_training_can_be_pasted(folder, name, monkeypatch):
     assert (folder / name / "loss.png").is_file()
 
 
-def test_responses_and_labels_with_brackets_are_kept_and_shown(folder, monkeypatch):
+@pytest.mark.parametrize("has_rouge", [True, False])
+def test_responses_and_labels_with_brackets_are_kept_and_shown(folder, monkeypatch, has_rouge):
+    if has_rouge:
+        pytest.importorskip("rouge_score", reason="ROUGE-L needs the extra 'rouge'")
+    else:
+        monkeypatch.setitem(sys.modules, "rouge_score.rouge_scorer", None)
+    folder = folder / f"rouge-{has_rouge}"
+    folder.mkdir()
+    shutil.copytree(folder.parent / "hf", folder / "hf")
     monkeypatch.chdir(folder)
     records = [{"instruction": f"Count [{i}]", "output": "list[int] [/INST]"} for i in range(12)]
     (folder / "i.json").write_text(json.dumps(records), encoding="utf-8")
@@ -298,6 +307,7 @@ def test_responses_and_labels_with_brackets_are_kept_and_shown(folder, monkeypat
     )
     assert result.exit_code == 0, result.output
     assert "list[int] [/INST]" in result.stdout
+    assert ("pip install" in result.stdout) == (not has_rouge)
     (line,) = (folder / "[i]" / "responses.jsonl").read_text(encoding="utf-8").splitlines()
     assert json.loads(line)["expected"] == "list[int] [/INST]"
     rows = "".join(f"the cat {i},[/ham]\nthe dog {i},$_$ [bold]\n" for i in range(10))

@@ -76,9 +76,12 @@ def report_responses(run: FineTuningRun, samples: int) -> None:
             with counting_bar(console, label, len(chosen)) as on_response:
                 scores = score_responses(model, run.tokenizer, chosen, template, on_response)
             said[name] = scores.responses
-            cells += [f"{scores.exact_match:.3f}", f"{scores.rouge_l:.3f}"]
+            rouge_l = "-" if scores.rouge_l is None else f"{scores.rouge_l:.3f}"
+            cells += [f"{scores.exact_match:.3f}", rouge_l]
         table.add_row(name, *cells)
     console.print(table)
+    if chosen and scores.rouge_l is None:
+        console.print("ROUGE-L needs rouge-score: pip install 'npgpt[rouge]' brings it.")
     lines = [
         {
             "prompt": prompt_of(record, template),
