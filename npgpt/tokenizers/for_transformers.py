@@ -8,7 +8,6 @@ a file is read as what it was written from.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -21,8 +20,8 @@ from npgpt.tokenizers.word import WordTokenizer
 from npgpt.tokenizers.word_bpe import WordBPETokenizer
 
 OurOwn = CharTokenizer | WordTokenizer | WordBPETokenizer
-# white space as Python has it, which is not quite the library's
-SPACES = "".join(c for c in map(chr, range(sys.maxunicode + 1)) if c.isspace())
+# white space as Python has it, which is not quite the library's; the last is the ideographic one
+SPACES = "".join(c for c in map(chr, range(0x3001)) if c.isspace())
 SPACE = "[" + "".join(f"\\x{{{ord(c):x}}}" for c in SPACES) + "]"
 MARKS = r"[,.:;?_!\"()']|--"  # of `WordTokenizer`
 # No text of words has these two as a token: an underscore is one by itself.

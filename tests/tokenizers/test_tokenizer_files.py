@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from npgpt import tokenizers
 from npgpt.tokenizers import BPETokenizer, CharTokenizer
+from npgpt.tokenizers.for_transformers import SPACES
 
 BPE = BPETokenizer.train("low lower lowest newest widest naïve naïve", vocab_size=270)
 CHAR = CharTokenizer('aé日🙂\ud83d\ude00\n"\\')  # with two halves of a surrogate pair
@@ -354,3 +356,8 @@ def test_what_may_be_left_out_of_a_file_has_its_default(scratch, keys, null):
     text = "low <|endoftext|> naïve"
     assert loaded.encode(text).tolist()[:2] == tokenizer.encode(text).tolist()[:2]
     assert loaded.vocab_size == tokenizer.vocab_size
+
+
+def test_the_white_space_that_is_written_is_all_that_python_knows():
+    every = "".join(c for c in map(chr, range(sys.maxunicode + 1)) if c.isspace())
+    assert every == SPACES
