@@ -88,6 +88,12 @@ CONFIGS = st.fixed_dictionaries(
 @given(CONFIGS, st.booleans())
 def test_any_lora_is_computed_as_peft_does(folders, tmp_path_factory, changes, tied):
     folder = tmp_path_factory.mktemp("adapter")
+    # the first pattern that fits counts, and PEFT writes them sorted: in another order it cannot
+    # read its own file again
+    changes = {
+        name: dict(sorted(value.items())) if isinstance(value, dict) else value
+        for name, value in changes.items()
+    }
     expected = adapter(folder, tied, **changes)
     model = GPT.from_pretrained(folders[tied])
     load_adapter(model, folder)
