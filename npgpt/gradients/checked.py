@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import copy
 from collections.abc import Callable
 from typing import Any
@@ -26,7 +27,7 @@ SAME = 1e-9  # of the largest number: rounding of sums that are made twice
 Arrays = dict[str, np.ndarray]
 
 
-class Checked:
+class Checked(abc.ABC):
     """A forward and a backward pass, in float64.
 
     Attributes
@@ -59,6 +60,7 @@ class Checked:
                     "missing changes nothing"
                 )
 
+    @abc.abstractmethod
     def forward(self, arrays: Arrays, complex_step: bool = False) -> Any:
         """Compute the output at other values of `arrays`.
 
@@ -69,11 +71,10 @@ class Checked:
         complex_step : bool
             Whether some of them are complex, moved by an imaginary step.
         """
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def gradients(self, r: Any) -> Arrays:
         """Run backward, and note what is wrong beside the numbers."""
-        raise NotImplementedError
 
     def output(self) -> Any:
         """Compute the output, twice, and note what is wrong beside the numbers."""
@@ -98,8 +99,9 @@ class Checked:
         """Return arguments of forward, which may do with them what it likes."""
         return [arrays.get(f"input {i}", x).copy() for i, x in enumerate(self.inputs)]
 
+    @abc.abstractmethod
     def _forward_watched(self) -> Any:
-        raise NotImplementedError
+        """Run forward, and note what it changes."""
 
     def _blame(self, which: str, what: str) -> None:
         fault = f"{which} {what}"

@@ -3,40 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-import sys
-from typing import Any
 
 import numpy as np
 
-from npgpt.fields import check_options, documented, option
-from npgpt.layers import CrossEntropy, Embedding, FlatParameters, GatedConv1d, Init, OutputHead
-from npgpt.layers.block_config import MODEL, check_config
+from npgpt.fields import documented, option
+from npgpt.layers import GatedConv1d, Init
+from npgpt.layers.block_config import MODEL
 from npgpt.layers.dropout import Dropout
 from npgpt.layers.states import KeptRows
-from npgpt.models.model import ModelConfig, checked_ids, register
-from npgpt.models.next_token import NextTokenModel
+from npgpt.models.model import checked_ids, register
+from npgpt.models.unbounded import UnboundedConfig, UnboundedModel
 
 
 @documented
 @dataclasses.dataclass(frozen=True)
-class ConvolutionalConfig(ModelConfig):
+class ConvolutionalConfig(UnboundedConfig):
     """Shape of a `ConvolutionalLM`.
+
+    Each of its layers looks twice as far apart as the one below; dropout is for embeddings and for
+    what each layer adds.
 
     Parameters
     ----------
-    n_layers : int
-        Gated convolutions; each looks twice as far apart as the one below.
-    d_model : int
-        Width of the embedding and of all layers.
     kernel : int
         Of conv: positions that a convolution reads.
-    dropout : float
-        Probability, for embeddings and for what each layer adds.
-    bias : bool
-        Biases of the convolutions.
-    tie_embeddings : bool
-        Whether the output head is the token embedding's table.
 
     Raises
     ------
@@ -44,20 +34,7 @@ class ConvolutionalConfig(ModelConfig):
         If a value is out of range.
     """
 
-    n_layers: int = option(MODEL, names=("--n-layers", "--layers"), minimum=1)
-    d_model: int = option(MODEL, minimum=1)
     kernel: int = option(MODEL, default=4, minimum=1)
-    dropout: float = option(MODEL, default=0.0)
-    bias: bool = option(MODEL, default=True)
-    tie_embeddings: bool = option(MODEL, default=True)
-
-    def __post_init__(self) -> None:
-        check_options(self, type(self).__name__)
-        if not 0.0 <= self.dropout < 1.0:
-            raise ValueError(
-                f"{type(self).__name__}: dropout must be at least 0 and below 1, "
-                f"got {self.dropout}."
-            )
 
     @property
     def receptive_field(self) -> int:
@@ -66,7 +43,7 @@ class ConvolutionalConfig(ModelConfig):
 
 
 @register
-class ConvolutionalLM(NextTokenModel):
+class ConvolutionalLM(UnboundedModel):
     """Gated convolutions on each other, with shortcuts (Dauphin et al. 2017, arXiv 1612.08083).
 
     ``x = x + dropout(value * sigmoid(gate))`` in each layer, where value and gate are causal
@@ -95,41 +72,16 @@ class ConvolutionalLM(NextTokenModel):
     (22,)
     """
 
-    TAPS = ("embeddings", "hidden")
-
     kind = "conv"
     Config = ConvolutionalConfig
 
-    def __init__(
-        self,
-        config: ConvolutionalConfig,
-        seed: int = 0,
-        dtype: Any = np.float32,
-        init: Init | None = None,
-    ):
-        super().__init__()
-        check_config(config, self, ConvolutionalConfig)
-        init = init or Init(seed, dtype)
-        self.config, self.seed, self.dtype = config, init.seed, init.dtype
-        shape, std = (config.vocab_size, config.d_model), 1.0 / math.sqrt(config.d_model)
-        self.token_embedding = Embedding(*shape, std, init.rng, init.dtype)
-        self.embedding_dropout = init.dropout(config.dropout)
-        d = config.d_model
+    def _make_layers(self, init: Init) -> None:
+        d, config = self.config.d_model, self.config
         self.convolutions: list[GatedConv1d] = [
             GatedConv1d(d, d, config.kernel, 2**layer, config.bias, init.rng, init.dtype)
             for layer in range(config.n_layers)
         ]
         self.dropouts: list[Dropout] = [init.dropout(config.dropout) for _ in self.convolutions]
-        tied_to = self.token_embedding.weight if config.tie_embeddings else None
-        self.head = OutputHead(*shape[::-1], tied_to, init.rng, init.dtype)
-        self.cross_entropy = CrossEntropy()
-        self.assign_names()
-        FlatParameters(self.parameters())
-
-    @property
-    def context_length(self) -> int:
-        """How many tokens may be read: there is no end; see ``config.receptive_field``."""
-        return sys.maxsize
 
     def hidden_states(self, token_ids) -> np.ndarray:
         """Compute what the head reads, (batch, time) -> (batch, time, d_model)."""
@@ -143,20 +95,9 @@ class ConvolutionalLM(NextTokenModel):
         dx = self.tap_grad("hidden", dx)
         for convolution, dropout in zip(self.convolutions[::-1], self.dropouts[::-1], strict=True):
             dx = dx + convolution.backward(dropout.backward(dx))
-        dx = self.embedding_dropout.backward(self.tap_grad("embeddings", dx))
-        self.token_embedding.backward(dx)
-
-    def _embed(self, token_ids) -> np.ndarray:
-        if not self._unrolling:
-            self.cross_entropy.forget()  # an earlier loss does not belong to this forward pass
-        x = self.token_embedding.forward(token_ids)
-        return self.tap("embeddings", self.embedding_dropout.forward(x))
+        self._embed_backward(dx)
 
     # --- step by step ---------------------------------------------------------------------------
-
-    def next_logits(self, token_ids: np.ndarray) -> np.ndarray:
-        """Compute the logits after the last position only; see `Generates.next_logits`."""
-        return self.head.forward(self.hidden_states(token_ids)[:, -1])
 
     def new_states(self, rows: int, capacity: int) -> list[KeptRows]:
         """Make room for the last inputs of each layer; see `Generates.new_states`."""

@@ -3,66 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-import sys
 from typing import Any, ClassVar
 
 import numpy as np
 
-from npgpt.fields import check_options, documented, option
-from npgpt.layers import GRU, LSTM, RNN, CrossEntropy, Embedding, FlatParameters, Init, OutputHead
-from npgpt.layers.block_config import MODEL, check_config
+from npgpt.fields import documented, option
+from npgpt.layers import GRU, LSTM, RNN, Init
+from npgpt.layers.block_config import MODEL
 from npgpt.layers.recurrent import Recurrent
 from npgpt.layers.rnn import NONLINEARITIES
 from npgpt.layers.states import KeptRows
-from npgpt.models.model import ModelConfig, checked_ids, register
-from npgpt.models.next_token import NextTokenModel
+from npgpt.models.model import checked_ids, register
+from npgpt.models.unbounded import UnboundedConfig, UnboundedModel
 
 
-@documented
 @dataclasses.dataclass(frozen=True)
-class RecurrentConfig(ModelConfig):
-    """Shape of a recurrent language model.
+class RecurrentConfig(UnboundedConfig):
+    """Shape of a recurrent language model: that of any `UnboundedConfig`.
 
-    Parameters
-    ----------
-    n_layers : int
-        Layers, each of which reads the states of the one below.
-    d_model : int
-        Width of the embedding and of the hidden states.
-    dropout : float
-        Probability, for embeddings, between layers, and for what the head reads.
-    bias : bool
-        Biases of the recurrent layers.
-    tie_embeddings : bool
-        Whether the output head is the token embedding's table.
-
-    Raises
-    ------
-    ValueError
-        If a value is out of range.
+    Each layer reads the states of the one below; dropout is for embeddings, between layers, and for
+    what the head reads.
     """
-
-    n_layers: int = option(MODEL, names=("--n-layers", "--layers"), minimum=1)
-    d_model: int = option(MODEL, minimum=1)
-    dropout: float = option(MODEL, default=0.0)
-    bias: bool = option(MODEL, default=True)
-    tie_embeddings: bool = option(MODEL, default=True)
-
-    def __post_init__(self) -> None:
-        check_options(self, type(self).__name__)
-        if not 0.0 <= self.dropout < 1.0:
-            raise ValueError(
-                f"{type(self).__name__}: dropout must be at least 0 and below 1, "
-                f"got {self.dropout}."
-            )
 
     def of_layers(self) -> dict[str, Any]:
         """Return what the recurrent layers have of their own."""
         return {}
 
 
-class RecurrentLM(NextTokenModel):
+class RecurrentLM(UnboundedModel):
     """A language model whose memory is the hidden state of recurrent layers.
 
     Embedding, recurrent layers, head. A sequence may be as long as one likes: the next token costs
@@ -85,39 +53,15 @@ class RecurrentLM(NextTokenModel):
     begin the state is 0; reading, the model goes on without an end.
     """
 
-    TAPS = ("embeddings", "hidden")
-
     Network: ClassVar[type[Recurrent]]
 
-    def __init__(
-        self,
-        config: Any,
-        seed: int = 0,
-        dtype: Any = np.float32,
-        init: Init | None = None,
-    ):
-        super().__init__()
-        check_config(config, self, self.Config)
-        init = init or Init(seed, dtype)
-        self.config, self.seed, self.dtype = config, init.seed, init.dtype
-        shape, std = (config.vocab_size, config.d_model), 1.0 / math.sqrt(config.d_model)
-        self.token_embedding = Embedding(*shape, std, init.rng, init.dtype)
-        self.embedding_dropout = init.dropout(config.dropout)
+    def _make_layers(self, init: Init) -> None:
+        config = self.config
         self.network = self.Network(
             config.d_model, config.d_model, config.n_layers, dropout=config.dropout,
             bias=config.bias, init=init, **config.of_layers(),
         )  # fmt: skip
         self.hidden_dropout = init.dropout(config.dropout)
-        tied_to = self.token_embedding.weight if config.tie_embeddings else None
-        self.head = OutputHead(*shape[::-1], tied_to, init.rng, init.dtype)
-        self.cross_entropy = CrossEntropy()
-        self.assign_names()
-        FlatParameters(self.parameters())
-
-    @property
-    def context_length(self) -> int:
-        """How many tokens the model looks back: there is no end."""
-        return sys.maxsize
 
     def hidden_states(self, token_ids) -> np.ndarray:
         """Compute what the head reads, (batch, time) -> (batch, time, d_model)."""
@@ -128,20 +72,9 @@ class RecurrentLM(NextTokenModel):
         """Send a gradient of the last `hidden_states`, (batch, time, d_model), back."""
         dy = self.hidden_dropout.backward(self.tap_grad("hidden", dx))
         dx, _ = self.network.backward(dy)
-        dx = self.embedding_dropout.backward(self.tap_grad("embeddings", dx))
-        self.token_embedding.backward(dx)
-
-    def _embed(self, token_ids) -> np.ndarray:
-        if not self._unrolling:
-            self.cross_entropy.forget()  # an earlier loss does not belong to this forward pass
-        x = self.token_embedding.forward(token_ids)
-        return self.tap("embeddings", self.embedding_dropout.forward(x))
+        self._embed_backward(dx)
 
     # --- step by step ---------------------------------------------------------------------------
-
-    def next_logits(self, token_ids: np.ndarray) -> np.ndarray:
-        """Compute the logits after the last position only; see `Generates.next_logits`."""
-        return self.head.forward(self.hidden_states(token_ids)[:, -1])
 
     def new_states(self, rows: int, capacity: int) -> list[KeptRows]:
         """Make hidden states at 0; see `Generates.new_states`."""

@@ -5,6 +5,7 @@ They compose: `Warmup` puts a rise before any other, `Joined` lets one follow an
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import functools
 import math
@@ -44,7 +45,27 @@ class Constant:
 
 
 @dataclasses.dataclass(frozen=True)
-class LinearDecay:
+class _Decay(abc.ABC):
+    """Base of schedules that go from ``start`` to ``end`` in some steps, and stay there."""
+
+    start: float
+    end: float
+    steps: int
+
+    def __post_init__(self) -> None:
+        _check(self, rates=("start", "end"), steps=("steps",))
+
+    def __call__(self, step: int) -> float:
+        """Return the learning rate of a step, counted from 0."""
+        return self.end if step >= self.steps else self._rate(step / self.steps)
+
+    @abc.abstractmethod
+    def _rate(self, done: float) -> float:
+        """Return the rate when this share of the steps is done."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LinearDecay(_Decay):
     """A line from ``start`` at step 0 to ``end`` at step ``steps``, and ``end`` from there.
 
     Parameters
@@ -58,22 +79,12 @@ class LinearDecay:
     [1.0, 0.75, 0.0, 0.0]
     """
 
-    start: float
-    end: float
-    steps: int
-
-    def __post_init__(self) -> None:
-        _check(self, rates=("start", "end"), steps=("steps",))
-
-    def __call__(self, step: int) -> float:
-        """Return the learning rate of a step, counted from 0."""
-        if step >= self.steps:
-            return self.end
-        return self.start + step / self.steps * (self.end - self.start)
+    def _rate(self, done: float) -> float:
+        return self.start + done * (self.end - self.start)
 
 
 @dataclasses.dataclass(frozen=True)
-class CosineDecay:
+class CosineDecay(_Decay):
     """Half a cosine from ``start`` at step 0 to ``end`` at step ``steps``, and ``end`` from there.
 
     ``end + (1 + cos(pi step / steps)) / 2 (start - end)`` (Loshchilov and Hutter 2017, arXiv
@@ -90,18 +101,7 @@ class CosineDecay:
     [1.0, 0.854, 0.5, 0.0, 0.0]
     """
 
-    start: float
-    end: float
-    steps: int
-
-    def __post_init__(self) -> None:
-        _check(self, rates=("start", "end"), steps=("steps",))
-
-    def __call__(self, step: int) -> float:
-        """Return the learning rate of a step, counted from 0."""
-        if step >= self.steps:
-            return self.end
-        done = step / self.steps
+    def _rate(self, done: float) -> float:
         return self.end + 0.5 * (1.0 + math.cos(math.pi * done)) * (self.start - self.end)
 
 
