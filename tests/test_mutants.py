@@ -6,6 +6,7 @@ import pytest
 from npgpt import layers, models, ops
 from npgpt.gradients import check_suite
 from npgpt.layers.recurrent import Recurrent
+from npgpt.models.unbounded import UnboundedModel
 from npgpt.ops import reference
 from tests.mutations import mutated
 from tests.ops.test_compiled_equals_reference import assert_same
@@ -194,13 +195,15 @@ MUTANTS = [
     (reference.glu_backward, 'dy * value * sigmoid', 'dy * sigmoid', 'GLU'),
     (layers.GatedConv1d.backward, 'self.conv.backward(self.tap_grad("gates", dgates))', 'self.conv.backward(0.5 * self.tap_grad("gates", dgates))', 'GatedConv1d'),
     (models.RecurrentLM.backward_from_hidden, "self.hidden_dropout.backward(self.tap_grad(\"hidden\", dx))", "dx", "GRULM"),
-    (models.RecurrentLM.backward_from_hidden, "self.embedding_dropout.backward(self.tap_grad(\"embeddings\", dx))", "dx", "GRULM"),
-    (models.RecurrentLM.backward_from_hidden, "self.token_embedding.backward(dx)", "pass", "LSTMLM"),
+    (UnboundedModel._embed_backward, "self.embedding_dropout.backward(self.tap_grad(\"embeddings\", dx))", "dx", "GRULM"),
+    (UnboundedModel._embed_backward, "self.token_embedding.backward(dx)", "pass", "LSTMLM"),
+    (UnboundedModel._embed_backward, "self.token_embedding.backward(dx)", "pass", "ConvolutionalLM"),
     (models.RecurrentLM.backward_from_hidden, "self.network.backward(dy)", "(dy, None)", "RNNLM"),
     (models.ConvolutionalLM.backward_from_hidden, "dx + convolution", "convolution", "ConvolutionalLM"),
     (models.ConvolutionalLM.backward_from_hidden, "dropout.backward(dx))", "dx)", "ConvolutionalLM (dropout)"),
     (models.ConvolutionalLM.backward_from_hidden, "self.dropouts[::-1]", "self.dropouts", "ConvolutionalLM (dropout)"),
-    (models.ConvolutionalLM.backward_from_hidden, "self.token_embedding.backward(dx)", "pass", "ConvolutionalLM"),
+    (models.ConvolutionalLM.backward_from_hidden, "self._embed_backward(dx)", "pass", "ConvolutionalLM"),
+    (models.RecurrentLM.backward_from_hidden, "self._embed_backward(dx)", "pass", "GRULM"),
     # right numbers, but not what else a backward or a forward promises
     (layers.Linear._map_backward, "overwrite=overwrite", "overwrite=True", "Linear"),
     (layers.Embedding.backward, "ops.embedding_backward", "self.weight.grad[...] = 0; ops.embedding_backward", "Embedding"),
