@@ -30,7 +30,7 @@ COMPILING = "(the first time kernels are compiled: about a minute)"
 
 # settings of each experiment that trains on a text, and their defaults in it
 LEARNING: dict[str, Any] = {
-    "tokenizer": "char", "batch_size": 16, "lr": 2e-3, "eval_batches": 16, "seed": 0,
+    "tokenizer": "char", "batch_size": 16, "lr": 3e-3, "eval_batches": 16, "seed": 0,
 }  # fmt: skip
 GRADIENTS: dict[str, Any] = {
     "tokenizer": "char", "context_length": 256, "n_layers": 1, "d_model": 128, "steps": 500,
@@ -45,11 +45,11 @@ SHOWN_DISTANCES, SHARED_DISTANCE = (0, 10, 50, 100, 200), 100
 def language_models_command(
     text: Text = BUILT_IN,
     models: Annotated[str, typer.Option(help="Families of models.")] = ",".join(FAMILIES),
-    parameters: Parameters = 400_000,
+    parameters: Parameters = 250_000,
     context_length: Annotated[
         int, typer.Option("--context-length", "--context", min=1, help="Length of the windows.")
-    ] = 128,
-    seconds: Annotated[float, typer.Option(help="Training time of each model.")] = 40.0,
+    ] = 64,
+    seconds: Annotated[float, typer.Option(help="Training time of each model.")] = 60.0,
     plot: Plot = None,
     as_json: AsJson = False,
     **settings: Any,

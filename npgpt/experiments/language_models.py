@@ -74,8 +74,8 @@ def fewest_steps(results: Sequence[LanguageModelResult]) -> int:
 def compare_language_models(
     training: RunConfig,
     kinds: Sequence[str] = FAMILIES,
-    parameters: int = 400_000,
-    seconds: float = 40.0,
+    parameters: int = 250_000,
+    seconds: float = 60.0,
     evaluations: int = EVALUATIONS,
     on_time: Callable[[str, float], None] = lambda kind, spent: None,
     on_result: Callable[[LanguageModelResult], None] = lambda result: None,
