@@ -43,11 +43,8 @@ class TokenStreams:
 
     def __init__(self, ids, num_streams: int, piece_length: int):
         check_whole("TokenStreams", 1, num_streams=num_streams, piece_length=piece_length)
-        self.ids, self.num_streams, self.piece_length = (
-            np.asanyarray(ids),
-            num_streams,
-            piece_length,
-        )
+        self.ids = np.asanyarray(ids)
+        self.num_streams, self.piece_length = num_streams, piece_length
         least = num_tokens_needed(num_streams, piece_length)
         if len(self.ids) < least:
             raise ValueError(

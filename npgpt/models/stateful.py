@@ -128,7 +128,7 @@ class StatefulModel(UnboundedModel):
             Each (n_layers, batch, d_model).
         """
         shapes = {name: array.shape for name, array in arrays.items()}
-        rows = next(iter(shapes.values()), (0, 0))[1]
+        rows = max((shape[1] for shape in shapes.values() if len(shape) == 3), default=0)
         shape = self.config.n_layers, rows, self.config.d_model
         if shapes and shapes != dict.fromkeys(self.STATE_NAMES, shape):
             raise ValueError(

@@ -260,8 +260,9 @@ class RunConfig:
                 f"model {family_of(held['model'][0]).kind!r}{whose}."
             )
         settings = {"vocab_size": (data or DataConfig()).vocab_size, **settings}
-        if settings.get("bptt") is not None:
-            settings = {"context_length": settings["bptt"], **settings}
+        bptt = settings.get("bptt", data.bptt if data and isinstance(model, str) else None)
+        if bptt is not None:
+            settings = {"context_length": bptt, **settings}
         for part, (config_class, fields) in held.items():
             fields = {name: v for name, v in {**fields, **settings}.items() if name in names[part]}
             vars(self)[part] = from_fields(config_class, fields)  # the dataclass is frozen
