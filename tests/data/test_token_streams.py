@@ -84,7 +84,10 @@ def test_a_position_in_pieces_of_another_length_is_refused():
         (lambda: TokenStreams(np.arange(6), 2, 3), "6 tokens are too few for 2 .* which need 7"),
         (lambda: TokenStreams(np.arange(6), 0, 3), "num_streams must be at least 1"),
         (lambda: TokenStreams(np.arange(6), 2, 0), "piece_length must be at least 1"),
-        (lambda: DataLoader(TokenStreams(np.arange(9), 2, 3), 2, shuffle=True), "leave out shuffle"),
+        (
+            lambda: DataLoader(TokenStreams(np.arange(9), 2, 3), 2, shuffle=True),
+            "leave out shuffle",
+        ),
         (lambda: DataLoader(TokenStreams(np.arange(9), 2, 3), 3), "batches of 2, not of 3"),
         (lambda: HeldOutBatches(TokenStreams(np.arange(9), 2, 3), 1), "batches of 2, not of 1"),
     ],

@@ -18,7 +18,9 @@ F = torch.nn.functional
 @pytest.mark.parametrize("kind", ["rnn", "gru", "lstm"])
 def test_steps_over_two_epochs_are_those_of_a_loop_that_detaches(kind, backend):
     ids = ids_of(0, STREAMS * TIME + 1)
-    inputs, targets = (torch.from_numpy(part).reshape(STREAMS, TIME) for part in (ids[:-1], ids[1:]))
+    inputs, targets = (
+        torch.from_numpy(part).reshape(STREAMS, TIME) for part in (ids[:-1], ids[1:])
+    )
     model = make(kind).train()
     network = twin_of(model.network)
     weights = model.network.state_dict().items()

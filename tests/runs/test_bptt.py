@@ -127,7 +127,7 @@ def test_a_run_cannot_go_on_with_another_length(tmp_path, settings):
     content["training"] |= settings
     content["model"] |= {"context_length": content["training"]["context_length"]}
     path.write_text(json.dumps(content), encoding="utf-8")
-    with pytest.raises(ValueError, match="last.safetensors does not fit this run: DataLoader"):
+    with pytest.raises(ValueError, match=r"last\.safetensors does not fit this run: DataLoader"):
         Run.open(run.folder).trainer().resume()
 
 

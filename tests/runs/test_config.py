@@ -49,7 +49,9 @@ def test_it_is_written_flat_and_read_again():
 
 def test_the_parts_make_the_same_as_the_names():
     parts = {
-        part: config_class(**{name: OTHERS[name] for name in OTHERS.keys() & names_of(config_class)})
+        part: config_class(
+            **{name: OTHERS[name] for name in OTHERS.keys() & names_of(config_class)}
+        )
         for part, config_class in PARTS.items()
     }
     config = RunConfig(**OTHERS)
@@ -111,10 +113,10 @@ def test_bptt_is_the_context_of_a_recurrent_model():
     assert config.changed(bptt=8).context_length == 8
     windows = config.changed(bptt=None)
     assert (windows.context_length, windows.stride) == (16, 16)
-    with pytest.raises(ValueError, match="kind 'gpt' carries no state on; take one of .*lstm"):
+    with pytest.raises(ValueError, match=r"kind 'gpt' carries no state on; take one of .*lstm"):
         RunConfig(bptt=16)
     for contradiction in ({"stride": 4}, {"context_length": 32}):
-        with pytest.raises(ValueError, match="bptt 16 .*leave one of the two out"):
+        with pytest.raises(ValueError, match=r"bptt 16 .*leave one of the two out"):
             RunConfig("gru", bptt=16, **contradiction)
     with pytest.raises(ValueError, match="context_length cannot be 8"):
         RunConfig(GRUConfig(5, 8, n_layers=1, d_model=4), DataConfig(bptt=16))
