@@ -1,8 +1,8 @@
-"""Data: texts, windows of tokens, batches.
+"""Data: texts, windows of tokens (`TokenWindows`) or streams (`TokenStreams`), batches.
 
 `load_corpus` reads a text (`stream_corpus` piece by piece), `TokenWindows` cuts its ids in inputs
-and targets, `TokenStreams` in pieces that follow each other, `DataLoader` makes batches, shuffled
-or not, whose position can be saved, `HeldOutBatches` and `StridedWindows` the ones to evaluate on.
+and targets, `DataLoader` makes shuffled batches whose position can be saved, `HeldOutBatches` and
+`StridedWindows` the ones to evaluate on.
 """
 
 from npgpt.data.built_in import BUILT_IN_CORPORA
