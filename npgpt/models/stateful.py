@@ -52,6 +52,7 @@ class StatefulModel(UnboundedModel):
     -----
     Training and evaluation each carry a state of their own, so that an evaluation in the middle of
     training leaves the one of training as it is. Generation begins from states that it is given.
+    A batch in which no target counts is left out by training and evaluation, and moves no state.
     """
 
     Batch = StreamBatch
