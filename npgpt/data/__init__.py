@@ -1,4 +1,4 @@
-"""Data: texts, windows of tokens, batches.
+"""Data: texts, windows of tokens (`TokenWindows`) or streams (`TokenStreams`), batches.
 
 `load_corpus` reads a text (`stream_corpus` piece by piece), `TokenWindows` cuts its ids in inputs
 and targets, `DataLoader` makes shuffled batches whose position can be saved, `HeldOutBatches` and
@@ -21,6 +21,7 @@ from npgpt.data.streams import StreamedCorpus, encode_pieces, write_token_folder
 from npgpt.data.strided import StridedWindows
 from npgpt.data.token_files import TokenFile, read_tokens, token_writer
 from npgpt.data.token_folder import TokenFolder
+from npgpt.data.token_streams import TokenStreams
 from npgpt.data.windows import TokenWindows
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "StridedWindows",
     "TokenFile",
     "TokenFolder",
+    "TokenStreams",
     "TokenWindows",
     "encode_documents",
     "encode_pieces",

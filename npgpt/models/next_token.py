@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from npgpt.layers import CrossEntropy, OutputHead, flatten_trained
@@ -17,7 +19,7 @@ class NextTokenModel(LanguageModel):
     `backward_from_hidden`.
     """
 
-    Batch = TokenBatch
+    Batch: ClassVar[type] = TokenBatch
 
     head: OutputHead
     cross_entropy: CrossEntropy
