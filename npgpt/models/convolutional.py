@@ -100,20 +100,23 @@ class ConvolutionalLM(UnboundedModel):
     # --- step by step ---------------------------------------------------------------------------
 
     def new_states(self, rows: int, capacity: int) -> list[KeptRows]:
-        """Make room for the last inputs of each layer; see `Generates.new_states`."""
+        """Make room for the last inputs of each layer; see `Generates.new_states`.
+
+        Position ``t`` is kept at ``t`` modulo the number of positions that are kept.
+        """
         befores = [convolution.conv.receptive_field - 1 for convolution in self.convolutions]
         d = self.config.d_model
-        return [KeptRows(*(np.zeros((rows, before, d), self.dtype) for before in befores))]
+        return [KeptRows(*(np.zeros((rows, max(1, before), d), self.dtype) for before in befores))]
 
     def start(self, token_ids, lengths, states, memory=None) -> np.ndarray:
         """Read the beginnings of sequences into fresh states; see `Generates.start`."""
         (state,) = states
         x, rows = self._embed(token_ids), np.arange(len(lengths))
-        for convolution, last in zip(self.convolutions, state.arrays, strict=True):
-            places = lengths[:, None] - np.arange(last.shape[1], 0, -1)  # (batch, before)
-            last[...] = np.where(
-                (places >= 0)[..., None], x[rows[:, None], np.maximum(places, 0)], 0.0
-            )
+        for convolution, kept in zip(self.convolutions, state.arrays, strict=True):
+            size = kept.shape[1]
+            places = lengths[:, None] - np.arange(size, 0, -1)  # (batch, size): the last ones
+            read = x[rows[:, None], np.maximum(places, 0)]
+            kept[rows[:, None], places % size] = np.where((places >= 0)[..., None], read, 0.0)
             x = x + convolution.forward(x)
         self.forget()
         state.lengths = lengths
@@ -122,10 +125,13 @@ class ConvolutionalLM(UnboundedModel):
     def step(self, tokens, states) -> np.ndarray:
         """Read one more token of each sequence, (batch,); see `Generates.step`."""
         (state,) = states
-        x = self._embed(tokens[:, None])
-        for convolution, last in zip(self.convolutions, state.arrays, strict=True):
-            window = np.concatenate([last, x], axis=1)
-            last[...] = window[:, 1:]
-            x = x + convolution.forward(window)[:, -1:]
+        x, rows = self._embed(tokens[:, None]), np.arange(len(tokens))  # (batch, 1, d_model)
+        for convolution, kept in zip(self.convolutions, state.arrays, strict=True):
+            conv, size = convolution.conv, kept.shape[1]
+            distances = conv.dilation * np.arange(conv.kernel - 1, 0, -1)
+            places = state.lengths[:, None] - distances  # below 0 there are zeros still
+            read = np.concatenate([kept[rows[:, None], places % size], x], axis=1)
+            kept[rows, state.lengths % size] = x[:, 0]
+            x = x + convolution.forward_last(read)
         state.lengths = state.lengths + 1
         return self.head.forward(x)[:, 0]

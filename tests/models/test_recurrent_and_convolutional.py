@@ -58,6 +58,20 @@ def test_a_state_does_not_grow(kind):
     assert sizes[0] == sizes[1]
 
 
+def test_a_step_of_convolutions_reads_no_more_than_their_kernels(monkeypatch):
+    model = make("conv", n_layers=4, kernel=3)
+    decoder = model.decoder(10)
+    decoder.start([np.arange(9)])
+    monkeypatch.setattr(npgpt.layers.CausalConv1d, "forward", None)  # which reads whole windows
+    read = []
+    last = npgpt.layers.CausalConv1d.forward_last
+    monkeypatch.setattr(
+        npgpt.layers.CausalConv1d, "forward_last", lambda conv, x: read.append(x.shape) or last(conv, x)
+    )
+    decoder.step(np.array([1]))
+    assert read == [(1, 3, 8)] * 4
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_beams_are_reordered_with_their_states(kind):
     model = make(kind)
