@@ -47,6 +47,8 @@ class CausalConv1d(Layer):
         If ``kernel`` or ``dilation`` is below 1.
     """
 
+    IN_STEPS = True  # with the inputs that it reads kept
+
     def __init__(
         self,
         d_in: int,
@@ -123,6 +125,7 @@ class GatedConv1d(Layer):
     Taps, each (batch, time, d_out): ``value``, ``gate`` (before its sigmoid) and ``output``.
     """
 
+    IN_STEPS = True
     TAPS = ("value", "gate", "output")
 
     def __init__(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from npgpt.layers import CrossEntropy, OutputHead, flatten_trained
@@ -19,6 +21,8 @@ class NextTokenModel(LanguageModel):
 
     Batch = TokenBatch
 
+    token_embedding: Any  # an Embedding, or what stands in its place
+    position_embedding: Any = None  # where a family adds rows by position
     head: OutputHead
     cross_entropy: CrossEntropy
     dtype: np.dtype

@@ -73,6 +73,37 @@ def test_a_step_of_convolutions_reads_no_more_than_their_kernels(monkeypatch):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_an_edit_of_what_the_head_reads_reaches_generation(kind):
+    model = make(kind)
+    with model.edit("hidden", forward=np.negative):
+        changed, every_time = (
+            model.generate([1, 2, 3], 8, temperature=0, use_cache=cache) for cache in (True, False)
+        )
+    np.testing.assert_array_equal(changed, every_time)
+    assert (changed != model.generate([1, 2, 3], 8, temperature=0)).any()
+
+
+class Halved(npgpt.layers.GatedConv1d):
+    """A layer of which nothing but forward and backward is known."""
+
+    def forward(self, x):
+        return 0.5 * super().forward(x)
+
+    def backward(self, dy):
+        return super().backward(0.5 * dy)
+
+
+def test_with_a_layer_that_cannot_be_read_in_steps_everything_is_read_again():
+    model = make("conv")
+    assert model.reads_in_steps
+    halved = Halved(8, 8, 4, dtype=np.float64, rng=0)
+    model.replace(model.convolutions[1], halved)
+    assert not model.reads_in_steps
+    whole = model.forward(model.generate([1, 2, 3], 4, temperature=0)[None])
+    np.testing.assert_array_equal(whole[0, 2:-1].argmax(-1), model.generate([1, 2, 3], 4, temperature=0)[3:])
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_beams_are_reordered_with_their_states(kind):
     model = make(kind)
     beams = [model.beam_search([1, 2, 3], 8, 3, use_cache=cache) for cache in (True, False)]
