@@ -153,7 +153,9 @@ def _mean_embeddings(model: NextTokenModel, time: int) -> np.ndarray:
     return model.position_embedding.forward(tokens[None])[0]
 
 
-def _backward_from_logit(model: NextTokenModel, shape: tuple[int, ...], position: int, token: int) -> None:
+def _backward_from_logit(
+    model: NextTokenModel, shape: tuple[int, ...], position: int, token: int
+) -> None:
     dlogits = np.zeros(shape, model.dtype)
     dlogits[:, position, token] = 1.0
     model.backward_from_logits(dlogits)

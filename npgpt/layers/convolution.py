@@ -164,7 +164,9 @@ class GatedConv1d(Layer):
     def _through_gates(self, gates: np.ndarray) -> np.ndarray:
         return self.tap("output", self.glu.forward(self._halves(gates, self.tap)))
 
-    def _halves(self, gates: np.ndarray, tap: Callable[[str, np.ndarray], np.ndarray]) -> np.ndarray:
+    def _halves(
+        self, gates: np.ndarray, tap: Callable[[str, np.ndarray], np.ndarray]
+    ) -> np.ndarray:
         """Show values and gates to who listens to them."""
         if not self.is_listened_to("value", "gate"):
             return gates

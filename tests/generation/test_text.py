@@ -34,7 +34,8 @@ def test_pieces_join_to_the_text_before_the_first_stop_string(text, stop):
 
 
 @given(
-    st.text("ab\té🙂", max_size=20), st.text(" b\té🙂", max_size=20),
+    st.text("ab\té🙂", max_size=20),
+    st.text(" b\té🙂", max_size=20),
     st.lists(st.text("abé", min_size=1, max_size=3), max_size=2),
 )
 def test_what_has_been_yielded_is_not_decoded_again(before, after, stop):

@@ -66,7 +66,9 @@ def test_a_step_of_convolutions_reads_no_more_than_their_kernels(monkeypatch):
     read = []
     last = npgpt.layers.CausalConv1d.forward_last
     monkeypatch.setattr(
-        npgpt.layers.CausalConv1d, "forward_last", lambda conv, x: read.append(x.shape) or last(conv, x)
+        npgpt.layers.CausalConv1d,
+        "forward_last",
+        lambda conv, x: read.append(x.shape) or last(conv, x),
     )
     decoder.step(np.array([1]))
     assert read == [(1, 3, 8)] * 4
@@ -100,7 +102,9 @@ def test_with_a_layer_that_cannot_be_read_in_steps_everything_is_read_again():
     model.replace(model.convolutions[1], halved)
     assert not model.reads_in_steps
     whole = model.forward(model.generate([1, 2, 3], 4, temperature=0)[None])
-    np.testing.assert_array_equal(whole[0, 2:-1].argmax(-1), model.generate([1, 2, 3], 4, temperature=0)[3:])
+    np.testing.assert_array_equal(
+        whole[0, 2:-1].argmax(-1), model.generate([1, 2, 3], 4, temperature=0)[3:]
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
