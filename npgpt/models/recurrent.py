@@ -88,7 +88,8 @@ class RecurrentLM(StatefulModel):
     def start(self, token_ids, lengths, states, memory=None) -> np.ndarray:
         """Read the beginnings of sequences into fresh states; see `Generates.start`."""
         y, after = self.network.forward(self._embed(token_ids), None, lengths)
-        logits = self._keep_states(y[np.arange(len(y)), lengths - 1], after, states, lengths)
+        hidden = self.tap("hidden", y)[np.arange(len(y)), lengths - 1]
+        logits = self._keep_states(hidden, after, states, lengths)
         self.forget()
         return logits
 
@@ -96,7 +97,8 @@ class RecurrentLM(StatefulModel):
         """Read one more token of each sequence, (batch,); see `Generates.step`."""
         before = tuple(array.swapaxes(0, 1) for array in states[0].arrays)
         y, after = self.network.forward(self._embed(tokens[:, None]), before)
-        return self._keep_states(y[:, 0], after, states, states[0].lengths + 1)
+        hidden = self.tap("hidden", y)[:, 0]
+        return self._keep_states(hidden, after, states, states[0].lengths + 1)
 
     def _keep_states(self, hidden, after, states, lengths) -> np.ndarray:
         (state,) = states

@@ -60,8 +60,16 @@ class Tokenizer(Protocol):
 
 
 class Shown:
-    """What an interpreter and a notebook show of a tokenizer."""
+    """What an interpreter and a notebook show of a tokenizer.
 
+    Attributes
+    ----------
+    joins : bool
+        Whether texts of tokens are put side by side as they are: what a token stands for does not
+        depend on those before it, except where it goes on with a character that they began.
+    """
+
+    joins: Any = False
     vocab_size: Any
     end_of_text_id: Any
     decode: Callable[..., str]

@@ -46,6 +46,7 @@ class CharTokenizer(JSONTokenizer):
     """
 
     FORMAT = "npgpt-char"
+    joins = True
 
     def __init__(self, characters: Iterable[str], end_of_text: bool = True, unknown: str = ERROR):
         if unknown not in (ERROR, UNKNOWN):
