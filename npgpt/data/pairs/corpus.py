@@ -145,7 +145,7 @@ def split_pairs(corpus: PairCorpus, validation_fraction: float = 0.1) -> PairPar
     --------
     >>> parts = split_pairs(PairCorpus("words", [Pair(w, w.upper()) for w in "abcdefghij"]), 0.5)
     >>> print(parts)
-    words: 6 pairs to train on, 4 held out
+    words: 4 pairs to train on, 6 held out
     """
     if not 0.0 < validation_fraction < 1.0:
         raise ValueError(

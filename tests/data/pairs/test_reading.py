@@ -11,7 +11,7 @@ from npgpt.data.pairs import Pair, read_pairs
 
 # no line feeds or tabs, which end a side; not empty, and no white space at the ends, which goes
 SIDES = st.text(
-    st.characters(exclude_characters="\n\r\t", exclude_categories=["Cs"]), min_size=1
+    st.characters(exclude_characters="\n\r\t\ufeff", exclude_categories=["Cs"]), min_size=1
 ).filter(lambda text: text == text.strip())
 PAIRS = st.lists(st.tuples(SIDES, SIDES), min_size=1, max_size=8, unique=True)
 
