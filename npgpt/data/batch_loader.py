@@ -59,7 +59,9 @@ class BatchLoader(DataLoader):
         return len(self._order) // self.world_size
 
     def _indices(self, batch: int) -> np.ndarray:
-        return np.asarray(self._order[batch * self.world_size + self.rank])
+        place = batch * self.world_size + self.rank
+        (indices,) = self._order[place : place + 1]
+        return np.asarray(indices)
 
     def _identity(self) -> dict[str, Any]:
         sampled = {"batch_sampler": repr(self.batch_sampler)}
