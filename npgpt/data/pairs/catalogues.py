@@ -15,7 +15,7 @@ from npgpt.data.left_out import LeftOut
 from npgpt.data.pairs.corpus import Found, Pair
 from npgpt.data.pairs.placeholders import with_numbers, without_accelerators
 from npgpt.data.records import Record
-from npgpt.fields import did_you_mean
+from npgpt.fields import did_you_mean, short
 
 PREFIX = "gettext:"
 MESSAGES = "LC_MESSAGES"
@@ -114,7 +114,7 @@ def catalogue_messages(path: Path) -> Iterator[Found]:
                 continue
         source = message.rpartition(CONTEXT)[2]
         if source not in NO_MESSAGES and translation:
-            yield Found(f"{path}, {source!r}", source, translation)
+            yield Found(f"{path}, {short(source)}", source, translation)
 
 
 def message_pairs(messages: Iterator[Found], left_out: LeftOut) -> list[Pair]:

@@ -11,6 +11,7 @@ from npgpt.data.pairs.corpus import Pair
 from npgpt.data.pairs.tokenizers import PairTokenizers
 from npgpt.data.records import Record
 from npgpt.data.sequences import pad
+from npgpt.fields import short
 from npgpt.ops import IGNORE_INDEX
 
 
@@ -123,7 +124,7 @@ def encode_pairs(
             kept.append(i)
         elif left_out is not None:
             reason = f"a side has more than {context_length} tokens"
-            left_out.add(Record(repr(pairs[i].source), {}), reason)
+            left_out.add(Record(short(pairs[i].source), {}), reason)
     if not kept:
         raise ValueError(
             f"None of {len(pairs):,} pairs fits into a context of {context_length} tokens; choose "
