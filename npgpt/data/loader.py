@@ -14,6 +14,7 @@ from npgpt.data.samplers import Sampler, Shuffled
 from npgpt.data.token_streams import TokenStreams, check_in_order
 from npgpt.fields import LARGEST, check_whole
 
+Order = np.ndarray | range | RandomOrder | list[np.ndarray]  # of examples, or of whole batches
 LARGEST_LIST = 1 << 24  # windows; the order of more is computed when it is needed
 
 
@@ -213,7 +214,7 @@ class DataLoader:
             self._order = self._order_of(epoch)
         self.epoch, self.batch = epoch, batch
 
-    def _order_of(self, epoch: int) -> np.ndarray | range | RandomOrder:
+    def _order_of(self, epoch: int) -> Order:
         if self.sampler is None:
             return range(len(self.dataset))
         if isinstance(self.sampler, Shuffled) and len(self.dataset) > LARGEST_LIST:

@@ -41,6 +41,30 @@ class TokenBatch(NamedTuple):
         return short_repr(self)
 
 
+class PairBatch(NamedTuple):
+    """Sources, and the targets that they are translated to, word by word under teacher forcing.
+
+    Parameters
+    ----------
+    source_ids : ndarray of int, shape (batch, source)
+        Padded at the end with any ids.
+    source_lengths : ndarray of int, shape (batch,)
+        How many of each source are there.
+    target_ids : ndarray of int, shape (batch, time)
+        What the decoder reads: the start token, and the target without its end token.
+    targets : ndarray of int, shape (batch, time)
+        What it predicts: the target and its end token; -100 where the row is padded.
+    """
+
+    source_ids: np.ndarray
+    source_lengths: np.ndarray
+    target_ids: np.ndarray
+    targets: np.ndarray
+
+    def __repr__(self) -> str:
+        return short_repr(self)
+
+
 def checked_ids(token_ids: Any, who: str) -> np.ndarray:
     """Return token ids as an array of shape (batch, time).
 
