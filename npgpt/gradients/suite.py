@@ -193,6 +193,19 @@ RECURRENT: dict[str, dict[str, Any]] = {
         "dropout": 0.3,
     },
 }
+
+
+def _looks_back(layer_class, *sizes):
+    """Make an example of an attention to a memory, of which the second sequence has less."""
+
+    def example(rng):
+        layer = layer_class(D_MODEL, *sizes, rng=rng) if sizes else layer_class(D_MODEL)
+        memory = rng.standard_normal((BATCH, TIME + 2, layer.d_memory))
+        return layer, (_x(rng), memory, np.array([TIME + 2, 3]))
+
+    return example
+
+
 T5_BUCKETS = {"position": "t5", "relative_attention_num_buckets": 4}
 T5 = {**T5_BUCKETS, "relative_attention_max_distance": TIME}
 LLAMA = {"position": "rope", "norm": "rms", "activation": "swiglu", "n_kv_heads": 1, "bias": False}
@@ -250,6 +263,10 @@ LAYER_EXAMPLES: dict[str, Example] = {
     "MultiHeadAttention (T5)": _with_config(MultiHeadAttention, **T5),
     "MultiHeadAttention (two-sided)": _with_config(MultiHeadAttention, TwoSidedConfig, **T5),
     "MultiHeadAttention (cross)": _cross(MultiHeadAttention),
+    "DotAttention": _looks_back(layers.DotAttention),
+    "GeneralAttention": _looks_back(layers.GeneralAttention, 7),
+    "AdditiveAttention": _looks_back(layers.AdditiveAttention, 7, 5),
+    "ConcatAttention": _looks_back(layers.ConcatAttention, 7, 5),
     "FeedForward": _with_config(FeedForward),
     "FeedForward (exact)": _with_config(FeedForward, activation="gelu_exact"),
     "FeedForward (ReLU)": _with_config(FeedForward, activation="relu"),

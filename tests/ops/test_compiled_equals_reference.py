@@ -117,6 +117,23 @@ def test_attention(batch, time, heads, head_size, dtype, seed):
     assert_same("cached_attention_forward", dtype, last, k, v, lengths, scale=0.5)
 
 
+@given(batches, times, st.integers(1, 5), st.integers(1, 20), dtypes, seeds, st.booleans())
+def test_additive_scores(batch, time, n_keys, d, dtype, seed, has_lengths):
+    q, k = normal(seed, (batch, time, d), dtype), normal(seed + 1, (batch, n_keys, d), dtype)
+    (v, dv), dscores = (
+        normal(seed + 2, (2, d), dtype),
+        normal(seed + 3, (batch, time, n_keys), dtype),
+    )
+    lengths = np.random.default_rng(seed).integers(0, n_keys + 1, batch) if has_lengths else None
+    if has_lengths:  # there is no gradient where there is no key
+        dscores = np.where(np.arange(n_keys) < lengths[:, None, None], dscores, dtype(0))
+    assert_same("additive_scores_forward", dtype, q, k, v, lengths=lengths)
+    arguments = dscores, q, k, v
+    assert_same("additive_scores_backward", dtype, *arguments, lengths=lengths)
+    choices = {"lengths": lengths, "dv": dv, "in_place": ("dv",)}
+    assert_same("additive_scores_backward", dtype, *arguments, **choices)
+
+
 @given(row_shapes(), seeds, st.integers(1, 20), st.sampled_from(["int8", "bfloat16"]))
 def test_quantized_linear(shape, seed, d_out, kind):
     x = normal(seed, shape, np.float32)
