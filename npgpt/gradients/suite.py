@@ -95,10 +95,13 @@ def _preference(rng):
     return Preference(_gpt(rng)[0], beta=0.3), (_ids(rng), targets)
 
 
-def _cross_entropy(rng):
+def _cross_entropy(rng, **choices):
     targets = _ids(rng)
     targets[0, 1] = IGNORE_INDEX
-    return layers.CrossEntropy(), (3.0 * rng.standard_normal((BATCH, TIME, VOCAB_SIZE)), targets)
+    return layers.CrossEntropy(**choices), (
+        3.0 * rng.standard_normal((BATCH, TIME, VOCAB_SIZE)),
+        targets,
+    )
 
 
 class TwoSidedConfig(BlockConfig):
@@ -298,6 +301,7 @@ LAYER_EXAMPLES: dict[str, Example] = {
     "GatedConv1d": _drawn(layers.GatedConv1d, D_MODEL, 4),
     "OutputHead": _drawn(layers.OutputHead, D_MODEL, VOCAB_SIZE),
     "CrossEntropy": _cross_entropy,
+    "CrossEntropy (label smoothing)": partial(_cross_entropy, label_smoothing=0.1),
 }
 
 # one table of the models: what a GPT's config changes, and what is made of one

@@ -202,7 +202,8 @@ def _cross_entropy(draw, rng):
     targets = rng.integers(0, logits.shape[-1], logits.shape[:-1])
     if draw(st.booleans()):
         targets.reshape(-1)[1::2] = IGNORE_INDEX
-    return kinds.CrossEntropy(), (logits, targets)
+    smoothing = draw(st.sampled_from([0.0, 0.3]))
+    return kinds.CrossEntropy(label_smoothing=smoothing), (logits, targets)
 
 
 def _of_ids(kind):

@@ -89,15 +89,18 @@ def test_embedding_lookup(shape, dtype, seed, vocab_size, has_rows):
     assert_same("embedding_forward", dtype, ids, weight, rows)
 
 
-@given(row_shapes(), dtypes, seeds, st.integers(2, 9), st.booleans(), st.booleans())
-def test_head_cross_entropy(shape, dtype, seed, vocab_size, ignoring, overwrite):
+smoothings = st.sampled_from([0.0, 0.1, 1.0])
+
+
+@given(row_shapes(), dtypes, seeds, st.integers(2, 9), st.booleans(), st.booleans(), smoothings)
+def test_head_cross_entropy(shape, dtype, seed, vocab_size, ignoring, overwrite, smoothing):
     x = normal(seed, shape, dtype)
     weight, dweight = normal(seed + 1, (2, vocab_size, shape[-1]), dtype)
     targets = np.random.default_rng(seed).integers(0, vocab_size, shape[:-1])
-    choices = {}
+    choices = {"label_smoothing": smoothing}
     if ignoring:
         targets.reshape(-1)[::2] = 0
-        choices = {"ignore_index": 0}
+        choices["ignore_index"] = 0
         targets.reshape(-1)[0] = 1
     assert_same("head_cross_entropy_forward", dtype, x, weight, targets, **choices)
     arguments = dtype(0.7), x, weight, targets
@@ -200,16 +203,17 @@ def test_rotary(batch, heads, time, half, dtype, seed):
         assert_close(own, expected, TOLERANCE[np.dtype(dtype)], "in place")
 
 
-@given(row_shapes(), dtypes, seeds, st.booleans())
-def test_cross_entropy(shape, dtype, seed, ignoring):
+@given(row_shapes(), dtypes, seeds, st.booleans(), smoothings)
+def test_cross_entropy(shape, dtype, seed, ignoring, smoothing):
     logits = normal(seed, shape, dtype, scale=4.0)
     targets = np.random.default_rng(seed).integers(0, shape[-1], shape[:-1])
     if ignoring:
         targets.reshape(-1)[::2] = -100
         targets.reshape(-1)[0] = 0
-    assert_same("cross_entropy_forward", dtype, logits, targets)
+    choices = {"label_smoothing": smoothing}
+    assert_same("cross_entropy_forward", dtype, logits, targets, **choices)
     _, lse = reference.cross_entropy_forward(logits, targets)
-    assert_same("cross_entropy_backward", dtype, dtype(0.7), logits, targets, lse)
+    assert_same("cross_entropy_backward", dtype, dtype(0.7), logits, targets, lse, **choices)
 
 
 @given(row_shapes(), dtypes, seeds, st.integers(1, 5))
