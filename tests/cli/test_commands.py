@@ -347,6 +347,13 @@ BAD = {
     "depths that are no numbers": (
         ["experiment", "vanishing-gradients", "--depths=a"], 2, "--depths must be numbers",
     ),
+    "a family that is none": (
+        ["experiment", "language-models", "text.txt", "--models=gpt,bert"], 2, "models must be of rnn",
+    ),
+    "a distance beyond the context": (
+        ["experiment", "gradient-by-distance", "text.txt", "--distance=256"], 2, "--distance must be below",
+    ),
+    "a task that is none": (["experiment", "memory", "--tasks=sing"], 2, "tasks must be of copy"),
     "a norm that sees the future": (["train", "text.txt", "--norm=batch"], 2, "would see the future"),
     "an unknown layer": (["gradcheck", "--layer=nonsense"], 2, "no layer matches"),
     "a tokenizer that is not there": (
