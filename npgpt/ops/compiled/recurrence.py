@@ -1,4 +1,9 @@
-"""What the compiled recurrent operations share: products, lengths, and arrays of all steps."""
+"""What the compiled recurrent operations share: products, lengths, and arrays of all steps.
+
+Sequences do not know of each other, so the rows of the batch are cut in as many blocks as there are
+threads, and a thread takes its block through all steps: nobody waits for anybody, and what a step
+made is in the cache when the next one reads it. The weights are packed once a pass (`tiles`).
+"""
 
 from __future__ import annotations
 
@@ -8,13 +13,13 @@ import numba
 import numpy as np
 
 from npgpt.ops.array import Array
-from npgpt.ops.compiled.jit import REAL, as_rows
-from npgpt.ops.compiled.linear import add_column_sums, add_to_rows, product
-from npgpt.ops.reference.recurrence import after, are_there, before, begin
+from npgpt.ops.compiled.few_rows import MOST_ROWS, few_rows_linear
+from npgpt.ops.compiled.jit import REAL, as_rows, kernel
+from npgpt.ops.compiled.linear import NOTHING, add_column_sums, product
+from npgpt.ops.compiled.tiles import add_product, padded
+from npgpt.ops.reference.recurrence import after, are_there, before, begin, of_last
 from npgpt.ops.workspace import empty
 
-# Parts of a product do not depend on the number of threads where that would change its rounding.
-MOST_PARTS, PART_COLUMNS = 8, 64  # of a step's: at most so many, at least so wide
 PART_WORK = 1 << 21  # multiplications, of a product of all steps: twice OpenBLAS's small ones
 
 
@@ -30,20 +35,60 @@ def number_of_positions(lengths: Array | None, time: int, batch: int) -> Array:
     return np.ascontiguousarray(lengths, np.int64)
 
 
-def of_inputs(x: Array, weight_ih: Array, *biases: Array | None) -> Array:
-    """Compute what the steps need of the inputs, for all of them in one product."""
-    a = empty((*x.shape[:-1], len(weight_ih)), x.dtype)
-    whole_product(False, x, True, weight_ih, a)
-    shifts = [bias for bias in biases if bias is not None]
-    if shifts:
-        add_to_rows(as_rows(a), np.ascontiguousarray(sum(shifts[1:], shifts[0])))
+def number_of_blocks(batch: int) -> int:
+    """Say in how many blocks the rows are cut; the bits do not depend on it."""
+    return max(1, min(numba.get_num_threads(), batch))
+
+
+def sums_of_rows(batch: int, columns: int, dtype: np.dtype) -> Array:
+    """Make room for the products of one step, which come in whole panels."""
+    return empty((batch, padded(columns, dtype)), dtype)
+
+
+def bias_of(weight: Array, *biases: Array | None) -> Array:
+    """Add up the biases that there are, for the sums of one row to begin with."""
+    total = np.zeros(padded(len(weight), weight.dtype), weight.dtype)
+    for bias in biases:
+        if bias is not None:
+            total[: len(weight)] += bias
+    return total
+
+
+def are_few(x: Array) -> bool:
+    """Tell whether there are so few rows in all that packing the weights does not pay."""
+    return x.shape[0] * x.shape[1] <= MOST_ROWS
+
+
+def few_sums(x: Array, weight: Array, bias: Array) -> Array:
+    """Compute the sums of the few rows of one step, without packing."""
+    nothing, a = NOTHING[x.dtype], empty((len(x), len(weight)), x.dtype)
+    few_rows_linear(as_rows(x), as_rows(weight), bias[: len(weight)], a, nothing)
     return a
 
 
-def step_product(transpose_b: bool, a: Array, weight: Array, c: Array, accumulate: bool) -> None:
-    """Multiply the rows of one step with a weight: many small products, cut in a fixed way."""
-    parts = max(1, min(MOST_PARTS, c.shape[1] // PART_COLUMNS))
-    product(False, a, transpose_b, weight, c, accumulate, parts)
+@kernel()
+def at_step(step: int, time: int, reverse: bool) -> tuple[int, int, int]:
+    """Say what `steps` does of one step: its position, the states before it and after it."""
+    if reverse:
+        t = time - 1 - step
+        return t, t + 1, t
+    return step, step, step + 1
+
+
+@kernel()
+def set_product(a: Array, packed: Array, bias: Array, c: Array) -> None:
+    """``c = bias + a @ b``, b packed."""
+    c[:] = bias
+    add_product(a, packed, c)
+
+
+@kernel()
+def fill_product(a: Array, packed: Array, sums: Array, c: Array) -> None:
+    """``c = a @ b``, b packed, by way of ``sums``, which has room for whole panels."""
+    sums[:] = 0
+    add_product(a, packed, sums)
+    for row in range(c.shape[0]):
+        c[row] = sums[row, : c.shape[1]]
 
 
 def whole_product(
@@ -60,6 +105,14 @@ def whole_product(
     threads = numba.get_num_threads() if c.dtype == np.float32 else 2
     parts = max(1, min(threads, work // PART_WORK))
     product(transpose_a, a, transpose_b, b, c, accumulate, parts)
+
+
+def last_state(gradient: Array | None, states: Array) -> Array:
+    """Return what `of_last` does, with room for whole panels behind it."""
+    batch, d_hidden = states.shape[1:]
+    made = sums_of_rows(batch, d_hidden, states.dtype)
+    made[:, :d_hidden], made[:, d_hidden:] = of_last(gradient, states), 0
+    return made
 
 
 def states(state: Array, time: int, reverse: bool) -> Array:
@@ -79,22 +132,23 @@ def outputs(h: Array, lengths: Array | None, reverse: bool) -> Array:
 
 
 def weight_gradients(
-    da: Array, db: Array, x: Array, h: Array, reverse: bool, weight_ih: Array,
+    da: Array, db: Array, x: Array, h: Array, reverse: bool,
     dweight_ih: Array | None, dweight_hh: Array | None, dbias_ih: Array | None,
     dbias_hh: Array | None,
-) -> Array:  # fmt: skip
-    """Add the gradients of all weights, one product each; return that of ``x``.
+) -> None:  # fmt: skip
+    """Add the gradients of all weights, one product each.
 
     ``da`` is the gradient of what comes from the inputs, ``db`` of what comes from the states.
     """
-    for gradient, read, dweight, dbias in (
-        (da, x, dweight_ih, dbias_ih),
-        (db, before(h, reverse), dweight_hh, dbias_hh),
-    ):
+    for gradient, read, dweight in ((da, x, dweight_ih), (db, before(h, reverse), dweight_hh)):
         if dweight is not None:
             whole_product(True, gradient, False, read, dweight, accumulate=True)
+    if da is db and dbias_ih is not None and dbias_hh is not None:
+        total = np.zeros_like(dbias_ih)
+        add_column_sums(as_rows(da), total)
+        dbias_ih += total
+        dbias_hh += total
+        return
+    for gradient, dbias in ((da, dbias_ih), (db, dbias_hh)):
         if dbias is not None:
             add_column_sums(as_rows(gradient), dbias)
-    dx = empty(x.shape, x.dtype)
-    whole_product(False, da, False, weight_ih, dx)
-    return dx
