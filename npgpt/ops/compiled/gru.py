@@ -13,12 +13,14 @@ from npgpt.ops.compiled.recurrence import (
     are_few,
     at_step,
     bias_of,
+    copy_row,
     few_sums,
-    fill_product,
     fits,
+    input_gradient,
     last_state,
     number_of_blocks,
     number_of_positions,
+    of_inputs,
     outputs,
     set_product,
     states,
@@ -59,7 +61,7 @@ def _forward_step(
         else:
             gates[t, row, :] = 0
             recalled[t, row, :] = 0
-            h[is_now, row, :] = h[was, row]
+            copy_row(h[was, row], h[is_now, row])
 
 
 @kernel()
@@ -111,9 +113,8 @@ def _backward_row(
 
 @kernel()
 def _backward_block(
-    begin: int, end: int, dy: Array, packed_ih: Array, packed_hh: Array, lengths: Array,
-    reverse: bool, gates: Array, recalled: Array, h: Array, dh: Array, da: Array, db: Array,
-    sums: Array, dx: Array,
+    begin: int, end: int, dy: Array, packed_hh: Array, lengths: Array, reverse: bool,
+    gates: Array, recalled: Array, h: Array, dh: Array, da: Array, db: Array,
 ) -> None:  # fmt: skip
     """Undo `_forward_block`, from the last step to the first."""
     for step in range(dy.shape[0] - 1, -1, -1):
@@ -128,21 +129,17 @@ def _backward_block(
                 da[t, row, :] = 0
                 db[t, row, :] = 0
         add_product(db[t, begin:end], packed_hh, dh[begin:end])
-        fill_product(da[t, begin:end], packed_ih, sums[begin:end], dx[t, begin:end])
 
 
 @parallel_kernel()
 def _backward(
-    dy: Array, packed_ih: Array, packed_hh: Array, lengths: Array, reverse: bool, gates: Array,
-    recalled: Array, h: Array, dh: Array, da: Array, db: Array, sums: Array, dx: Array, blocks: int,
+    dy: Array, packed_hh: Array, lengths: Array, reverse: bool, gates: Array, recalled: Array,
+    h: Array, dh: Array, da: Array, db: Array, blocks: int,
 ) -> None:  # fmt: skip
     batch = dy.shape[1]
     for block in prange(blocks):
         begin, end = block * batch // blocks, (block + 1) * batch // blocks
-        _backward_block(
-            begin, end, dy, packed_ih, packed_hh, lengths, reverse, gates, recalled, h, dh, da, db,
-            sums, dx,
-        )  # fmt: skip
+        _backward_block(begin, end, dy, packed_hh, lengths, reverse, gates, recalled, h, dh, da, db)
 
 
 @compiled_form_of(reference.gru_forward)
@@ -162,9 +159,10 @@ def gru_forward(  # noqa: D103
     gates = empty((time, batch, 3 * d_hidden), x.dtype)
     recalled, h = empty((time, batch, d_hidden), x.dtype), states(h0, time, reverse)
     if are_few(x):
+        a = of_inputs(x, weight_ih, bias_a)
         for t, was, is_now in steps(time, reverse):
-            a, b = few_sums(x[t], weight_ih, bias_a), few_sums(h[was], weight_hh, bias_b)
-            _forward_step(t, was, is_now, 0, batch, positions, a, b, gates, recalled, h)
+            b = few_sums(h[was], weight_hh, bias_b)
+            _forward_step(t, was, is_now, 0, batch, positions, a[t], b, gates, recalled, h)
     else:
         a, b = (sums_of_rows(batch, 3 * d_hidden, x.dtype) for _ in range(2))
         _forward(
@@ -189,14 +187,13 @@ def gru_backward(  # noqa: D103
             dh_n=dh_n, dweight_ih=dweight_ih, dweight_hh=dweight_hh,
             dbias_ih=dbias_ih, dbias_hh=dbias_hh,
         )  # fmt: skip
-    time, batch, d_in = x.shape
+    time, batch, _ = x.shape
     positions = number_of_positions(lengths, time, batch)
-    dh, dx = last_state(dh_n, h), empty(x.shape, x.dtype)
+    dh = last_state(dh_n, h)
     da, db = empty(gates.shape, gates.dtype), empty(gates.shape, gates.dtype)
     _backward(
-        np.ascontiguousarray(dy), pack(weight_ih, False), pack(weight_hh, False), positions,
-        reverse, gates, recalled, h, dh, da, db, sums_of_rows(batch, d_in, x.dtype), dx,
-        number_of_blocks(batch),
+        np.ascontiguousarray(dy), pack(weight_hh, False), positions, reverse, gates, recalled, h,
+        dh, da, db, number_of_blocks(batch),
     )  # fmt: skip
     weight_gradients(da, db, x, h, reverse, dweight_ih, dweight_hh, dbias_ih, dbias_hh)
-    return dx, dh[:, : h.shape[-1]]
+    return input_gradient(da, weight_ih), dh[:, : h.shape[-1]]

@@ -9,17 +9,18 @@ from npgpt.ops import reference
 from npgpt.ops.array import Array
 from npgpt.ops.compiled.activations import sigmoid, tanh
 from npgpt.ops.compiled.jit import compiled_form_of, kernel, parallel_kernel
-from npgpt.ops.compiled.linear import NOTHING
 from npgpt.ops.compiled.recurrence import (
     are_few,
     at_step,
     bias_of,
+    copy_row,
     few_sums,
-    fill_product,
     fits,
+    input_gradient,
     last_state,
     number_of_blocks,
     number_of_positions,
+    of_inputs,
     outputs,
     set_product,
     states,
@@ -55,8 +56,8 @@ def _forward_step(
             _forward_row(a[row], gates[t, row], c[was, row], c[is_now, row], h[is_now, row])
         else:
             gates[t, row, :] = 0
-            c[is_now, row, :] = c[was, row]
-            h[is_now, row, :] = h[was, row]
+            copy_row(c[was, row], c[is_now, row])
+            copy_row(h[was, row], h[is_now, row])
 
 
 @kernel()
@@ -105,8 +106,8 @@ def _backward_row(
 
 @kernel()
 def _backward_block(
-    begin: int, end: int, dy: Array, packed_ih: Array, packed_hh: Array, lengths: Array,
-    reverse: bool, gates: Array, c: Array, dh: Array, dc: Array, da: Array, sums: Array, dx: Array,
+    begin: int, end: int, dy: Array, packed_hh: Array, lengths: Array, reverse: bool,
+    gates: Array, c: Array, dh: Array, dc: Array, da: Array,
 ) -> None:  # fmt: skip
     """Undo `_forward_block`, from the last step to the first."""
     for step in range(dy.shape[0] - 1, -1, -1):
@@ -120,20 +121,17 @@ def _backward_block(
             else:
                 da[t, row, :] = 0
         add_product(da[t, begin:end], packed_hh, dh[begin:end])
-        fill_product(da[t, begin:end], packed_ih, sums[begin:end], dx[t, begin:end])
 
 
 @parallel_kernel()
 def _backward(
-    dy: Array, packed_ih: Array, packed_hh: Array, lengths: Array, reverse: bool, gates: Array,
-    c: Array, dh: Array, dc: Array, da: Array, sums: Array, dx: Array, blocks: int,
+    dy: Array, packed_hh: Array, lengths: Array, reverse: bool, gates: Array, c: Array, dh: Array,
+    dc: Array, da: Array, blocks: int,
 ) -> None:  # fmt: skip
     batch = dy.shape[1]
     for block in prange(blocks):
         begin, end = block * batch // blocks, (block + 1) * batch // blocks
-        _backward_block(
-            begin, end, dy, packed_ih, packed_hh, lengths, reverse, gates, c, dh, dc, da, sums, dx
-        )
+        _backward_block(begin, end, dy, packed_hh, lengths, reverse, gates, c, dh, dc, da)
 
 
 @compiled_form_of(reference.lstm_forward)
@@ -153,9 +151,10 @@ def lstm_forward(  # noqa: D103
     gates = empty((time, batch, width), x.dtype)
     h, c = states(h0, time, reverse), states(c0, time, reverse)
     if are_few(x):
+        of_x = of_inputs(x, weight_ih, bias)
         for t, was, is_now in steps(time, reverse):
-            a = few_sums(x[t], weight_ih, bias)
-            a += few_sums(h[was], weight_hh, NOTHING[x.dtype])
+            a = few_sums(h[was], weight_hh)
+            a += of_x[t]
             _forward_step(t, was, is_now, 0, batch, positions, a, gates, c, h)
     else:
         _forward(
@@ -180,14 +179,13 @@ def lstm_backward(  # noqa: D103
             dh_n=dh_n, dc_n=dc_n, dweight_ih=dweight_ih, dweight_hh=dweight_hh,
             dbias_ih=dbias_ih, dbias_hh=dbias_hh,
         )  # fmt: skip
-    time, batch, d_in = x.shape
+    time, batch, _ = x.shape
     positions = number_of_positions(lengths, time, batch)
     dh, dc = last_state(dh_n, h), of_last(dc_n, c).copy()
-    da, dx = empty(gates.shape, gates.dtype), empty(x.shape, x.dtype)
+    da = empty(gates.shape, gates.dtype)
     _backward(
-        np.ascontiguousarray(dy), pack(weight_ih, False), pack(weight_hh, False), positions,
-        reverse, gates, c, dh, dc, da, sums_of_rows(batch, d_in, x.dtype), dx,
+        np.ascontiguousarray(dy), pack(weight_hh, False), positions, reverse, gates, c, dh, dc, da,
         number_of_blocks(batch),
     )  # fmt: skip
     weight_gradients(da, da, x, h, reverse, dweight_ih, dweight_hh, dbias_ih, dbias_hh)
-    return dx, dh[:, : h.shape[-1]], dc
+    return input_gradient(da, weight_ih), dh[:, : h.shape[-1]], dc

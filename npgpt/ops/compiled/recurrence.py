@@ -11,15 +11,18 @@ from typing import Any
 
 import numba
 import numpy as np
+from numba import prange
 
 from npgpt.ops.array import Array
 from npgpt.ops.compiled.few_rows import MOST_ROWS, few_rows_linear
-from npgpt.ops.compiled.jit import REAL, as_rows, kernel
-from npgpt.ops.compiled.linear import NOTHING, add_column_sums, product
-from npgpt.ops.compiled.tiles import add_product, padded
+from npgpt.ops.compiled.jit import REAL, as_rows, kernel, parallel_kernel
+from npgpt.ops.compiled.linear import NOTHING, add_column_sums, add_to_rows, product
+from npgpt.ops.compiled.tiles import add_product, pack, padded
 from npgpt.ops.reference.recurrence import after, are_there, before, begin, of_last
 from npgpt.ops.workspace import empty
 
+FEWEST_ROWS = 2  # of a step, for which the weights are packed
+PRODUCT_ROWS = 64  # multiplied by a panel while it is in the first caches
 PART_WORK = 1 << 21  # multiplications, of a product of all steps: twice OpenBLAS's small ones
 
 
@@ -55,14 +58,26 @@ def bias_of(weight: Array, *biases: Array | None) -> Array:
 
 
 def are_few(x: Array) -> bool:
-    """Tell whether there are so few rows in all that packing the weights does not pay."""
-    return x.shape[0] * x.shape[1] <= MOST_ROWS
+    """Tell whether steps have so few rows, or all steps together, that packing does not pay."""
+    time, batch = x.shape[:2]
+    return batch < FEWEST_ROWS or time * batch <= MOST_ROWS
 
 
-def few_sums(x: Array, weight: Array, bias: Array) -> Array:
-    """Compute the sums of the few rows of one step, without packing."""
+def of_inputs(x: Array, weight: Array, bias: Array) -> Array:
+    """Compute what the steps need of the inputs, for all of them in one product."""
+    if x.shape[0] * x.shape[1] <= MOST_ROWS:
+        return few_sums(as_rows(x), weight, bias).reshape(*x.shape[:-1], len(weight))
+    a = empty((*x.shape[:-1], len(weight)), x.dtype)
+    whole_product(False, x, True, weight, a)
+    add_to_rows(as_rows(a), bias)
+    return a
+
+
+def few_sums(x: Array, weight: Array, bias: Array | None = None) -> Array:
+    """Compute the sums of a few rows, without packing."""
     nothing, a = NOTHING[x.dtype], empty((len(x), len(weight)), x.dtype)
-    few_rows_linear(as_rows(x), as_rows(weight), bias[: len(weight)], a, nothing)
+    shift = nothing if bias is None else bias[: len(weight)]
+    few_rows_linear(as_rows(x), as_rows(weight), shift, a, nothing)
     return a
 
 
@@ -76,19 +91,18 @@ def at_step(step: int, time: int, reverse: bool) -> tuple[int, int, int]:
 
 
 @kernel()
-def set_product(a: Array, packed: Array, bias: Array, c: Array) -> None:
-    """``c = bias + a @ b``, b packed."""
-    c[:] = bias
-    add_product(a, packed, c)
+def copy_row(source: Array, target: Array) -> None:
+    """``target[:] = source[: target.size]``, which takes Numba seconds to compile."""
+    for j in range(target.size):
+        target[j] = source[j]
 
 
 @kernel()
-def fill_product(a: Array, packed: Array, sums: Array, c: Array) -> None:
-    """``c = a @ b``, b packed, by way of ``sums``, which has room for whole panels."""
-    sums[:] = 0
-    add_product(a, packed, sums)
+def set_product(a: Array, packed: Array, bias: Array, c: Array) -> None:
+    """``c = bias + a @ b``, b packed."""
     for row in range(c.shape[0]):
-        c[row] = sums[row, : c.shape[1]]
+        copy_row(bias, c[row])
+    add_product(a, packed, c)
 
 
 def whole_product(
@@ -129,6 +143,22 @@ def outputs(h: Array, lengths: Array | None, reverse: bool) -> Array:
     y.fill(0)
     np.copyto(y, made, where=are_there(lengths, *made.shape[:2]))
     return y
+
+
+@parallel_kernel()
+def _fill_products(a: Array, packed: Array, c: Array, height: int) -> None:
+    for block in prange((len(a) + height - 1) // height):
+        begin, end = block * height, min((block + 1) * height, len(a))
+        c[begin:end] = 0
+        add_product(a[begin:end], packed, c[begin:end])
+
+
+def input_gradient(da: Array, weight_ih: Array) -> Array:
+    """Return the gradient of the inputs, ``da @ W_ih``."""
+    d_in = weight_ih.shape[1]
+    dx = sums_of_rows(da.shape[0] * da.shape[1], d_in, da.dtype)
+    _fill_products(as_rows(da), pack(weight_ih, False), dx, PRODUCT_ROWS)
+    return as_rows(dx[:, :d_in]).reshape(*da.shape[:-1], d_in)
 
 
 def weight_gradients(

@@ -50,6 +50,7 @@ TILE_ROWS = 8 if HAS_32_REGISTERS else 6
 TILE_REGISTERS = 2  # side by side
 
 INDEX = ir.IntType(64)
+ZERO = INDEX(0)
 FUSED = ("contract",)  # a product and a sum become one operation, rounded once
 
 
@@ -104,7 +105,8 @@ def _pack(weight: Array, transpose: bool, packed: Array) -> None:
                     packed[panel, s, column] = weight[begin + column, s]
         else:
             for s in range(k):
-                packed[panel, s, :there] = weight[s, begin : begin + there]
+                for column in range(there):
+                    packed[panel, s, column] = weight[s, begin + column]
         packed[panel, :, there:] = 0
 
 
@@ -167,7 +169,7 @@ def add_tile(
 
 
 def _moved(
-    builder: ir.IRBuilder, pointer: ir.Value, begin: ir.Value, stride: ir.Value = INDEX(0),
+    builder: ir.IRBuilder, pointer: ir.Value, begin: ir.Value, stride: ir.Value = ZERO,
     steps: int = 0,
 ) -> ir.Value:  # fmt: skip
     """Move a pointer by bytes."""
@@ -189,7 +191,7 @@ def _add_rows(
         vectors = builder.gep(builder.bitcast(pointer, vector.as_pointer()), [number])
         return [builder.gep(vectors, [INDEX(part)]) for part in range(TILE_REGISTERS)]
 
-    places = [registers(row, INDEX(0)) for row in c]
+    places = [registers(row, ZERO) for row in c]
     before = [[builder.load(place, align=size) for place in row] for row in places]
     entry, loop = builder.block, builder.append_basic_block("k")
     after = builder.append_basic_block("sums")
@@ -203,14 +205,14 @@ def _add_rows(
     for row, so_far in zip(a, sums, strict=True):
         number = builder.load(builder.gep(row, [s]))
         left = builder.shuffle_vector(
-            builder.insert_element(nothing, number, INDEX(0)), nothing, first_lane
+            builder.insert_element(nothing, number, ZERO), nothing, first_lane
         )
         products = [builder.fmul(left, part, flags=FUSED) for part in right]
         totals.append(
             [builder.fadd(p, total, flags=FUSED) for p, total in zip(products, so_far, strict=True)]
         )
     next_s = builder.add(s, INDEX(1))
-    for phi, first, later in [(s, INDEX(0), next_s)] + [
+    for phi, first, later in [(s, ZERO, next_s)] + [
         triple
         for rows in zip(sums, before, totals, strict=True)
         for triple in zip(*rows, strict=True)
