@@ -101,7 +101,13 @@ CLOSED = {
 }
 
 
-@pytest.mark.parametrize("case", CLOSED)
+OFTEN = ("generate", "version")  # in the plain suite; the others are slow
+
+
+@pytest.mark.parametrize(
+    "case",
+    [case if case in OFTEN else pytest.param(case, marks=pytest.mark.slow) for case in CLOSED],
+)
 def test_closed_streams_cost_no_traceback(folder, case):
     words, status = CLOSED[case]
     for closed in ("<&-", "<&- >&- 2>&-"):
