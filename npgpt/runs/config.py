@@ -18,6 +18,7 @@ from npgpt.fields import (
     option,
 )
 from npgpt.models import MODELS, ModelConfig
+from npgpt.models.model import family_of
 from npgpt.optim import OPTIMIZERS, SCHEDULES
 from npgpt.runs.tokenizer import check_tokenizer_name
 
@@ -317,11 +318,6 @@ class RunConfig:
     def from_dict(cls, fields: Mapping[str, Any]) -> RunConfig:
         """Make a config from `to_dict`'s fields; an unknown one raises ValueError."""
         return cls(**fields)
-
-
-def family_of(config_class: type) -> Any:
-    """Return the class of the models that the configs of a class describe."""
-    return next(family for family in MODELS.values() if family.Config is config_class)
 
 
 def _family(name: str) -> tuple[type, Mapping[str, Any]]:
