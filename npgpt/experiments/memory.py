@@ -111,8 +111,8 @@ TASKS = {
     task.name: task
     for task in (
         Task("copy", "copy", copy_batch),
-        Task("recall", "recall the first", recall_batch),
-        Task("recall-mixed", "recall, all distances learned", recall_batch, mixed=True),
+        Task("recall", "recall, each distance alone", recall_batch),
+        Task("recall-mixed", "recall, all distances at once", recall_batch, mixed=True),
     )
 }
 
