@@ -97,7 +97,7 @@ class Recurrent(Layer):
             If a shape does not fit, or a length is not between 0 and the time.
         """
         before = self._checked(x, state)
-        lengths = self._checked_lengths(x, lengths)
+        lengths = self._checked_lengths(lengths, *x.shape[:2])
         after = tuple(np.empty_like(states) for states in before)
         read, passes = _swapped(x), []
         for layer in range(self.n_layers):
@@ -215,22 +215,6 @@ class Recurrent(Layer):
                 f"got {shapes}."
             )
         return tuple(np.asarray(states).astype(x.dtype, copy=False) for states in state)
-
-    def _checked_lengths(self, x: Array, lengths: Array | Sequence[int] | None) -> Array | None:
-        if lengths is None:
-            return None
-        lengths, (batch, time, _) = np.asarray(lengths), x.shape
-        if lengths.shape != (batch,) or lengths.dtype.kind not in "iu":
-            raise ValueError(
-                f"{self._where()}: expected lengths of shape ({batch},), whole numbers, "
-                f"got {lengths.dtype} of shape {lengths.shape}."
-            )
-        if batch and not 0 <= lengths.min() <= lengths.max() <= time:
-            raise ValueError(
-                f"{self._where()}: lengths must be from 0 to the time, {time}, "
-                f"got {lengths.tolist()}."
-            )
-        return lengths.astype(np.int64)
 
 
 class Pass(NamedTuple):

@@ -17,6 +17,7 @@ from npgpt.models.recurrent import (
     RecurrentLM,
     RNNConfig,
 )
+from npgpt.models.stateful import StatefulModel
 
 __all__ = [
     "GPT",
@@ -38,6 +39,7 @@ __all__ = [
     "RNNConfig",
     "RecurrentConfig",
     "RecurrentLM",
+    "StatefulModel",
     "Trainable",
     "register",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -19,7 +19,7 @@ class NextTokenModel(LanguageModel):
     `backward_from_hidden`.
     """
 
-    Batch = TokenBatch
+    Batch: ClassVar[type] = TokenBatch
 
     token_embedding: Any  # an Embedding, or what stands in its place
     position_embedding: Any = None  # where a family adds rows by position

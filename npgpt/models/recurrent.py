@@ -15,7 +15,8 @@ from npgpt.layers.recurrent import Recurrent
 from npgpt.layers.rnn import NONLINEARITIES
 from npgpt.layers.states import KeptRows
 from npgpt.models.model import checked_ids, register
-from npgpt.models.unbounded import UnboundedConfig, UnboundedModel
+from npgpt.models.stateful import StatefulModel
+from npgpt.models.unbounded import UnboundedConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +32,7 @@ class RecurrentConfig(UnboundedConfig):
         return {}
 
 
-class RecurrentLM(UnboundedModel):
+class RecurrentLM(StatefulModel):
     """A language model whose memory is the hidden state of recurrent layers.
 
     Embedding, recurrent layers, head. A sequence may be as long as one likes: the next token costs
@@ -51,7 +52,8 @@ class RecurrentLM(UnboundedModel):
     Notes
     -----
     ``context_length`` of the config is the length of the windows that are trained on, at whose
-    begin the state is 0; reading, the model goes on without an end.
+    begin the state is 0, or of the pieces of streams, see `StatefulModel`; reading, the model goes
+    on without an end.
     """
 
     Network: ClassVar[type[Recurrent]]
@@ -66,13 +68,15 @@ class RecurrentLM(UnboundedModel):
 
     def hidden_states(self, token_ids) -> np.ndarray:
         """Compute what the head reads, (batch, time) -> (batch, time, d_model)."""
-        y, _ = self.network.forward(self._embed(checked_ids(token_ids, type(self).__name__)))
+        x = self._embed(checked_ids(token_ids, type(self).__name__))
+        y, after = self.network.forward(x, self._before(len(x)))
+        self._carry(after)
         return self.tap("hidden", self.hidden_dropout.forward(y))
 
     def backward_from_hidden(self, dx: np.ndarray) -> None:
         """Send a gradient of the last `hidden_states`, (batch, time, d_model), back."""
         dy = self.hidden_dropout.backward(self.tap_grad("hidden", dx))
-        dx, _ = self.network.backward(dy)
+        dx, _ = self.network.backward(dy)  # what comes to the states before the batch ends there
         self._embed_backward(dx)
 
     # --- step by step ---------------------------------------------------------------------------
@@ -184,3 +188,4 @@ class LSTMLM(RecurrentLM):
     kind = "lstm"
     Config = LSTMConfig
     Network = LSTM
+    STATE_NAMES = ("h", "c")

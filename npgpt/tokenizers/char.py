@@ -148,6 +148,16 @@ class CharTokenizer(JSONTokenizer):
             )
         return ids.astype(np.int64)
 
+    def encode_batch(self, texts: Iterable[str]) -> list[np.ndarray]:
+        """Turn texts into ids, each for itself; faster than one by one if they are short."""
+        texts = [checked_text(text, "CharTokenizer") for text in texts]
+        try:
+            ids = self.encode("".join(texts))
+        except ValueError:  # again, for an error that tells the place in the text itself
+            return super().encode_batch(texts)
+        ends = np.cumsum([len(text) for text in texts]).tolist()
+        return [ids[end - len(text) : end] for text, end in zip(texts, ends, strict=True)]
+
     def decode(self, ids: Iterable[int]) -> str:
         """Turn ids into text; special tokens are written out.
 
