@@ -31,7 +31,7 @@ PICTURES = {  # name: style added to the page, size of the window
 }
 PICTURES_OF_STATES = {
     "trace-lstm": (
-        "header, #tokens, #explanation, #flow, #reading, footer, .code, #model > p, .box { display: none } "
+        "header, #tokens, #explanation, #flow, #reading, footer, #model > p, .box { display: none } "
         '[data-box="network.forget_gate"], [data-box="network.cell"] { display: block } '
         "h2 { border: 0 }",
         (1160, 960),

@@ -97,7 +97,7 @@ def _of_convolution(layer: CausalConv1d, dy) -> Terms:
         yield layer.bias, Formed(dy.sum(axis=1))
 
 
-# --- recurrent layers: a matrix is used at every step, by the gradients that the steps were shown --
+# --- recurrent layers: from the gradients that every step was shown --------------------------------
 
 Heard = dict[str, np.ndarray]  # gradients by the taps' names, each (batch, time, d_hidden)
 
@@ -113,9 +113,7 @@ def _of_rnn(layer: RNN, heard: Heard) -> Terms:
 def _of_gru(layer: GRU, heard: Heard) -> Terms:
     for suffix, read, (h, gates, _) in _passes(layer):
         r, z, n = np.split(gates.swapaxes(0, 1), 3, axis=-1)
-        dr, dz, dn = (
-            heard[name + suffix] for name in ("reset_gate", "update_gate", "candidate")
-        )
+        dr, dz, dn = (heard[name + suffix] for name in ("reset_gate", "update_gate", "candidate"))
         da_r, da_z, da_n = dr * r * (1.0 - r), dz * z * (1.0 - z), dn * (1.0 - n * n)
         da = np.concatenate([da_r, da_z, da_n], axis=-1)
         db = np.concatenate([da_r, da_z, da_n * r], axis=-1)

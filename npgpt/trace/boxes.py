@@ -13,8 +13,8 @@ from npgpt.layers.core.names import Place, depth_of, layer_of, pattern_of, place
 from npgpt.layers.core.taps import Listening
 from npgpt.trace.array_views import ArrayView
 from npgpt.trace.equations import Equation, equation_of
-from npgpt.trace.steps import steps_of
 from npgpt.trace.source_lines import SourceLines, code_of
+from npgpt.trace.steps import steps_of
 
 
 @dataclasses.dataclass(frozen=True)
