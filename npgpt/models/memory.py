@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
 from npgpt import ops
 from npgpt.layers import Init, Layer, LayerNorm, Linear, NoNorm, RMSNorm, TransformerBlock
-from npgpt.models.config import GPTConfig, check_is_gpt
+from npgpt.models.config import check_is_gpt
 from npgpt.models.gpt import GPT
 from npgpt.models.model import ModelConfig, family_of
-from npgpt.models.unbounded import UnboundedConfig, UnboundedModel
+from npgpt.models.unbounded import UnboundedConfig
 from npgpt.ops.workspace import head_chunk_rows
 
 # numbers a position that a norm makes and keeps beside its output; of others it is not known
-OF_NUMPY = 2.0  # numbers for each token and unit that NumPy itself makes on the way
-REHEARSAL = {"vocab_size": 3, "d_model": 16}  # of a small model, whose arrays are counted
-REHEARSAL_BATCH = 2, 64  # sequences, and tokens of each
 STATISTICS: dict[type[Layer], int] = {LayerNorm: 2, RMSNorm: 1, NoNorm: 0}
+OF_NUMPY = 2.0  # numbers for each token and unit that NumPy itself makes on the way
+# a narrow model, of which the arrays are counted; and its sequences, and tokens of each
+REHEARSAL: dict[str, Any] = {"vocab_size": 3, "d_model": 16}
+REHEARSAL_BATCH = 2, 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,8 +118,7 @@ class MemoryPlan:
             if recompute or method != "full":
                 check_is_gpt(config, "Recomputing blocks" if recompute else f"Method {method}")
             return cls._of_unbounded(config, batch, time, dtype, num_moments)
-        if not isinstance(config, GPTConfig):
-            check_is_gpt(config, "The memory plan")
+        config = check_is_gpt(config, "The memory plan")
         d, model = config.d_model, GPT(config, init=Init(fill=False))
         first = model.blocks[0]
         d_qkv, feed_forward = first.attention.qkv.d_out, _feed_forward_width(first)
@@ -182,7 +183,7 @@ class MemoryPlan:
         """
         itemsize = np.dtype(dtype).itemsize
         if isinstance(config, UnboundedConfig):
-            unfilled: UnboundedModel = family_of(type(config))(config, init=Init(fill=False))
+            unfilled: Any = family_of(type(config))(config, init=Init(fill=False))
             states = [state.arrays for state in unfilled.new_states(1, time)]
             return cls(
                 parameters=itemsize * unfilled.num_parameters(),
@@ -193,8 +194,7 @@ class MemoryPlan:
                 logits=itemsize * batch * config.vocab_size,
                 cache=itemsize * batch * sum(array.size for arrays in states for array in arrays),
             )
-        if not isinstance(config, GPTConfig):
-            check_is_gpt(config, "The memory plan")
+        config = check_is_gpt(config, "The memory plan")
         d = config.d_model
         time = min(time, config.context_length)
         model = GPT(config, init=Init(fill=False))

@@ -120,7 +120,11 @@ def test_norms_equal_the_loop_without_attention(kind, tied, bias, relu, time, ba
     largest = max(array.max() for array in expected.values())
     for name, array in expected.items():
         np.testing.assert_allclose(
-            norms.by_parameter[name] ** 2, array**2, rtol=1e-9, atol=1e-14 * largest**2, err_msg=name
+            norms.by_parameter[name] ** 2,
+            array**2,
+            rtol=1e-9,
+            atol=1e-14 * largest**2,
+            err_msg=name,
         )
 
 
