@@ -4,7 +4,7 @@ Nothing here knows a model: `generate_tokens` and `beam_search` work on anything
 and gives the logits of the next token, step by step; `stream_text` makes text of the tokens.
 """
 
-from npgpt.generation.beam import beam_search
+from npgpt.generation.beam import LENGTH_PENALTIES, Hypothesis, beam_search, search_beams
 from npgpt.generation.decoders import (
     ContextWarning,
     EveryTime,
@@ -22,8 +22,10 @@ from npgpt.generation.sampling import (
 from npgpt.generation.text import continuation, ids_without_token, sampling_with, stream_text
 
 __all__ = [
+    "LENGTH_PENALTIES",
     "ContextWarning",
     "EveryTime",
+    "Hypothesis",
     "Sampling",
     "StepByStep",
     "beam_search",
@@ -35,6 +37,7 @@ __all__ = [
     "prompts_of",
     "sample_tokens",
     "sampling_with",
+    "search_beams",
     "stream_text",
     "window_start",
 ]
