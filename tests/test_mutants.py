@@ -221,7 +221,7 @@ MUTANTS = [
     (reference.glu_backward, 'dvalue = dy * sigmoid', 'dvalue = dy', 'GLU'),
     (reference.glu_backward, 'sigmoid * (1.0 - sigmoid)', 'sigmoid', 'GLU'),
     (reference.glu_backward, 'dy * value * sigmoid', 'dy * sigmoid', 'GLU'),
-    (layers.GatedConv1d.backward, 'self.conv.backward(self.tap_grad("gates", dgates))', 'self.conv.backward(0.5 * self.tap_grad("gates", dgates))', 'GatedConv1d'),
+    (layers.GatedConv1d.backward, "self._halves(dgates, self.tap_grad)", "0.5 * self._halves(dgates, self.tap_grad)", "GatedConv1d"),
     (models.RecurrentLM.backward_from_hidden, "self.hidden_dropout.backward(self.tap_grad(\"hidden\", dx))", "dx", "GRULM"),
     (UnboundedModel._embed_backward, "self.embedding_dropout.backward(self.tap_grad(\"embeddings\", dx))", "dx", "GRULM"),
     (UnboundedModel._embed_backward, "self.token_embedding.backward(dx)", "pass", "LSTMLM"),

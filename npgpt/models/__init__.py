@@ -33,6 +33,7 @@ from npgpt.models.sequence_to_sequence import (
     SequenceToSequenceConfig,
     translators,
 )
+from npgpt.models.stateful import StatefulModel
 from npgpt.models.transformer import Transformer, TransformerConfig
 
 __all__ = [
@@ -62,6 +63,7 @@ __all__ = [
     "RecurrentLM",
     "SequenceToSequence",
     "SequenceToSequenceConfig",
+    "StatefulModel",
     "TokenBatch",
     "Trainable",
     "Transformer",

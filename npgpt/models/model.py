@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
@@ -117,11 +118,15 @@ class Model(Layer):
     Batch : type
         A NamedTuple: the arguments of `loss`. Any tuple of the same arrays is a batch too.
     config : Config
+    carries_state : bool
+        Whether the loss takes ``begins``, as `npgpt.models.StatefulModel` does: a run with ``bptt``
+        hands its streams to such a family.
     """
 
     kind: ClassVar[str] = ""
     Config: ClassVar[type]
     Batch: ClassVar[type]
+    carries_state: ClassVar[bool] = False
     config: Any
 
     def extra_repr(self) -> str:
@@ -175,6 +180,29 @@ class Model(Layer):
         for layer in self.layers():
             if isinstance(layer, Dropout):
                 layer.step = step
+
+    # --- what is carried from one training batch to the next, which a checkpoint keeps too -----
+
+    def carried_state(self) -> dict[str, np.ndarray]:
+        """Return what the next training batch begins with, by name; empty if with nothing."""
+        return {}
+
+    def load_carried_state(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Begin the next training batch with what `carried_state` returned.
+
+        Parameters
+        ----------
+        arrays : mapping of str to ndarray
+
+        Raises
+        ------
+        ValueError
+            If they are not this model's.
+        """
+        if arrays:
+            raise ValueError(
+                f"{type(self).__name__} carries no state, got one of {', '.join(arrays)}."
+            )
 
 
 class LanguageModel(Generates, Model):
@@ -245,3 +273,8 @@ def register(family: Family) -> Family:
     if MODELS.setdefault(family.kind, family) is not family:
         raise ValueError(f"register: there is a model of kind {family.kind!r} already.")
     return family
+
+
+def family_of(config_class: type) -> Any:
+    """Return the class of the models that the configs of a class describe."""
+    return next(family for family in MODELS.values() if family.Config is config_class)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 import numpy as np
 
 from npgpt.layers.heads import head_loss
-from npgpt.models.model import LanguageModel, TokenBatch, num_filled
+from npgpt.models.model import LanguageModel, Model, TokenBatch, num_filled
 from npgpt.models.with_head import ModelWithHead
 
 
@@ -16,7 +18,10 @@ class NextTokenModel(ModelWithHead, LanguageModel):
     `backward_from_hidden`.
     """
 
-    Batch = TokenBatch
+    Batch: ClassVar[type] = TokenBatch
+
+    token_embedding: Any  # an Embedding, or what stands in its place
+    position_embedding: Any = None  # where a family adds rows by position
 
     def forward(self, token_ids) -> np.ndarray:
         """Compute the logits of the next token at every position.
@@ -83,3 +88,24 @@ class NextTokenModel(ModelWithHead, LanguageModel):
     def num_tokens(self, token_ids, targets) -> int:
         """Count the tokens up to each row's last target: those behind it change nothing."""
         return num_filled(targets)
+
+
+def check_predicts_next(model: Model, what: str) -> None:
+    """Refuse a model that does not read tokens and predict the next one.
+
+    Parameters
+    ----------
+    model : Model
+    what : str
+        What only such a model can do; the message begins with it.
+
+    Raises
+    ------
+    ValueError
+        If the model is another one.
+    """
+    if not isinstance(model, NextTokenModel):
+        raise ValueError(
+            f"{what} needs a model that predicts the next token from those before it, and this is "
+            f"a {type(model).__name__}; npgpt train makes one."
+        )

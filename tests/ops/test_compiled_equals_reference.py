@@ -320,6 +320,7 @@ print(ops.attention_forward(q, k, v, scale=0.3)[0].tobytes().hex())
 """
 
 
+@pytest.mark.slow
 def test_attention_rounds_alike_in_the_process_that_compiles_it_and_from_the_cache(tmp_path):
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
     command = [sys.executable, "-c", ATTEND]
