@@ -20,14 +20,17 @@ from npgpt.generation.sampling import (
     sample_tokens,
 )
 from npgpt.generation.text import continuation, ids_without_token, sampling_with, stream_text
+from npgpt.generation.translates import Encoded, Translation
 
 __all__ = [
     "LENGTH_PENALTIES",
     "ContextWarning",
+    "Encoded",
     "EveryTime",
     "Hypothesis",
     "Sampling",
     "StepByStep",
+    "Translation",
     "beam_search",
     "continuation",
     "generate_tokens",
