@@ -108,7 +108,7 @@ def evaluate_command(
         raise typer.BadParameter("--shots, --show-prompt, --strict and --plot go with --task.")
     from npgpt.cli.shared.progress import compile_kernels, counting_bar
     from npgpt.data import HeldOutBatches, StridedWindows, encode_documents, load_corpus
-    from npgpt.tokenizers import WordTokenizer
+    from npgpt.tokenizers import WordPieceTokenizer, WordTokenizer
     from npgpt.training import Evaluation, evaluate
 
     few_bits = dtype in ("bfloat16", "int8")
@@ -137,7 +137,8 @@ def evaluate_command(
             lengths = tokenizer.bytes_per_token()
             found = evaluate(opened.model, batches, lengths, on_batch=on_batch)
         unknown = getattr(tokenizer, "unknown_id", None)
-        lossy = isinstance(tokenizer, WordTokenizer) or (unknown is not None and unknown in ids)
+        loses = isinstance(tokenizer, (WordTokenizer, WordPieceTokenizer))
+        lossy = loses or (unknown is not None and unknown in ids)
         if not lossy:
             return found
         if text_bytes is None:  # token files do not say what was lost

@@ -27,7 +27,7 @@ from npgpt.generation import (
     stream_text,
 )
 from npgpt.runs import open_model
-from npgpt.tokenizers import BPETokenizer, CharTokenizer, WordBPETokenizer, WordTokenizer
+from npgpt.tokenizers import BPETokenizer, CharTokenizer, WordBPETokenizer, WordPieceTokenizer, WordTokenizer
 
 TEXT = "The cat sat on the mat. The dog sat on the log, and the cat saw the dog.\n"
 WORDS = TEXT.replace("\n", " ").split()
@@ -37,6 +37,7 @@ TOKENIZERS = {
     "word, white space kept": WordTokenizer.train(TEXT, keep_whitespace=True),
     "word bpe": WordBPETokenizer.train(TEXT, num_merges=5),
     "bpe": BPE,
+    "word piece": WordPieceTokenizer.train(TEXT, 50),
     "char": CharTokenizer.train(TEXT + "é", unknown="<|unk|>"),
 }
 
