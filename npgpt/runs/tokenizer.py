@@ -56,9 +56,9 @@ def make_tokenizer(
 ) -> Tokenizer:
     """Learn a tokenizer from a text, or take one that is there.
 
-    A vocabulary of byte pairs, words or their pieces is learned from the training part alone. A character
-    vocabulary takes all of the text, because a held-out character that is not in it could not be
-    encoded.
+    A vocabulary of byte pairs, words or their pieces is learned from the training part alone. A
+    character vocabulary takes all of the text, because a held-out character that is not in it could
+    not be encoded.
 
     Parameters
     ----------

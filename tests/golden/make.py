@@ -109,7 +109,22 @@ def make_word_piece():
     from tokenizers import Tokenizer
 
     rng, contents = np.random.default_rng(0), {}
-    pieces = ["the ", "cat", "Sat", "é", "É", "İ", "ß", "中", "한", "\uf900", "≮", ".", "[MASK]", "##"]
+    pieces = [
+        "the ",
+        "cat",
+        "Sat",
+        "é",
+        "É",
+        "İ",
+        "ß",
+        "中",
+        "한",
+        "\uf900",
+        "≮",
+        ".",
+        "[MASK]",
+        "##",
+    ]
     pieces += ["\u302e", "\U0001d165", "\u0301", "\x85", "\xad", "\u3000", " ", "\n", "z" * 101]
     pieces += ["\u1734", "\u1c89", "\u166d", "\U0001e944", "\U000111c9", "\u08d4", "\U0001171e"]
     corpus = "".join(rng.choice(pieces, 400))

@@ -1,8 +1,5 @@
 """WordPiece against Hugging Face's tokenizers and transformers: ids, files, trained vocabularies."""
 
-import json
-
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,10 +7,9 @@ from hypothesis import strategies as st
 from npgpt.data import load_corpus
 from npgpt.tokenizers import WordPieceTokenizer, load, load_folder
 from npgpt.tokenizers.for_transformers import files_for_transformers
-from npgpt.tokenizers.pairs import kept_lengths
 from npgpt.tokenizers.word_piece_file import ROLES
-from tests.tokenizers.test_word_piece import HARD
 from tests.tokenizers.strategies import TEXTS
+from tests.tokenizers.test_word_piece import HARD
 
 huggingface = pytest.importorskip("tokenizers")
 transformers = pytest.importorskip("transformers")
@@ -93,35 +89,38 @@ def test_a_trained_vocabulary_is_almost_the_librarys(corpus, vocab_size):
     assert abs(lengths[0] / lengths[1] - 1) < 0.005
 
 
-def test_the_library_and_transformers_read_our_files_and_we_read_its(tmp_path):
-    text = "The cat sat on the mat. Unaffable élan. [MASK] low lower lowest 中文 "
-    for lower in (True, False):
-        ours = WordPieceTokenizer.train(text * 3, 90, lowercase=lower)
-        folder = tmp_path / str(lower)
-        folder.mkdir()
-        for name, content in files_for_transformers(ours).items():
-            (folder / name).write_bytes(content)
-        readers = [
-            transformers.AutoTokenizer.from_pretrained(folder),
-            transformers.BertTokenizerFast.from_pretrained(folder),
-        ]
-        assert all(isinstance(theirs, transformers.BertTokenizerFast) for theirs in readers)
+CATS = "The cat sat on the mat. Unaffable élan. [MASK] low lower lowest 中文 "
 
-        @settings(max_examples=100)
-        @given(MIXED | st.text("thecasonlwrESMA[]#. "), st.text("the cat", max_size=9))
-        def same(first, second):
-            pair = ours.encode_pair(first, second, allowed_special="all")
-            for theirs in readers:
-                found = theirs(first, second)
-                assert found["input_ids"] == pair.token_ids.tolist()
-                assert found["token_type_ids"] == pair.segments.tolist()
 
-        same()
-        assert readers[0].mask_token_id == ours.mask_id
-        readers[0].save_pretrained(tmp_path / f"again {lower}")
-        assert load_folder(tmp_path / f"again {lower}").fingerprint == ours.fingerprint
-    theirs = trained_by_the_library([text * 3], 80)
+@pytest.mark.parametrize("lower", [True, False])
+def test_transformers_reads_our_folder_and_we_read_its(tmp_path, lower):
+    ours = WordPieceTokenizer.train(CATS * 3, 90, lowercase=lower)
+    for name, content in files_for_transformers(ours).items():
+        (tmp_path / name).write_bytes(content)
+    readers = [
+        transformers.AutoTokenizer.from_pretrained(tmp_path),
+        transformers.BertTokenizerFast.from_pretrained(tmp_path),
+    ]
+    assert all(isinstance(theirs, transformers.BertTokenizerFast) for theirs in readers)
+
+    @settings(max_examples=100)
+    @given(MIXED | st.text("thecasonlwrESMA[]#. "), st.text("the cat", max_size=9))
+    def same(first, second):
+        pair = ours.encode_pair(first, second, allowed_special="all")
+        for theirs in readers:
+            found = theirs(first, second)
+            assert found["input_ids"] == pair.token_ids.tolist()
+            assert found["token_type_ids"] == pair.segments.tolist()
+
+    same()
+    assert readers[0].mask_token_id == ours.mask_id
+    readers[0].save_pretrained(tmp_path / "again")
+    assert load_folder(tmp_path / "again").fingerprint == ours.fingerprint
+
+
+def test_we_read_the_librarys_file(tmp_path):
+    theirs = trained_by_the_library([CATS * 3], 80)
     theirs.save(str(tmp_path / "theirs.json"))
-    ids = load(tmp_path / "theirs.json").encode(text).tolist()
+    ids = load(tmp_path / "theirs.json").encode(CATS).tolist()
     theirs.encode_special_tokens = True
-    assert ids == theirs.encode(text).ids
+    assert ids == theirs.encode(CATS).ids

@@ -253,7 +253,9 @@ def encode_words(
             break
         if length > LONGEST_KEPT:
             part = ids[count : count + length]
-            count += match(content[start:end], limits, mark, table, starts, kept, token_ids, buffer, part)  # noqa: E501
+            count += match(
+                content[start:end], limits, mark, table, starts, kept, token_ids, buffer, part
+            )
             continue
         slot = np.int64(hash_bytes(content, start, end) & mask)
         if is_kept(content, start, length, slot, sizes, words):
