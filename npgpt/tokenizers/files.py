@@ -49,9 +49,10 @@ def load_folder(folder: str | Path) -> AnyTokenizer:
     ----------
     folder : path
         With ``tokenizer.json``, or ``vocab.json`` and ``merges.txt``, or ``encoder.json`` and
-        ``vocab.bpe``, or BERT's ``vocab.txt``. Beside a vocabulary of byte pairs ``added_tokens.json``,
-        ``special_tokens_map.json`` and ``tokenizer_config.json`` are read too, as transformers
-        does; beside a WordPiece the flags of ``tokenizer_config.json``. Truncation and padding are not.
+        ``vocab.bpe``, or BERT's ``vocab.txt``. Beside a vocabulary of byte pairs
+        ``added_tokens.json``, ``special_tokens_map.json`` and ``tokenizer_config.json`` are read
+        too, as transformers does; beside a WordPiece the flags of ``tokenizer_config.json``.
+        Truncation and padding are not read.
 
     Returns
     -------
@@ -74,7 +75,7 @@ def load_folder(folder: str | Path) -> AnyTokenizer:
 
 
 def _from_hugging_face(content: dict[str, Any]) -> AnyTokenizer:
-    """Make a tokenizer from a ``tokenizer.json``: a byte-level BPE, a WordPiece, or one of ours in that form."""
+    """Make a tokenizer from a ``tokenizer.json``: a byte-level BPE, a WordPiece, or one of ours."""
     if is_word_piece(content):
         return WordPieceTokenizer.from_dict(content)
     ours = from_transformers(content)

@@ -1,4 +1,4 @@
-"""WordPiece, as in BERT: the longest token that a word begins with, then the longest of the rest."""
+"""WordPiece, as in BERT: the longest token that a word begins with, then that of the rest."""
 
 from __future__ import annotations
 
@@ -26,8 +26,17 @@ from npgpt.tokenizers.forms import forms
 from npgpt.tokenizers.pairs import EncodedPair, joined
 from npgpt.tokenizers.special import AddedToken, Names, chosen, parts_of, refuse
 from npgpt.tokenizers.tokenizer_json import FORMAT
-from npgpt.tokenizers.word_piece_file import CLS, MASK, PAD, PREFIX, ROLES, SEP, UNKNOWN
-from npgpt.tokenizers.word_piece_file import from_json, to_json
+from npgpt.tokenizers.word_piece_file import (
+    CLS,
+    MASK,
+    PAD,
+    PREFIX,
+    ROLES,
+    SEP,
+    UNKNOWN,
+    from_json,
+    to_json,
+)
 from npgpt.tokenizers.word_piece_training import learn_tokens
 
 MOST_CHARACTERS = 100  # of a word; a longer one is unknown
@@ -295,7 +304,7 @@ class WordPieceTokenizer(Shown):
         max_length : int, optional
             Of all ids; what is too long loses tokens at the end.
         truncation : {"longest_first", "only_first", "only_second"}
-            Which text loses them; "longest_first" leaves both of half the length if they are longer.
+            Which text loses them; "longest_first" leaves both half the room if they need more.
         allowed_special : collection of str, or "all"
             As for `encode`.
 
@@ -349,9 +358,7 @@ class WordPieceTokenizer(Shown):
 
     def to_json(self) -> str:
         """Return the content of the file that `save` writes."""
-        content = to_json(
-            self.tokens, self.normalization, self.max_characters, self.added_tokens
-        )
+        content = to_json(self.tokens, self.normalization, self.max_characters, self.added_tokens)
         return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
 
     @classmethod
