@@ -61,9 +61,10 @@ def train_command(
     ] = None,
     **settings: Any,
 ) -> None:
-    """Train a GPT on a text, from scratch.
+    """Train a GPT, or a model of another family, on a text, from scratch.
 
-    Without arguments it learns from Python's own help texts, in under two minutes on two cores.
+    --model lstm, gru or rnn remembers in a state, --model conv sees a few positions at a time.
+    Without arguments a GPT learns from Python's own help texts, in under two minutes on two cores.
     Ctrl-C saves the run and says how to go on.
 
     [bold]Examples[/bold]
