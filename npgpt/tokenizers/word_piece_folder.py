@@ -79,7 +79,9 @@ def files_of(tokenizer: WordPieceTokenizer) -> dict[str, bytes]:
                 f"save_pretrained: {VOCABULARY} cannot hold the token {name!r}; such a tokenizer "
                 "is kept in a run folder."
             )
-    roles: dict[str, Any] = {role: name for role, name in ROLES.items() if name in tokenizer.special_ids}
+    roles: dict[str, Any] = {
+        role: name for role, name in ROLES.items() if name in tokenizer.special_ids
+    }
     more = [name for name in tokenizer.special_tokens if name not in ROLES.values()]
     if more:
         roles["additional_special_tokens"] = more
