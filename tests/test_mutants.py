@@ -6,7 +6,10 @@ import pytest
 from npgpt import layers, models, ops
 from npgpt.gradients import check_suite
 from npgpt.layers.recurrent import Recurrent
+from npgpt.layers.sequence_attention import SequenceAttention
+from npgpt.models.token_input import TokenInput
 from npgpt.models.unbounded import UnboundedModel
+from npgpt.models.with_head import ModelWithHead
 from npgpt.ops import reference
 from tests.mutations import mutated
 from tests.ops.test_compiled_equals_reference import assert_same
@@ -47,6 +50,15 @@ MUTANTS = [
     (layers.MultiHeadAttention._project_backward, "self.q.backward(dq)", "0.0 * self.q.backward(dq)", "MultiHeadAttention (cross)"),
     (layers.MultiHeadAttention._project_backward, "self.kv.backward(dkv)", "0.0 * self.kv.backward(dkv)", "MultiHeadAttention (cross)"),
     (layers.MultiHeadAttention._empty_projections, "self._split_heads(dq)", "self._split_heads(dq)[::-1]", "MultiHeadAttention (cross)"),
+    (reference.additive_scores_backward, "1.0 - h * h", "1.0", "AdditiveAttention"),
+    (reference.additive_scores_backward, "(v * (1.0", "(1.0 * (1.0", "AdditiveAttention"),
+    (reference.additive_scores_backward, 'dv += np.einsum("bts,btsd->d", dscores, h)', "dv += 0.0", "AdditiveAttention"),
+    (reference.additive_scores_backward, "dsum.sum(axis=1)", "dsum[:, 0]", "ConcatAttention"),
+    (SequenceAttention.backward, "ops.add(dmemory, ", "(", "DotAttention"),
+    (SequenceAttention.backward, "ops.add(dmemory, self._keys_backward(dkeys, memory))", "dmemory", "GeneralAttention"),
+    (SequenceAttention.backward, "ops.softmax_backward(dweights, weights)", "dweights * weights", "DotAttention"),
+    (layers.AdditiveAttention._queries_backward, "self.query.backward(dqueries)", "dqueries @ self.query.weight.value", "AdditiveAttention"),
+    (layers.ConcatAttention._map_backward, "columns] += dweight", "columns] = dweight", "ConcatAttention"),
     (layers.RelativePositionBias.backward, "dbias.T", "2 * dbias.T", "MultiHeadAttention (T5)"),
     (reference.rms_norm_backward, " - through_rms", "", "RMSNorm"),
     (reference.rms_norm_backward, "direct - ", "-", "RMSNorm"),
@@ -81,7 +93,9 @@ MUTANTS = [
     (layers.TransformerBlock._backward_post, "self.attention_norm.backward(self.tap_grad(\"residual_middle\", dx))", "dx", "TransformerBlock (post-norm)"),
     (layers.TransformerBlock._backward_post, "self.attention_dropout.backward(dx)", "dx", "TransformerBlock (post-norm)"),
     (reference.dropout_backward, "dy * dropout_mask(dy.shape, p, key, dy.real.dtype)", "dy", "Dropout"),
-    (reference.cross_entropy_backward, " - 1.0", "", "CrossEntropy"),
+    (reference.cross_entropy_backward, " - (1.0 - label_smoothing)", "", "CrossEntropy"),
+    (reference.cross_entropy_backward, "(1.0 - label_smoothing)", "1.0", "CrossEntropy (label smoothing)"),
+    (reference.cross_entropy_backward, "dlogits -= label_smoothing / logits.shape[-1]", "pass", "CrossEntropy (label smoothing)"),
     (reference.cross_entropy_backward, "counted * (dloss", "1 * (dloss", "CrossEntropy"),
     (reference.cross_entropy_backward, "dloss / max(counted.sum(), 1)", "dloss", "CrossEntropy"),
     (layers.PositionEmbedding.backward, ".sum(axis=0)", "[0]", "PositionEmbedding"),
@@ -97,7 +111,7 @@ MUTANTS = [
     (reference.gelu_exact_backward, "x = x if bias is None else x + bias", "pass", "FeedForward (exact)"),
     (reference.head_cross_entropy_backward, "cross_entropy_backward(dloss,", "cross_entropy_backward(2 * dloss,", "GPT (2 layers, training step)"),
     (reference.head_cross_entropy_backward, "x, weight, dweight=dweight", "0.0 * x, weight, dweight=dweight", "GPT (2 layers, training step)"),
-    (models.GPT.loss_and_backward, "self.backward_from_hidden(dx)", "pass", "GPT (2 layers, training step)"),
+    (ModelWithHead._loss_and_backward, "self.backward_from_hidden(dx)", "pass", "GPT (2 layers, training step)"),
     (models.GPTForClassification._backward, "dx[last] = dlast", "dx[last] = 0.5 * dlast", "GPT (2 layers, classification)"),
     (models.GPTForClassification._backward, "dx += dlanguage", "dx += 0.0 * dlanguage", "GPT (2 layers, classification and language)"),
     (models.GPTForClassification._backward, "self.lm_coef * dloss", "dloss", "GPT (2 layers, classification and language)"),
@@ -132,6 +146,20 @@ MUTANTS = [
     (layers.LoRALinear.backward, "dx = self._map_backward(dy, of_map)", "dx = np.zeros_like(x)", "LoRALinear"),
     (layers.LoRALinear.backward, "self.dropout.backward(ddropped)", "ddropped", "LoRALinear (dropout)"),
     (models.GPT.backward_from_hidden, "self.embedding_dropout.backward(dx)", "dx", "GPT (2 layers, dropout)"),
+    (models.RNNEncoderDecoder.backward_from_hidden, "self._one_by_one(dstates)", "None", "RNNEncoderDecoder"),
+    (models.RNNEncoderDecoder.backward_from_hidden, "self.source.backward(dx)", "pass", "RNNEncoderDecoder"),
+    (models.RNNEncoderDecoder.backward_from_hidden, "self.target.backward(dx)", "pass", "RNNEncoderDecoder"),
+    (models.RNNEncoderDecoder._one_by_one, ".swapaxes(1, 2)", ".swapaxes(1, 2)[:, ::-1]", "RNNEncoderDecoder (both directions, dropout)"),
+    (models.RNNEncoderDecoder._read_backward, "self.hidden_dropout.backward(dx)", "dx", "RNNEncoderDecoder (both directions, dropout)"),
+    (models.RNNAttention._read_backward, "1.0 - hidden * hidden", "1.0", "RNNAttention"),
+    (models.RNNAttention._read_backward, "dh + dqueries", "dh", "RNNAttention (general)"),
+    (models.RNNAttention._read_backward, "dh + dqueries", "dqueries", "RNNAttention (concat)"),
+    (models.RNNAttention._read_backward, "dh + dqueries, dvalues", "dh + dqueries, 0.0 * dvalues", "RNNAttention (dot, dropout)"),
+    (models.Transformer.backward_from_hidden, "self.encoder.backward(dmemory)", "dmemory", "Transformer"),
+    (models.Transformer.backward_from_hidden, "self.target.backward(dx)", "pass", "Transformer (RoPE)"),
+    (TokenInput.backward, "self.scale * dx", "dx", "Transformer"),
+    (TokenInput.backward, "self.positions.backward(dx)", "dx", "Transformer (pre-norm, dropout)"),
+    (TokenInput.backward, "self.dropout.backward(", "(", "Transformer (pre-norm, dropout)"),
     (reference.rnn_backward, 'there[t] * dy[t] + dh', 'there[t] * dy[t]', 'RNN'),
     (reference.rnn_backward, 'there[t] * dy[t] + dh', 'dy[t] + dh', 'RNN'),
     (reference.rnn_backward, 'dweight=dweight_ih, dbias=dbias_ih', 'dbias=dbias_ih', 'RNN'),
@@ -193,7 +221,7 @@ MUTANTS = [
     (reference.glu_backward, 'dvalue = dy * sigmoid', 'dvalue = dy', 'GLU'),
     (reference.glu_backward, 'sigmoid * (1.0 - sigmoid)', 'sigmoid', 'GLU'),
     (reference.glu_backward, 'dy * value * sigmoid', 'dy * sigmoid', 'GLU'),
-    (layers.GatedConv1d.backward, 'self.conv.backward(self.tap_grad("gates", dgates))', 'self.conv.backward(0.5 * self.tap_grad("gates", dgates))', 'GatedConv1d'),
+    (layers.GatedConv1d.backward, "self._halves(dgates, self.tap_grad)", "0.5 * self._halves(dgates, self.tap_grad)", "GatedConv1d"),
     (models.RecurrentLM.backward_from_hidden, "self.hidden_dropout.backward(self.tap_grad(\"hidden\", dx))", "dx", "GRULM"),
     (UnboundedModel._embed_backward, "self.embedding_dropout.backward(self.tap_grad(\"embeddings\", dx))", "dx", "GRULM"),
     (UnboundedModel._embed_backward, "self.token_embedding.backward(dx)", "pass", "LSTMLM"),
@@ -248,7 +276,7 @@ COMPARED = [
     ("gelu_exact_backward", "gate + x * density", "gate"),
     ("layer_norm_backward", " - through_variance", ""),
     ("attention_backward", "dweights - shared", "dweights"),
-    ("cross_entropy_backward", " - 1.0", ""),
+    ("cross_entropy_backward", " - (1.0 - label_smoothing)", ""),
     ("embedding_backward", "np.add.at(dweight, token_ids, dy)", "dweight[token_ids] += dy"),
     ("dropout_backward", "dy * dropout_mask(dy.shape, p, key, dy.real.dtype)", "dy"),
     ("adamw_update", "1.0 - lr * weight_decay", "1.0"),

@@ -95,10 +95,13 @@ def _preference(rng):
     return Preference(_gpt(rng)[0], beta=0.3), (_ids(rng), targets)
 
 
-def _cross_entropy(rng):
+def _cross_entropy(rng, **choices):
     targets = _ids(rng)
     targets[0, 1] = IGNORE_INDEX
-    return layers.CrossEntropy(), (3.0 * rng.standard_normal((BATCH, TIME, VOCAB_SIZE)), targets)
+    return layers.CrossEntropy(**choices), (
+        3.0 * rng.standard_normal((BATCH, TIME, VOCAB_SIZE)),
+        targets,
+    )
 
 
 class TwoSidedConfig(BlockConfig):
@@ -193,6 +196,19 @@ RECURRENT: dict[str, dict[str, Any]] = {
         "dropout": 0.3,
     },
 }
+
+
+def _looks_back(layer_class, *sizes):
+    """Make an example of an attention to a memory, of which the second sequence has less."""
+
+    def example(rng):
+        layer = layer_class(D_MODEL, *sizes, rng=rng) if sizes else layer_class(D_MODEL)
+        memory = rng.standard_normal((BATCH, TIME + 2, layer.d_memory))
+        return layer, (_x(rng), memory, np.array([TIME + 2, 3]))
+
+    return example
+
+
 T5_BUCKETS = {"position": "t5", "relative_attention_num_buckets": 4}
 T5 = {**T5_BUCKETS, "relative_attention_max_distance": TIME}
 LLAMA = {"position": "rope", "norm": "rms", "activation": "swiglu", "n_kv_heads": 1, "bias": False}
@@ -250,6 +266,10 @@ LAYER_EXAMPLES: dict[str, Example] = {
     "MultiHeadAttention (T5)": _with_config(MultiHeadAttention, **T5),
     "MultiHeadAttention (two-sided)": _with_config(MultiHeadAttention, TwoSidedConfig, **T5),
     "MultiHeadAttention (cross)": _cross(MultiHeadAttention),
+    "DotAttention": _looks_back(layers.DotAttention),
+    "GeneralAttention": _looks_back(layers.GeneralAttention, 7),
+    "AdditiveAttention": _looks_back(layers.AdditiveAttention, 7, 5),
+    "ConcatAttention": _looks_back(layers.ConcatAttention, 7, 5),
     "FeedForward": _with_config(FeedForward),
     "FeedForward (exact)": _with_config(FeedForward, activation="gelu_exact"),
     "FeedForward (ReLU)": _with_config(FeedForward, activation="relu"),
@@ -281,6 +301,7 @@ LAYER_EXAMPLES: dict[str, Example] = {
     "GatedConv1d": _drawn(layers.GatedConv1d, D_MODEL, 4),
     "OutputHead": _drawn(layers.OutputHead, D_MODEL, VOCAB_SIZE),
     "CrossEntropy": _cross_entropy,
+    "CrossEntropy (label smoothing)": partial(_cross_entropy, label_smoothing=0.1),
 }
 
 # one table of the models: what a GPT's config changes, and what is made of one
@@ -308,7 +329,42 @@ def _of_family(kind, **choices):
     return example
 
 
+def _of_pairs(kind, **choices):
+    """Make an example of a model of pairs: the second source and the second target are shorter."""
+
+    def example(rng):
+        family: Any = MODELS[kind]
+        config = family.Config(VOCAB_SIZE, TIME + 1, n_layers=2, d_model=6, **choices)
+        source_ids = rng.integers(0, config.num_source_tokens, (BATCH, TIME - 1))
+        targets = _ids(rng)
+        targets[1, 2:] = IGNORE_INDEX
+        return family(config, seed=1), (source_ids, np.array([TIME - 1, 2]), _ids(rng), targets)
+
+    return example
+
+
+APART = {"source_vocab_size": 11, "share_embeddings": False, "tie_embeddings": False}
+TRANSLATORS: dict[str, Example] = {
+    "RNNEncoderDecoder": _of_pairs("rnn-encoder-decoder", reverse_source=True),
+    "RNNEncoderDecoder (both directions, dropout)": _of_pairs(
+        "rnn-encoder-decoder", cell="gru", bidirectional=True, dropout=0.2, **APART
+    ),
+    "RNNAttention": _of_pairs("rnn-attention", label_smoothing=0.1),
+    "RNNAttention (dot, dropout)": _of_pairs("rnn-attention", cell="gru", score="dot", dropout=0.2),
+    "RNNAttention (general)": _of_pairs("rnn-attention", cell="rnn", score="general"),
+    "RNNAttention (concat)": _of_pairs("rnn-attention", cell="gru", score="concat"),
+    "Transformer": _of_pairs("transformer", n_heads=2, label_smoothing=0.1),
+    "Transformer (pre-norm, dropout)": _of_pairs(
+        "transformer", n_heads=2, norm_position="pre", dropout=0.2, position="learned", **APART
+    ),
+    "Transformer (RoPE)": _of_pairs(
+        "transformer", n_heads=3, position="rope", ends_with_norm=True, n_encoder_layers=1,
+        scale_embeddings=False,
+    ),
+}  # fmt: skip
+
 MODEL_EXAMPLES: dict[str, Example] = {
+    **TRANSLATORS,
     "RNNLM": _of_family("rnn"),
     "GRULM": _of_family("gru", dropout=0.2),
     "LSTMLM": _of_family("lstm"),

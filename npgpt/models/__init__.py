@@ -4,7 +4,16 @@ from npgpt.models.config import GPTConfig
 from npgpt.models.convolutional import ConvolutionalConfig, ConvolutionalLM
 from npgpt.models.gpt import GPT
 from npgpt.models.memory import MemoryPlan
-from npgpt.models.model import MODELS, LanguageModel, Model, ModelConfig, Trainable, register
+from npgpt.models.model import (
+    MODELS,
+    LanguageModel,
+    Model,
+    ModelConfig,
+    PairBatch,
+    TokenBatch,
+    Trainable,
+    register,
+)
 from npgpt.models.objectives.classification import GPTForClassification
 from npgpt.models.objectives.preference import GPTForPreference
 from npgpt.models.recurrent import (
@@ -17,6 +26,15 @@ from npgpt.models.recurrent import (
     RecurrentLM,
     RNNConfig,
 )
+from npgpt.models.rnn_attention import RNNAttention, RNNAttentionConfig
+from npgpt.models.rnn_encoder_decoder import RNNEncoderDecoder, RNNEncoderDecoderConfig
+from npgpt.models.sequence_to_sequence import (
+    SequenceToSequence,
+    SequenceToSequenceConfig,
+    translators,
+)
+from npgpt.models.stateful import StatefulModel
+from npgpt.models.transformer import Transformer, TransformerConfig
 
 __all__ = [
     "GPT",
@@ -35,9 +53,21 @@ __all__ = [
     "MemoryPlan",
     "Model",
     "ModelConfig",
+    "PairBatch",
+    "RNNAttention",
+    "RNNAttentionConfig",
     "RNNConfig",
+    "RNNEncoderDecoder",
+    "RNNEncoderDecoderConfig",
     "RecurrentConfig",
     "RecurrentLM",
+    "SequenceToSequence",
+    "SequenceToSequenceConfig",
+    "StatefulModel",
+    "TokenBatch",
     "Trainable",
+    "Transformer",
+    "TransformerConfig",
     "register",
+    "translators",
 ]

@@ -16,7 +16,13 @@ from npgpt.gradients.suite import Preference, TrainingStep, TwoSidedConfig, With
 from npgpt.layers import BlockConfig, Init, Layer
 from npgpt.layers.rnn import NONLINEARITIES
 from npgpt.layers.rungs.self_attention import MASKINGS, NORMALISATIONS
-from npgpt.models import GPT, GPTConfig, GPTForClassification
+from npgpt.models import (
+    GPT,
+    GPTConfig,
+    GPTForClassification,
+    Transformer,
+    TransformerConfig,
+)
 from npgpt.models import MODELS as FAMILIES
 from npgpt.ops import IGNORE_INDEX
 from npgpt.testing.checks import dtypes, shapes
@@ -25,6 +31,7 @@ _seeds = st.integers(0, 2**32 - 1)
 _sides = st.integers(1, 6)
 _sequences = st.tuples(st.integers(1, 3), st.integers(1, 6))  # batch, time
 _drop = st.sampled_from([0.0, 0.4])
+_smoothings = st.sampled_from([0.0, 0.3])
 
 
 @st.composite
@@ -166,6 +173,23 @@ def _recurrent(kind, **options):
     return drawn
 
 
+def _looks_back(kind, sizes):
+    """Make a drawer of an attention to a memory, with or without lengths."""
+
+    def drawn(draw, rng):
+        (batch, time), keys = draw(_sequences), draw(_sides)
+        layer = kind(*(draw(_sides) for _ in range(sizes)))
+        inputs: tuple[np.ndarray, ...] = (
+            rng.standard_normal((batch, time, layer.d_query)),
+            rng.standard_normal((batch, keys, layer.d_memory)),
+        )
+        if draw(st.booleans()):
+            inputs += (rng.integers(0, keys + 1, batch),)
+        return layer, inputs
+
+    return drawn
+
+
 def _convolution(kind):
     return _sized(
         kind, x=_sequence, size_in=_sides, size_out=_sides, kernel=st.integers(1, 4),
@@ -185,7 +209,7 @@ def _cross_entropy(draw, rng):
     targets = rng.integers(0, logits.shape[-1], logits.shape[:-1])
     if draw(st.booleans()):
         targets.reshape(-1)[1::2] = IGNORE_INDEX
-    return kinds.CrossEntropy(), (logits, targets)
+    return kinds.CrossEntropy(label_smoothing=draw(_smoothings)), (logits, targets)
 
 
 def _of_ids(kind):
@@ -224,6 +248,53 @@ def _of_family(kind, **options):
     return drawn
 
 
+def _pairs(draw, rng, config):
+    """Draw a batch for a model of pairs."""
+    (batch, time), source = draw(_sequences), draw(_sides)
+    targets = rng.integers(0, config.vocab_size, (batch, time))
+    targets[1:, 1:] = IGNORE_INDEX
+    source_ids = rng.integers(0, config.num_source_tokens, (batch, source))
+    target_ids = rng.integers(0, config.vocab_size, targets.shape)
+    return source_ids, rng.integers(1, source + 1, batch), target_ids, targets
+
+
+def _vocabularies(draw):
+    """Draw whether two sides have one vocabulary, and what they share."""
+    shares = draw(st.booleans())
+    return {
+        "share_embeddings": shares, "source_vocab_size": None if shares else draw(_sides),
+        "tie_embeddings": draw(st.booleans()), "label_smoothing": draw(_smoothings),
+    }  # fmt: skip
+
+
+def _rnn_translator(kind, **options):
+    """Make a drawer of an encoder and a decoder that are recurrent."""
+
+    def drawn(draw, rng):
+        family: Any = FAMILIES[kind]
+        config = family.Config(
+            draw(st.integers(2, 7)), 6, n_layers=draw(st.integers(1, 2)),
+            d_model=2 * draw(st.integers(1, 3)), dropout=draw(_drop), bias=draw(st.booleans()),
+            cell=draw(st.sampled_from(["lstm", "gru", "rnn"])), bidirectional=draw(st.booleans()),
+            **{name: draw(values) for name, values in options.items()}, **_vocabularies(draw),
+        )  # fmt: skip
+        return family(config, int(rng.integers(1000))), _pairs(draw, rng, config)
+
+    return drawn
+
+
+def _transformer(draw, rng):
+    more = {"scale_embeddings": st.booleans(), "n_encoder_layers": st.none() | st.integers(1, 2)}
+    more["ends_with_norm"] = st.sampled_from([None, True, False])
+    fixed = {name: draw(values) for name, values in more.items()}
+    config = draw(configs(TransformerConfig, **fixed, **_vocabularies(draw)))
+    if "none" in (config.norm, config.final_norm):  # or logits grow until only rounding is left
+        config = dataclasses.replace(config, scale_embeddings=False)
+    recompute = draw(st.booleans())
+    model = Transformer(config, int(rng.integers(1000)), recompute=recompute)
+    return model, _pairs(draw, rng, config)
+
+
 def _classifier(draw, rng):
     body, (ids, _) = _gpt(draw, rng)
     lengths = rng.integers(1, ids.shape[1] + 1, len(ids))
@@ -240,13 +311,16 @@ def _preference(draw, rng):
 Drawer = Callable[[Any, np.random.Generator], tuple[Layer, tuple[np.ndarray, ...]]]
 LAYERS: dict[str, Drawer] = {
     "ALiBi": lambda draw, rng: (kinds.ALiBi(draw(_sides)), (np.array(draw(_sides)),)),
+    "AdditiveAttention": _looks_back(kinds.AdditiveAttention, 3),
     "BatchNorm": _batch_norm,
     "CausalConv1d": _convolution(kinds.CausalConv1d),
     "CausalSelfAttention": _sized(
         kinds.CausalSelfAttention, x=_sequence, size_in=_sides, size_out=_sides, dropout=_drop,
         masking=st.sampled_from(MASKINGS), qkv_bias=st.booleans(), scale_scores=st.booleans(),
     ),
+    "ConcatAttention": _looks_back(kinds.ConcatAttention, 3),
     "CrossEntropy": _cross_entropy,
+    "DotAttention": _looks_back(kinds.DotAttention, 1),
     "Dropout": lambda draw, rng: (
         kinds.Dropout(draw(st.sampled_from([0.0, 0.3, 0.8]))), (_x(draw, rng, draw(_sides)),),
     ),
@@ -256,6 +330,7 @@ LAYERS: dict[str, Drawer] = {
     "GLU": lambda draw, rng: (kinds.GLU(), (_x(draw, rng, 2 * draw(_sides)),)),
     "GRU": _recurrent(kinds.GRU),
     "GatedConv1d": _convolution(kinds.GatedConv1d),
+    "GeneralAttention": _looks_back(kinds.GeneralAttention, 2),
     "LSTM": _recurrent(kinds.LSTM, forget_bias=st.sampled_from([0.0, 1.0])),
     "LayerNorm": _sized(kinds.LayerNorm, size=_sides, eps=st.just(1e-2), bias=st.booleans()),
     "Linear": _sized(kinds.Linear, size_in=_sides, size_out=_sides, bias=st.booleans()),
@@ -298,6 +373,11 @@ MODELS: dict[str, Drawer] = {
     "GRULM": _of_family("gru"),
     "LSTMLM": _of_family("lstm", forget_bias=st.sampled_from([0.0, 1.0])),
     "ConvolutionalLM": _of_family("conv", kernel=st.integers(1, 4)),
+    "RNNEncoderDecoder": _rnn_translator("rnn-encoder-decoder", reverse_source=st.booleans()),
+    "RNNAttention": _rnn_translator(
+        "rnn-attention", score=st.sampled_from(["additive", "dot", "general", "concat"])
+    ),
+    "Transformer": _transformer,
     "GPT": _gpt,
     "GPT (training step)": lambda draw, rng: _gpt(draw, rng, TrainingStep),
     "GPTForClassification": _classifier,
