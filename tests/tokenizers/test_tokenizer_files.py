@@ -265,7 +265,7 @@ UNSUPPORTED = [
     ),
     ({"pre_tokenizer": {"type": "ByteLevel"}}, "sets add_prefix_space to True"),
     ({"pre_tokenizer": {**BYTE_LEVEL, "use_regex": False}}, "sets use_regex to False, not True"),
-    ({"decoder": {"type": "Unigram"}}, "its decoder is 'Unigram'"),
+    ({"decoder": {"type": "WordPiece"}}, "its decoder is 'WordPiece'"),
     ({"post_processor": {"type": "BertProcessing"}}, "its post_processor is 'BertProcessing'"),
     (
         {"post_processor": {"type": "Sequence", "processors": [TEMPLATE, {"type": "RobertaProcessing"}]}},
@@ -273,7 +273,7 @@ UNSUPPORTED = [
     ),
     *(
         ({"model": {"type": kind, "vocab": {}}}, f"its model is '{kind}', not 'BPE'")
-        for kind in ("Unigram", "Unigram", "WordLevel")
+        for kind in ("Unigram", "WordLevel")
     ),
     ({"model": {"ignore_merges": True}}, "its model sets ignore_merges to True"),
     ({"model": {"dropout": 0.1}}, "its model sets dropout to 0.1"),
