@@ -48,6 +48,7 @@ class MemoryPlan:
 
     Examples
     --------
+    >>> from npgpt.models import GPTConfig
     >>> plan = MemoryPlan.of(GPTConfig.gpt2("124M", dropout=0.0), batch=4, time=256)
     >>> round(plan.total / 1e9, 2)
     2.73
@@ -218,6 +219,7 @@ def num_parameters(config: ModelConfig) -> int:
 
     Examples
     --------
+    >>> from npgpt.models import GPTConfig
     >>> num_parameters(GPTConfig.gpt2("124M"))
     124439808
     """
