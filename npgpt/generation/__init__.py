@@ -20,6 +20,7 @@ from npgpt.generation.sampling import (
     sample_tokens,
 )
 from npgpt.generation.text import continuation, ids_without_token, sampling_with, stream_text
+from npgpt.generation.translated import TranslatedText, translate_texts
 
 __all__ = [
     "LENGTH_PENALTIES",
@@ -28,6 +29,7 @@ __all__ = [
     "Hypothesis",
     "Sampling",
     "StepByStep",
+    "TranslatedText",
     "beam_search",
     "continuation",
     "generate_tokens",
@@ -39,5 +41,6 @@ __all__ = [
     "sampling_with",
     "search_beams",
     "stream_text",
+    "translate_texts",
     "window_start",
 ]

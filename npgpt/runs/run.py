@@ -17,6 +17,7 @@ from npgpt.files import CONFIG, TOKENIZER
 from npgpt.gradients import Flow
 from npgpt.layers import Parameter
 from npgpt.models import GPTForClassification, LanguageModel, Model
+from npgpt.models.sequence_to_sequence import SequenceToSequence
 from npgpt.optim import OPTIMIZERS, Adam, Optimizer, make_schedule
 from npgpt.runs.config import OptimisationConfig
 from npgpt.runs.flow_log import GradientFlowLog, read_flows
@@ -28,7 +29,6 @@ from npgpt.runs.folder import (
     read_settings,
     write_settings,
 )
-from npgpt.tokenizers import Tokenizer
 from npgpt.training.callbacks import Callback
 from npgpt.training.checkpoints import load_checkpoint, without_prefix
 from npgpt.training.metrics import MetricsLog, read_metrics
@@ -48,16 +48,16 @@ class Run:
     Attributes
     ----------
     folder : Path
-    config : RunConfig or FineTuningConfig
+    config : RunConfig, FineTuningConfig or TranslationConfig
     model_config : ModelConfig
         The model's shape, with the tokenizer's vocabulary.
-    tokenizer : Tokenizer
+    tokenizer : Tokenizer or PairTokenizers
     """
 
     folder: Path
     config: Any
     model_config: Any
-    tokenizer: Tokenizer
+    tokenizer: Any
 
     kind: ClassVar[str] = ""
     Config: ClassVar[Any]
@@ -74,7 +74,7 @@ class Run:
         ----------
         folder : path
             Must not exist, or be empty.
-        config : RunConfig or FineTuningConfig
+        config : RunConfig, FineTuningConfig or TranslationConfig
         *options
             Of the kind.
 
@@ -112,13 +112,13 @@ class Run:
             }
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{folder / CONFIG} is not a whole run config ({error}).") from None
-        return found(folder, config, model_config, tokenizers.load(folder / TOKENIZER), **others)
+        return found(folder, config, model_config, found._read_tokenizer(folder), **others)
 
     @contextlib.contextmanager
     def _made(self) -> Iterator[None]:
         """Make the folder; the block writes what else belongs in it, the settings come last."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.tokenizer.save(self.folder / TOKENIZER)
+        self._write_tokenizer()
         yield
         settings = {
             KIND: self.kind,
@@ -129,6 +129,13 @@ class Run:
             },
         }
         write_settings(self.folder, settings)
+
+    def _write_tokenizer(self) -> None:
+        self.tokenizer.save(self.folder / TOKENIZER)
+
+    @classmethod
+    def _read_tokenizer(cls, folder: Path) -> Any:
+        return tokenizers.load(folder / TOKENIZER)
 
     @classmethod
     def _refused(cls, folder: Path, found: type[Run] | None) -> ValueError:
@@ -202,6 +209,11 @@ class Run:
             raise ValueError(
                 f"{self.folder} is a classifier, which writes no text; npgpt classify asks it for "
                 "classes."
+            )
+        if isinstance(model, SequenceToSequence):
+            raise ValueError(
+                f"{self.folder} translates, and does not go on with a text; npgpt translate asks "
+                "it for translations."
             )
         raise ValueError(f"{self.folder} holds a {type(model).__name__}, which writes no text.")
 
