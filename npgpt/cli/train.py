@@ -11,6 +11,7 @@ import typer
 from rich.text import Text
 
 from npgpt.cli.app import tells_errors
+from npgpt.cli.shared.arguments import open_trained
 from npgpt.cli.shared.console import console, shown_on
 from npgpt.cli.shared.options import refuse_settings, usage_errors, with_options
 from npgpt.cli.shared.training import described, next_free_folder, train
@@ -109,7 +110,7 @@ def train_command(
     run: Run
     if resume is not None:
         refuse_settings(settings, out=out, model=model)
-        run = _open(resume)
+        run = open_trained(resume)
     else:
         kind = TranslationConfig if _translates(model, settings) else RunConfig
         with usage_errors():
@@ -122,12 +123,6 @@ def train_command(
         train_translator(run, resume is not None)
     elif isinstance(run, PretrainingRun):
         _train_on_text(run, resume is not None)
-
-
-def _open(folder: Path) -> Run:
-    """Open a run of this command."""
-    run = Run.open(folder)
-    return run if isinstance(run, TranslationRun) else PretrainingRun.open(folder)
 
 
 def _translates(model: str | None, settings: Container[str]) -> bool:

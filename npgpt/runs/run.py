@@ -17,7 +17,6 @@ from npgpt.files import CONFIG, TOKENIZER
 from npgpt.gradients import Flow
 from npgpt.layers import Parameter
 from npgpt.models import GPTForClassification, LanguageModel, Model
-from npgpt.models.sequence_to_sequence import SequenceToSequence
 from npgpt.optim import OPTIMIZERS, Adam, Optimizer, make_schedule
 from npgpt.runs.config import OptimisationConfig
 from npgpt.runs.flow_log import GradientFlowLog, read_flows
@@ -62,6 +61,7 @@ class Run:
     kind: ClassVar[str] = ""
     Config: ClassVar[Any]
     command: ClassVar[str] = ""  # which makes such runs
+    refusal: ClassVar[str] = ""  # behind the folder's name, where another kind is asked for
 
     def __init_subclass__(cls) -> None:
         KINDS[cls.kind] = cls
@@ -103,7 +103,8 @@ class Run:
         settings = read_settings(folder)
         found = kind_of(settings)
         if found is None or not issubclass(found, cls):
-            raise cls._refused(folder, found)
+            refusal = f"{folder} {found.refusal}" if found and found.refusal else ""
+            raise ValueError(refusal) if refusal else cls._refused(folder, found)
         try:
             config = found.Config.from_dict(settings[found.kind])
             model_config = config.family.Config.from_dict(settings["model"])
@@ -209,11 +210,6 @@ class Run:
             raise ValueError(
                 f"{self.folder} is a classifier, which writes no text; npgpt classify asks it for "
                 "classes."
-            )
-        if isinstance(model, SequenceToSequence):
-            raise ValueError(
-                f"{self.folder} translates, and does not go on with a text; npgpt translate asks "
-                "it for translations."
             )
         raise ValueError(f"{self.folder} holds a {type(model).__name__}, which writes no text.")
 

@@ -22,7 +22,7 @@ from npgpt.data.pairs import (
 )
 from npgpt.evaluation import exact_match
 from npgpt.generation.translated import translate_texts
-from npgpt.models import Model
+from npgpt.models import LanguageModel, Model
 from npgpt.models.sequence_to_sequence import SequenceToSequence
 from npgpt.runs.folder import refuse_used_by_run
 from npgpt.runs.run import Run
@@ -54,6 +54,10 @@ class TranslationRun(Run):
     kind = "translation"
     Config = TranslationConfig
     command = "npgpt train --pairs"
+    refusal = (
+        "translates, and does nothing else with a text: npgpt translate asks it for translations, "
+        "and draws with --align where it looked."
+    )
 
     @classmethod
     def create(
@@ -160,6 +164,10 @@ class TranslationRun(Run):
         optimisation = self.config.optimisation
         options = {"recompute": True} if optimisation.recompute else {}
         return self.config.family(self.model_config, seed=optimisation.seed, **options)
+
+    def load_language_model(self, checkpoint: str = "best") -> LanguageModel:
+        """Raise ValueError: no such run makes a model that goes on with a text."""
+        raise ValueError(f"{self.folder} {self.refusal}")
 
     def load_translator(self, checkpoint: str = "best") -> SequenceToSequence:
         """Make the model with the weights of a checkpoint, ready to translate.
