@@ -161,8 +161,11 @@ def _why_no_sum(model: GPT) -> str:
                 f"the blocks must be TransformerBlocks, and {block.name} is a "
                 f"{type(block).__name__}."
             )
-    if not does_as(model.head, OutputHead):
-        return f"the head must be an OutputHead, and this model's is a {type(model.head).__name__}."
+    if not does_as(model.head, OutputHead) or model.head.bias is not None:
+        return (
+            "the head must be an OutputHead without a bias, and this model's is a "
+            f"{type(model.head).__name__}."
+        )
     norm = type(model.final_norm)
     rules = [kind for kind in norm.__mro__ if kind in linear_part.registry and kind is not object]
     if not rules or vars(rules[0]).get("forward", norm.forward) is not norm.forward:

@@ -1,10 +1,16 @@
 """Models: layers put together, with a loss."""
 
+from npgpt.models.bert import Bert
+from npgpt.models.bert_config import BertConfig
 from npgpt.models.config import GPTConfig
 from npgpt.models.convolutional import ConvolutionalConfig, ConvolutionalLM
 from npgpt.models.gpt import GPT
 from npgpt.models.memory import MemoryPlan
 from npgpt.models.model import MODELS, LanguageModel, Model, ModelConfig, Trainable, register
+from npgpt.models.objectives.bert_classification import (
+    BertForClassification,
+    BertForTokenClassification,
+)
 from npgpt.models.objectives.classification import GPTForClassification
 from npgpt.models.objectives.preference import GPTForPreference
 from npgpt.models.recurrent import (
@@ -24,6 +30,10 @@ __all__ = [
     "LSTMLM",
     "MODELS",
     "RNNLM",
+    "Bert",
+    "BertConfig",
+    "BertForClassification",
+    "BertForTokenClassification",
     "ConvolutionalConfig",
     "ConvolutionalLM",
     "GPTConfig",

@@ -73,9 +73,10 @@ def cross_entropy_backward(
 
 
 def head_cross_entropy_forward(
-    x: Array, weight: Array, targets: Array, *, ignore_index: int = IGNORE_INDEX
-) -> np.floating:
-    """Compute the cross-entropy of the logits ``x W^T``, for when nobody needs the logits.
+    x: Array, weight: Array, targets: Array, *, ignore_index: int = IGNORE_INDEX,
+    bias: Array | None = None,
+) -> np.floating:  # fmt: skip
+    """Compute the cross-entropy of the logits ``x W^T + b``, for when nobody needs the logits.
 
     Parameters
     ----------
@@ -83,24 +84,27 @@ def head_cross_entropy_forward(
     weight : ndarray, shape (vocab_size, d_model)
     targets : ndarray of int, shape (...)
     ignore_index : int
+    bias : ndarray, shape (vocab_size,), optional
 
     Returns
     -------
     scalar
         The loss, as of `cross_entropy_forward`.
     """
-    logits = linear_forward(x, weight)
+    logits = linear_forward(x, weight, bias)
     loss, _ = cross_entropy_forward(logits, targets, ignore_index=ignore_index)
     return loss
 
 
 def head_cross_entropy_backward(
     dloss: Scalar, x: Array, weight: Array, targets: Array, *, ignore_index: int = IGNORE_INDEX,
-    dweight: Array | None = None, overwrite: bool = False,
+    bias: Array | None = None, dweight: Array | None = None, dbias: Array | None = None,
+    overwrite: bool = False,
 ) -> tuple[np.floating, Array]:  # fmt: skip
-    """Make the logits ``x W^T`` again, and send ``dloss`` back through them.
+    """Make the logits ``x W^T + b`` again, and send ``dloss`` back through them.
 
-    ``dlogits`` is that of `cross_entropy_backward`; ``dW += dlogits^T x``, ``dx = dlogits W``.
+    ``dlogits`` is that of `cross_entropy_backward`; ``dW += dlogits^T x``, ``db += sum of dlogits
+    over rows``, ``dx = dlogits W``.
 
     Parameters
     ----------
@@ -109,7 +113,8 @@ def head_cross_entropy_backward(
     weight : ndarray, shape (vocab_size, d_model)
     targets : ndarray of int, shape (...)
     ignore_index : int
-    dweight, overwrite
+    bias : ndarray, shape (vocab_size,), optional
+    dweight, dbias, overwrite
         As for `linear_backward`.
 
     Returns
@@ -118,10 +123,12 @@ def head_cross_entropy_backward(
         The same as forward's, which a training step therefore need not call.
     dx : ndarray, shape (..., d_model)
     """
-    logits = linear_forward(x, weight)
+    logits = linear_forward(x, weight, bias)
     loss, lse = cross_entropy_forward(logits, targets, ignore_index=ignore_index)
     dlogits = cross_entropy_backward(dloss, logits, targets, lse, ignore_index=ignore_index)
-    return loss, linear_backward(dlogits, x, weight, dweight=dweight, overwrite=overwrite)
+    return loss, linear_backward(
+        dlogits, x, weight, dweight=dweight, dbias=dbias, overwrite=overwrite
+    )
 
 
 def head_log_probs_forward(
