@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar, NamedTuple
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 
-from npgpt import ops
+from npgpt import hub, ops
 from npgpt.fields import check_whole, short_repr
+from npgpt.files import CONFIG
+from npgpt.hub.architectures.bert import BERT, num_classes
 from npgpt.layers import CrossEntropy, Dropout, Linear, Pooler, flatten_trained
 from npgpt.layers.core.init import Init
 from npgpt.layers.core.layer import does_as
@@ -16,6 +19,10 @@ from npgpt.models.bert import Asked, Bert
 from npgpt.models.objectives.classification import TextBatch
 from npgpt.models.objectives.objective import Objective
 from npgpt.models.padding import Counted, checked_lengths, num_counted, num_there
+from npgpt.models.pretrained import fill, read_architecture, save_pretrained
+from npgpt.tokenizers import Tokenizer
+
+C = TypeVar("C", bound="OnBert")
 
 
 class OnBert(Objective):
@@ -60,6 +67,66 @@ class OnBert(Objective):
         self.cross_entropy = CrossEntropy()
         self.assign_names()
         flatten_trained(self)
+
+    @classmethod
+    def from_pretrained(
+        cls: type[C],
+        name_or_folder: str | Path,
+        dtype: Any = np.float32,
+        revision: str | None = None,
+    ) -> C:
+        """Load a classifier in Hugging Face's format, ready to be used.
+
+        Parameters
+        ----------
+        name_or_folder, dtype, revision
+            As for `Bert.from_pretrained`; a dtype of floating point.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError, RuntimeError
+            As there; ValueError too if the folder holds a BERT without a classifier.
+        """
+        folder = hub.fetch(name_or_folder, revision)
+        files = hub.TensorFiles(folder)
+        architecture, config = read_architecture(folder, files, dtype)
+        if not isinstance(architecture, BERT):
+            raise ValueError(f"{folder} holds a {architecture.name}, not a BERT.")
+        if not any(name.endswith("classifier.weight") for name in files.shapes):
+            raise ValueError(
+                f"{folder} has no classifier.weight: it is a BERT without a classifier; "
+                f"{cls.__name__}(Bert.from_pretrained({str(name_or_folder)!r}), num_classes) makes "
+                "one that is to be trained."
+            )
+        count = num_classes(hub.read_json(folder / CONFIG), str(folder / CONFIG))
+        of_heads = {"masked_head": False, "next_sentence": False, "pooler": cls.READS_POOLER}
+        fields = {**config.to_dict(), **of_heads, **cls._of_files(count)}
+        weights = hub.match_weights(architecture, fields, files.shapes, str(folder))
+        init = Init(dtype=dtype, fill=False)
+        return fill(cls(Bert(config, init=init), count, init=init), weights, files)
+
+    def save_pretrained(
+        self,
+        folder: str | Path,
+        tokenizer: Tokenizer | None = None,
+        shard_size: int = hub.SHARD,
+        overwrite: bool = False,
+    ) -> None:
+        """Write the classifier as transformers' class of the same name loads it.
+
+        Parameters
+        ----------
+        folder, tokenizer, shard_size, overwrite
+            As for `Bert.save_pretrained`.
+        """
+        save_pretrained(
+            self, folder, tokenizer, shard_size, overwrite, **self._of_files(self.num_classes)
+        )
+
+    @classmethod
+    def _of_files(cls, count: int) -> dict[str, Any]:
+        """Return what tells files that the model is a classifier."""
+        return {"num_classes": count, "of_tokens": not cls.READS_POOLER}
 
     @property
     def dtype(self) -> np.dtype:
