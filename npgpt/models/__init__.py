@@ -23,6 +23,7 @@ from npgpt.models.recurrent import (
     RecurrentLM,
     RNNConfig,
 )
+from npgpt.models.sentence_vectors import sentence_vectors
 
 __all__ = [
     "GPT",
@@ -50,4 +51,5 @@ __all__ = [
     "RecurrentLM",
     "Trainable",
     "register",
+    "sentence_vectors",
 ]
