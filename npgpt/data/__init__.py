@@ -16,6 +16,13 @@ from npgpt.data.corpora import (
 from npgpt.data.datasets import Dataset, Draws, RandomDataset
 from npgpt.data.held_out import HeldOutBatches
 from npgpt.data.loader import DataLoader
+from npgpt.data.masking import (
+    MASK,
+    MaskedWords,
+    continuing_pieces,
+    mask_id_of,
+    masked_words,
+)
 from npgpt.data.samplers import Balanced, LengthGrouped, Sampler, Shuffled
 from npgpt.data.streams import StreamedCorpus, encode_pieces, write_token_folder
 from npgpt.data.strided import StridedWindows
@@ -25,6 +32,7 @@ from npgpt.data.windows import TokenWindows
 
 __all__ = [
     "BUILT_IN_CORPORA",
+    "MASK",
     "Balanced",
     "Corpus",
     "DataLoader",
@@ -32,6 +40,7 @@ __all__ = [
     "Draws",
     "HeldOutBatches",
     "LengthGrouped",
+    "MaskedWords",
     "RandomDataset",
     "Sampler",
     "Shuffled",
@@ -40,9 +49,12 @@ __all__ = [
     "TokenFile",
     "TokenFolder",
     "TokenWindows",
+    "continuing_pieces",
     "encode_documents",
     "encode_pieces",
     "load_corpus",
+    "mask_id_of",
+    "masked_words",
     "read_tokens",
     "split_corpus",
     "stream_corpus",

@@ -250,6 +250,26 @@ class Bert(Pretrained, Model):
         shape, counted = self.recall()
         self.backward_from_hidden(counted.rows_backward(drows, shape))
 
+    def masked_logits(
+        self, token_ids, targets, segments=None, lengths=None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Compute the logits of the masked words alone.
+
+        Parameters
+        ----------
+        token_ids, targets, segments, lengths
+            As of `MaskedBatch`.
+
+        Returns
+        -------
+        logits : ndarray, shape (words, vocab_size)
+        words : ndarray of int, shape (words,)
+            What stood in their places: the targets that count.
+        """
+        head = self._head()
+        rows, counted = self._masked(token_ids, targets, segments, lengths)
+        return head.forward(rows), counted.targets
+
     def loss(self, token_ids, targets, segments=None, lengths=None) -> np.floating:
         """Compute the mean cross-entropy of the masked words, in nats; `backward` may follow.
 
@@ -258,9 +278,9 @@ class Bert(Pretrained, Model):
         token_ids, targets, segments, lengths
             As of `MaskedBatch`. A target in a padded place does not count.
         """
-        head = self._head()
-        rows, counted = self._masked(token_ids, targets, segments, lengths)
-        return self.cross_entropy.forward(head.forward(rows), counted.targets)
+        return self.cross_entropy.forward(
+            *self.masked_logits(token_ids, targets, segments, lengths)
+        )
 
     def backward(self, dloss: float = 1.0) -> None:
         """Add the gradient of `loss`, times ``dloss``, to every parameter's ``.grad``."""
