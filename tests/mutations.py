@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from npgpt import ops
-from npgpt.ops.compiled import blas, jit
+from npgpt.ops.compiled import blas, jit, tiles
 
 
 @contextlib.contextmanager
@@ -46,6 +46,13 @@ def numpy_gemm(alpha, transpose_a, a, transpose_b, b, beta, c):
     c[...] = product if beta == 0 else product + beta * c
 
 
+def numpy_tile(a, packed, c, panel, begin, rows):
+    """Compute what `npgpt.ops.compiled.tiles.add_tile` does inside kernels."""
+    assert 1 <= rows <= tiles.TILE_ROWS
+    part, width = slice(begin, begin + rows), packed.shape[2]
+    c[part, panel * width : (panel + 1) * width] += a[part] @ packed[panel]
+
+
 PLAIN = {
     **dict.fromkeys(("kernel", "parallel_kernel", "inline_kernel"), lambda **_: lambda f: f),
     "for_any_heads": lambda f: f,
@@ -75,6 +82,8 @@ def mutated_kernel(module, name, old, new, users=()):
                 exec(compile(text, f"<mutant of {part.__name__}>", "exec"), vars(part))
             if "number_of" in before:
                 part.number_of = lambda w, like: w
+            if "add_tile" in before:
+                part.add_tile = numpy_tile
             patch = undo.enter_context(pytest.MonkeyPatch.context())
             for other_name, other in list(sys.modules.items()):
                 if other_name.startswith("npgpt.ops.compiled") and other is not part:

@@ -6,6 +6,7 @@ import pytest
 from npgpt import layers, models, ops
 from npgpt.gradients import check_suite
 from npgpt.layers.recurrent import Recurrent
+from npgpt.layers.sequence_attention import SequenceAttention
 from npgpt.models.padding import Counted
 from npgpt.models.unbounded import UnboundedModel
 from npgpt.ops import reference
@@ -48,6 +49,15 @@ MUTANTS = [
     (layers.MultiHeadAttention._project_backward, "self.q.backward(dq)", "0.0 * self.q.backward(dq)", "MultiHeadAttention (cross)"),
     (layers.MultiHeadAttention._project_backward, "self.kv.backward(dkv)", "0.0 * self.kv.backward(dkv)", "MultiHeadAttention (cross)"),
     (layers.MultiHeadAttention._empty_projections, "self._split_heads(dq)", "self._split_heads(dq)[::-1]", "MultiHeadAttention (cross)"),
+    (reference.additive_scores_backward, "1.0 - h * h", "1.0", "AdditiveAttention"),
+    (reference.additive_scores_backward, "(v * (1.0", "(1.0 * (1.0", "AdditiveAttention"),
+    (reference.additive_scores_backward, 'dv += np.einsum("bts,btsd->d", dscores, h)', "dv += 0.0", "AdditiveAttention"),
+    (reference.additive_scores_backward, "dsum.sum(axis=1)", "dsum[:, 0]", "ConcatAttention"),
+    (SequenceAttention.backward, "ops.add(dmemory, ", "(", "DotAttention"),
+    (SequenceAttention.backward, "ops.add(dmemory, self._keys_backward(dkeys, memory))", "dmemory", "GeneralAttention"),
+    (SequenceAttention.backward, "ops.softmax_backward(dweights, weights)", "dweights * weights", "DotAttention"),
+    (layers.AdditiveAttention._queries_backward, "self.query.backward(dqueries)", "dqueries @ self.query.weight.value", "AdditiveAttention"),
+    (layers.ConcatAttention._map_backward, "columns] += dweight", "columns] = dweight", "ConcatAttention"),
     (layers.RelativePositionBias.backward, "dbias.T", "2 * dbias.T", "MultiHeadAttention (T5)"),
     (reference.rms_norm_backward, " - through_rms", "", "RMSNorm"),
     (reference.rms_norm_backward, "direct - ", "-", "RMSNorm"),
@@ -82,7 +92,9 @@ MUTANTS = [
     (layers.TransformerBlock._backward_post, "self.attention_norm.backward(self.tap_grad(\"residual_middle\", dx))", "dx", "TransformerBlock (post-norm)"),
     (layers.TransformerBlock._backward_post, "self.attention_dropout.backward(dx)", "dx", "TransformerBlock (post-norm)"),
     (reference.dropout_backward, "dy * dropout_mask(dy.shape, p, key, dy.real.dtype)", "dy", "Dropout"),
-    (reference.cross_entropy_backward, " - 1.0", "", "CrossEntropy"),
+    (reference.cross_entropy_backward, " - (1.0 - label_smoothing)", "", "CrossEntropy"),
+    (reference.cross_entropy_backward, "(1.0 - label_smoothing)", "1.0", "CrossEntropy (label smoothing)"),
+    (reference.cross_entropy_backward, "dlogits -= label_smoothing / logits.shape[-1]", "pass", "CrossEntropy (label smoothing)"),
     (reference.cross_entropy_backward, "counted * (dloss", "1 * (dloss", "CrossEntropy"),
     (reference.cross_entropy_backward, "dloss / max(counted.sum(), 1)", "dloss", "CrossEntropy"),
     (layers.PositionEmbedding.backward, ".sum(axis=0)", "[0]", "PositionEmbedding"),
@@ -212,7 +224,7 @@ MUTANTS = [
     (reference.glu_backward, 'dvalue = dy * sigmoid', 'dvalue = dy', 'GLU'),
     (reference.glu_backward, 'sigmoid * (1.0 - sigmoid)', 'sigmoid', 'GLU'),
     (reference.glu_backward, 'dy * value * sigmoid', 'dy * sigmoid', 'GLU'),
-    (layers.GatedConv1d.backward, 'self.conv.backward(self.tap_grad("gates", dgates))', 'self.conv.backward(0.5 * self.tap_grad("gates", dgates))', 'GatedConv1d'),
+    (layers.GatedConv1d.backward, "self._halves(dgates, self.tap_grad)", "0.5 * self._halves(dgates, self.tap_grad)", "GatedConv1d"),
     (models.RecurrentLM.backward_from_hidden, "self.hidden_dropout.backward(self.tap_grad(\"hidden\", dx))", "dx", "GRULM"),
     (UnboundedModel._embed_backward, "self.embedding_dropout.backward(self.tap_grad(\"embeddings\", dx))", "dx", "GRULM"),
     (UnboundedModel._embed_backward, "self.token_embedding.backward(dx)", "pass", "LSTMLM"),
@@ -267,7 +279,7 @@ COMPARED = [
     ("gelu_exact_backward", "gate + x * density", "gate"),
     ("layer_norm_backward", " - through_variance", ""),
     ("attention_backward", "dweights - shared", "dweights"),
-    ("cross_entropy_backward", " - 1.0", ""),
+    ("cross_entropy_backward", " - (1.0 - label_smoothing)", ""),
     ("embedding_backward", "np.add.at(dweight, token_ids, dy)", "dweight[token_ids] += dy"),
     ("dropout_backward", "dy * dropout_mask(dy.shape, p, key, dy.real.dtype)", "dy"),
     ("adamw_update", "1.0 - lr * weight_decay", "1.0"),

@@ -109,7 +109,7 @@ MISTAKES = [
     (preferences.with_reference, "reference[indices] =", "reference[: len(indices)] =", check_preferences),
     (attribution.integrated_gradients, "places[first : first + size]", "places[: min(size, len(places) - first)]", check_attribution),
     (quantized.QuantizedHead.cross_entropy, "* len(targets[part])", "* step", check_quantized_head),
-    (quantized.QuantizedHead.cross_entropy, "), targets[part])", "), targets[: len(targets[part])])", check_quantized_head),
+    (quantized.QuantizedHead.cross_entropy, "logits, targets[part], ", "logits, targets[: len(targets[part])], ", check_quantized_head),
     (evaluation.evaluate, "nats += float(model.evaluation_loss(*batch)) * count", "nats = float(model.evaluation_loss(*batch)) * count", check_evaluation),
 ]  # fmt: skip
 

@@ -109,6 +109,8 @@ def evaluate_command(
         raise typer.BadParameter("--shots, --show-prompt, --strict and --plot go with --task.")
     from npgpt.cli.shared.progress import compile_kernels, counting_bar
     from npgpt.data import HeldOutBatches, StridedWindows, encode_documents, load_corpus
+    from npgpt.layers.quantized import KINDS as FEWER_BITS
+    from npgpt.models.config import check_is_gpt
     from npgpt.tokenizers import WordTokenizer
     from npgpt.training import Evaluation, evaluate
 
@@ -120,8 +122,10 @@ def evaluate_command(
             )
         _find_words(run_of_masked, checkpoint, as_json)
         return
-    few_bits = dtype in ("bfloat16", "int8")
+    few_bits = dtype in FEWER_BITS
     opened = open_argument(model, checkpoint, revision, "float32" if few_bits else dtype)
+    if few_bits:
+        check_is_gpt(opened.model.config, f"dtype {dtype}")
     run, tokenizer = opened.run, opened.tokenizer
     context = opened.model.config.context_length
     batches: StridedWindows | HeldOutBatches

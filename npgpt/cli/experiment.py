@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -12,7 +11,7 @@ from npgpt.cli.app import HELP, tells_errors
 from npgpt.cli.shared.arguments import AsJson, Plot
 from npgpt.cli.shared.console import console
 from npgpt.cli.shared.options import numbers_of, usage_errors, with_options
-from npgpt.cli.shared.pictures import draw_last
+from npgpt.cli.shared.results import show_results
 from npgpt.cli.shared.tables import make_table
 from npgpt.experiments.positions import PositionResult
 from npgpt.experiments.vanishing_gradients import DepthResult
@@ -64,18 +63,14 @@ def vanishing_gradients_command(
     numbers = numbers_of(depths, "--depths must be numbers with commas")
     with usage_errors(), progress_bar(console, "Measuring") as progress:
         results = vanishing_gradients(numbers, gain, d_model, seed=seed, on_model=progress)
-    if as_json:
-        print(json.dumps([dataclasses.asdict(result) for result in results]))
-    else:
-        _print_ratios(results, numbers)
-    draw_last(plot, as_json, plot_vanishing_gradients, results, plot)
+    show_results(results, _print_ratios, as_json, plot, plot_vanishing_gradients)
 
 
-def _print_ratios(results: list[DepthResult], numbers: list[int]) -> None:
+def _print_ratios(results: Sequence[DepthResult]) -> None:
     variants = list(dict.fromkeys(result.variant for result in results))
     table = make_table("Gradient norm, first block / last block", "blocks", *variants, left=0)
     ratios = {(result.variant, result.n_layers): result.ratio for result in results}
-    for depth in numbers:
+    for depth in dict.fromkeys(result.n_layers for result in results):
         cells = (ratios[variant, depth] for variant in variants)
         table.add_row(
             str(depth), *(f"{ratio:.2g}" if ratio == ratio else "overflow" for ratio in cells)
@@ -128,14 +123,14 @@ def positions_command(
             progress(chosen.index(kind) * total + done, len(chosen) * total)
 
         results = compare_positions(configs[0], longer, chosen, on_step)
-    if as_json:
-        print(json.dumps([dataclasses.asdict(result) for result in results]))
-    else:
+
+    def print_losses(results: Sequence[PositionResult]) -> None:
         _print_losses(results, context_length, longer)
-    draw_last(plot, as_json, plot_positions, results, context_length, plot)
+
+    show_results(results, print_losses, as_json, plot, plot_positions, context_length)
 
 
-def _print_losses(results: list[PositionResult], context_length: int, longer: int) -> None:
+def _print_losses(results: Sequence[PositionResult], context_length: int, longer: int) -> None:
     table = make_table(
         "Held-out loss, nats a token",
         "positions",

@@ -115,11 +115,11 @@ def _write_page(
     steps: int,
 ) -> None:
     from npgpt.cli.shared.progress import progress_bar
-    from npgpt.models.config import check_is_gpt
+    from npgpt.models.next_token import check_predicts_next
     from npgpt.trace import trace
 
     model, tokenizer = opened.model, opened.tokenizer
-    check_is_gpt(model.config, "npgpt trace")
+    check_predicts_next(model, "npgpt trace")
     if blocks == "all":
         blocks = list(range(model.config.n_layers))
     token_id = None if token is None else _token_id(tokenizer, token)

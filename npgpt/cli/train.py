@@ -14,6 +14,7 @@ from npgpt.cli.app import tells_errors
 from npgpt.cli.shared.console import console, shown_on
 from npgpt.cli.shared.options import refuse_settings, usage_errors, with_options
 from npgpt.cli.shared.training import next_free_folder, train
+from npgpt.data import TokenStreams, TokenWindows
 from npgpt.fields import names_of
 from npgpt.files import quoted
 from npgpt.models import MODELS, LanguageModel, ModelConfig
@@ -74,6 +75,8 @@ def train_command(
       zcat texts.gz | npgpt train - --out runs/texts
 
       npgpt train --position rope --norm rms --activation swiglu --n-kv-heads 2 --no-bias
+
+      npgpt train shakespeare.txt --tokenizer char --model lstm --bptt 64
 
       npgpt train --resume runs/shakespeare
     """
@@ -136,6 +139,17 @@ def _introduction(run: PretrainingRun, trainer: Trainer) -> list[str | Text]:
         f"{type(trainer.model).__name__} of {trainer.model.num_parameters():,} parameters: "
         + ", ".join(shape)
         + _choices(config),
+        *_streams(run.windows[0]),
+    ]
+
+
+def _streams(cut: TokenWindows | TokenStreams) -> list[str | Text]:
+    """Say how a text is read that is not cut in windows."""
+    if isinstance(cut, TokenWindows):
+        return []
+    return [
+        f"Truncated backpropagation: {cut.num_streams} streams, {cut.piece_length} tokens a step, "
+        "with the state carried on"
     ]
 
 

@@ -1,10 +1,12 @@
-"""Data: texts, windows of tokens, batches.
+"""Data: texts, windows of tokens (`TokenWindows`) or streams (`TokenStreams`), batches.
 
 `load_corpus` reads a text (`stream_corpus` piece by piece), `TokenWindows` cuts its ids in inputs
-and targets, `DataLoader` makes shuffled batches whose position can be saved, `HeldOutBatches` and
-`StridedWindows` the ones to evaluate on.
+and targets, `DataLoader` makes shuffled batches whose position can be saved (`BatchLoader` those
+of a `TokenBudget`), `HeldOutBatches` and `StridedWindows` the ones to evaluate on. Sentence pairs
+are in `npgpt.data.pairs`.
 """
 
+from npgpt.data.batch_loader import BatchLoader
 from npgpt.data.built_in import BUILT_IN_CORPORA
 from npgpt.data.corpora import (
     Corpus,
@@ -14,7 +16,7 @@ from npgpt.data.corpora import (
     stream_corpus,
 )
 from npgpt.data.datasets import Dataset, Draws, RandomDataset
-from npgpt.data.held_out import HeldOutBatches
+from npgpt.data.held_out import HeldOutBatches, HeldOutBudget
 from npgpt.data.loader import DataLoader
 from npgpt.data.masking import (
     MASK,
@@ -23,22 +25,33 @@ from npgpt.data.masking import (
     mask_id_of,
     masked_words,
 )
-from npgpt.data.samplers import Balanced, LengthGrouped, Sampler, Shuffled
+from npgpt.data.samplers import (
+    Balanced,
+    BatchSampler,
+    LengthGrouped,
+    Sampler,
+    Shuffled,
+    TokenBudget,
+)
 from npgpt.data.streams import StreamedCorpus, encode_pieces, write_token_folder
 from npgpt.data.strided import StridedWindows
 from npgpt.data.token_files import TokenFile, read_tokens, token_writer
 from npgpt.data.token_folder import TokenFolder
+from npgpt.data.token_streams import TokenStreams
 from npgpt.data.windows import TokenWindows
 
 __all__ = [
     "BUILT_IN_CORPORA",
     "MASK",
     "Balanced",
+    "BatchLoader",
+    "BatchSampler",
     "Corpus",
     "DataLoader",
     "Dataset",
     "Draws",
     "HeldOutBatches",
+    "HeldOutBudget",
     "LengthGrouped",
     "MaskedWords",
     "RandomDataset",
@@ -46,8 +59,10 @@ __all__ = [
     "Shuffled",
     "StreamedCorpus",
     "StridedWindows",
+    "TokenBudget",
     "TokenFile",
     "TokenFolder",
+    "TokenStreams",
     "TokenWindows",
     "continuing_pieces",
     "encode_documents",

@@ -11,8 +11,10 @@ import numpy as np
 from npgpt.data.datasets import Dataset, Draws, RandomDataset, read_batch
 from npgpt.data.order import RandomOrder
 from npgpt.data.samplers import Sampler, Shuffled
+from npgpt.data.token_streams import TokenStreams, check_in_order
 from npgpt.fields import LARGEST, check_whole
 
+Order = np.ndarray | range | RandomOrder | list[np.ndarray]  # of examples, or of whole batches
 LARGEST_LIST = 1 << 24  # windows; the order of more is computed when it is needed
 
 
@@ -44,8 +46,8 @@ class DataLoader:
     Raises
     ------
     ValueError
-        If ``batch_size`` is below 1, ``prefetch`` below 0, ``rank`` is not below ``world_size``, or
-        an epoch would have no batch.
+        If ``batch_size`` is below 1, ``prefetch`` below 0, ``rank`` is not below ``world_size``, an
+        epoch would have no batch, or `TokenStreams` would not come in order.
 
     Notes
     -----
@@ -91,6 +93,8 @@ class DataLoader:
             raise ValueError(
                 f"DataLoader: {len(dataset)} windows are too few for {world_size} processes."
             )
+        in_order = not shuffle and sampler is None
+        check_in_order("DataLoader", dataset, batch_size * world_size, in_order)
         self.dataset, self.batch_size = dataset, batch_size
         self.shuffle, self.seed, self.drop_last = shuffle, seed, drop_last
         self.prefetch, self.rank, self.world_size = prefetch, rank, world_size
@@ -201,6 +205,8 @@ class DataLoader:
         }
         if self.sampler is not None and not isinstance(self.sampler, Shuffled):
             identity["sampler"] = repr(self.sampler)
+        if isinstance(self.dataset, TokenStreams):
+            identity["piece_length"] = self.dataset.piece_length
         return identity
 
     def _go_to(self, epoch: int, batch: int) -> None:
@@ -208,7 +214,7 @@ class DataLoader:
             self._order = self._order_of(epoch)
         self.epoch, self.batch = epoch, batch
 
-    def _order_of(self, epoch: int) -> np.ndarray | range | RandomOrder:
+    def _order_of(self, epoch: int) -> Order:
         if self.sampler is None:
             return range(len(self.dataset))
         if isinstance(self.sampler, Shuffled) and len(self.dataset) > LARGEST_LIST:

@@ -56,10 +56,7 @@ def read_records(path: str | Path, columns: Sequence[str] = ()) -> list[Record]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}.")
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8: {error.reason} at byte {error.start}.") from None
+    text = read_text(path)
     kinds = {".csv": _table, ".tsv": _table, "": _table, ".jsonl": _json_lines, ".json": _json}
     suffix = path.suffix.lower()
     if suffix not in kinds:
@@ -74,6 +71,23 @@ def read_records(path: str | Path, columns: Sequence[str] = ()) -> list[Record]:
                 f"{where}: there is no {missing[0]!r}; there is {', '.join(map(repr, fields))}."
             )
     return records
+
+
+def read_text(path: Path) -> str:
+    """Read a file of UTF-8, without its byte-order mark.
+
+    Raises
+    ------
+    ValueError
+        If it is not UTF-8; with the line.
+    """
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"{path}, line {line} is not UTF-8: {error.reason} at byte {error.start}."
+        ) from None
 
 
 def text_field(record: Record, name: str, optional: bool = False) -> str:

@@ -1,6 +1,25 @@
-"""How good a model is: its loss on held-out text, and questions with examples in the prompt."""
+"""How good a model is: its loss on held-out text, questions with examples, translations."""
 
 from npgpt.evaluation.few_shot import FewShotResult, chance, evaluate_few_shot
 from npgpt.evaluation.loss import Evaluation, Interrupted, evaluate
+from npgpt.evaluation.translation import (
+    BootstrapScore,
+    TranslationScore,
+    exact_match,
+    paired_bootstrap,
+    score_translations,
+)
 
-__all__ = ["Evaluation", "FewShotResult", "Interrupted", "chance", "evaluate", "evaluate_few_shot"]
+__all__ = [
+    "BootstrapScore",
+    "Evaluation",
+    "FewShotResult",
+    "Interrupted",
+    "TranslationScore",
+    "chance",
+    "evaluate",
+    "evaluate_few_shot",
+    "exact_match",
+    "paired_bootstrap",
+    "score_translations",
+]

@@ -4,7 +4,26 @@ An experiment is a function that returns its numbers, `npgpt.plots.experiments` 
 ``npgpt experiment`` runs it.
 """
 
+from npgpt.experiments.gradient_by_distance import (
+    DistanceResult,
+    compare_gradients,
+    gradient_by_distance,
+)
+from npgpt.experiments.language_models import LanguageModelResult, compare_language_models
+from npgpt.experiments.memory import MemoryResult, compare_memories
 from npgpt.experiments.positions import PositionResult, compare_positions
 from npgpt.experiments.vanishing_gradients import DepthResult, vanishing_gradients
 
-__all__ = ["DepthResult", "PositionResult", "compare_positions", "vanishing_gradients"]
+__all__ = [
+    "DepthResult",
+    "DistanceResult",
+    "LanguageModelResult",
+    "MemoryResult",
+    "PositionResult",
+    "compare_gradients",
+    "compare_language_models",
+    "compare_memories",
+    "compare_positions",
+    "gradient_by_distance",
+    "vanishing_gradients",
+]

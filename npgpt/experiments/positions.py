@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from npgpt.data import DataLoader, HeldOutBatches, StridedWindows, TokenWindows
+from npgpt.data import HeldOutBatches, StridedWindows, TokenWindows
+from npgpt.experiments.training import OnStep, train_on
 from npgpt.models import GPT
 from npgpt.ops import reference
 from npgpt.runs import RunConfig
-from npgpt.runs.run import make_trainer
 from npgpt.runs.source import open_source
-from npgpt.training import Callback, evaluate
+from npgpt.training import evaluate
 
 KINDS = ("learned", "sinusoidal", "t5", "alibi", "rope")
 
@@ -48,7 +48,7 @@ def compare_positions(
     training: RunConfig,
     longer: int = 256,
     kinds: Sequence[str] = KINDS,
-    on_step: Callable[[str, int, int], None] = lambda kind, done, total: None,
+    on_step: OnStep = lambda kind, done, total: None,
 ) -> list[PositionResult]:
     """Train a model of each kind at one context, and evaluate it at a longer one.
 
@@ -91,7 +91,9 @@ def compare_positions(
     overlapping = StridedWindows(held_out_ids, short, max(1, short // 2), batch_size=32)
     results = []
     for config in configs:
-        model = _train(config, tokenizer.vocab_size, windows, on_step)
+        model = config.family(config.model_config(tokenizer.vocab_size), seed=config.seed)
+        train_on(model, config.position, config, windows, on_step)
+        model.eval()
         at_trained = _by_place(model, held_out[short])
         sliding = evaluate(model, overlapping).loss
         bounded = model.config.max_length is not None
@@ -110,26 +112,6 @@ def compare_positions(
 
 def _batches(ids, time: int) -> HeldOutBatches:
     return HeldOutBatches(TokenWindows(ids, time), max(1, 4096 // time))
-
-
-def _train(config: RunConfig, vocab_size: int, windows: TokenWindows, on_step) -> GPT:
-    model = config.family(config.model_config(vocab_size), seed=config.seed)
-    loader = DataLoader(windows, config.batch_size, shuffle=True, seed=config.seed)
-    steps = _Steps(config.position, on_step)
-    trainer = make_trainer(model, loader, None, config.optimisation, callbacks=[steps])
-    trainer.fit()
-    if trainer.stopped_by is not None:
-        raise KeyboardInterrupt
-    return model.eval()
-
-
-class _Steps(Callback):
-    def __init__(self, kind: str, on_step):
-        self._kind, self._on_step = kind, on_step
-
-    def on_step(self, trainer, metrics) -> None:
-        """Tell how far the kind is."""
-        self._on_step(self._kind, metrics.step, trainer.steps)
 
 
 def _by_place(model: GPT, batches: HeldOutBatches) -> np.ndarray:

@@ -32,7 +32,8 @@ def stream_text(
     ----------
     tokens : iterable of int
     decode : function
-        From token ids to text, such as a tokenizer's ``decode``.
+        From token ids to text, such as a tokenizer's ``decode``. Of a tokenizer that `joins`, what
+        has been yielded is not decoded again, so a token costs the same at every position.
     stop : sequence of str
         The text ends before the first of them, and no further token is asked for.
     stop_id : int or collection of int, optional
@@ -58,8 +59,12 @@ def stream_text(
     ids = [int(token) for token in prompt_ids]
     before = decode(ids) if ids else ""
     spaced = prompt[-1:].isspace() and not before[-1:].isspace()
+    joins = getattr(getattr(decode, "__self__", None), "joins", False)
     text, begin, shown = before, len(before), len(before)
     for token in tokens:
+        if joins and shown == len(text) and text[-1:] != UNFINISHED:  # no need to read it again
+            spaced = spaced and shown == begin
+            ids, text, begin, shown = [], "", 0, 0
         if token in stop_ids:
             break
         ids.append(int(token))

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from npgpt.fields import ShortRepr
 from npgpt.html_table import html_table, tinted
@@ -105,3 +106,53 @@ class LogitParts(ShortRepr):
     def __str__(self) -> str:
         rows = [*self.sorted(), ("logit", self.logit)]
         return text_table((), [(name, f"{value:+.4f}") for name, value in rows])
+
+
+def one_sequence(token_ids: ArrayLike) -> np.ndarray:
+    """Make a batch of one sequence, (1, time).
+
+    Parameters
+    ----------
+    token_ids : ndarray of int, shape (time,)
+
+    Raises
+    ------
+    ValueError
+        If it has another shape, or no token.
+    """
+    ids = np.asarray(token_ids)
+    if ids.ndim != 1 or not ids.size:
+        raise ValueError(f"attribution: token ids must have shape (time,), got {ids.shape}.")
+    return ids[None]
+
+
+def index_in(what: str, index: int, size: int) -> int:
+    """Count an index from 0.
+
+    Parameters
+    ----------
+    what : str
+        Its name.
+    index : int
+        Negative from the end.
+    size : int
+
+    Raises
+    ------
+    ValueError
+        If nothing is there.
+    """
+    if not -size <= index < size:
+        raise ValueError(f"attribution: {what} {index} is outside 0 to {size - 1}.")
+    return index % size
+
+
+def token_of(logits: np.ndarray, token: int | None) -> int:
+    """Return a token that is there, or the likeliest one.
+
+    Parameters
+    ----------
+    logits : ndarray, shape (vocab_size,)
+    token : int, optional
+    """
+    return int(np.argmax(logits)) if token is None else index_in("token", token, len(logits))

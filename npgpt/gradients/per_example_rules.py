@@ -12,6 +12,10 @@ import numpy as np
 
 from npgpt.fields import ShortRepr
 from npgpt.layers import (
+    GRU,
+    LSTM,
+    RNN,
+    CausalConv1d,
     Embedding,
     FeedForward,
     Layer,
@@ -23,7 +27,9 @@ from npgpt.layers import (
 )
 from npgpt.layers.core.taps import Listening
 from npgpt.layers.positions import PositionEmbedding
+from npgpt.layers.recurrent import Recurrent
 from npgpt.models import GPT
+from npgpt.ops.reference.recurrence import after, are_there, before
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -82,13 +88,78 @@ def _of_rms_norm(layer: RMSNorm, dy) -> Terms:
     yield layer.gamma, Formed(_over_time(dy * x * rstd).sum(axis=1))
 
 
-RULES: dict[type[Layer], Callable[[Any, np.ndarray], Terms]] = {
+def _of_convolution(layer: CausalConv1d, dy) -> Terms:
+    (batch, time, d_in), kernel = layer.saved.shape, layer.kernel
+    read = np.zeros((batch, time, kernel, d_in), dy.dtype)  # what each output reads, side by side
+    for j in range(kernel):
+        shift = min((kernel - 1 - j) * layer.dilation, time)
+        read[:, shift:, j] = layer.saved[:, : time - shift]
+    yield layer.weight, OuterProducts(dy, read.reshape(batch, time, -1))
+    if layer.bias is not None:
+        yield layer.bias, Formed(dy.sum(axis=1))
+
+
+# --- recurrent layers: a matrix is used at every step, by the gradients that the steps were shown --
+
+Heard = dict[str, np.ndarray]  # gradients by the taps' names, each (batch, time, d_hidden)
+
+
+def _of_rnn(layer: RNN, heard: Heard) -> Terms:
+    for suffix, read, (h,) in _passes(layer):
+        made = after(h, suffix.endswith("_reverse")).swapaxes(0, 1)
+        slope = 1.0 - made * made if layer.nonlinearity == "tanh" else made > 0
+        da = heard["hidden" + suffix] * slope
+        yield from _of_steps(layer, suffix, read, h, da, da)
+
+
+def _of_gru(layer: GRU, heard: Heard) -> Terms:
+    for suffix, read, (h, gates, _) in _passes(layer):
+        r, z, n = np.split(gates.swapaxes(0, 1), 3, axis=-1)
+        dr, dz, dn = (heard[name + suffix] for name in ("reset_gate", "update_gate", "candidate"))
+        da_r, da_z, da_n = dr * r * (1.0 - r), dz * z * (1.0 - z), dn * (1.0 - n * n)
+        da = np.concatenate([da_r, da_z, da_n], axis=-1)
+        db = np.concatenate([da_r, da_z, da_n * r], axis=-1)
+        yield from _of_steps(layer, suffix, read, h, da, db)
+
+
+def _of_lstm(layer: LSTM, heard: Heard) -> Terms:
+    for suffix, read, (h, _, gates) in _passes(layer):
+        i, f, g, o = np.split(gates.swapaxes(0, 1), 4, axis=-1)
+        di, df, dg, do = (heard[name + suffix] for name in layer.STEP_TAPS[:4])
+        slopes = [di * i * (1.0 - i), df * f * (1.0 - f), dg * (1.0 - g * g), do * o * (1.0 - o)]
+        da = np.concatenate(slopes, axis=-1)
+        yield from _of_steps(layer, suffix, read, h, da, da)
+
+
+def _passes(layer: Recurrent) -> Iterator[tuple[str, np.ndarray, list[np.ndarray]]]:
+    """Yield the end of the weights' names, what was read and what was kept, of each pass."""
+    for suffix, (read, kept) in zip(layer.suffixes(), layer.saved.passes, strict=True):
+        yield suffix, read, kept
+
+
+def _of_steps(layer: Recurrent, suffix: str, read, h, da, db) -> Terms:
+    """Give the terms of one layer: ``da`` is of what comes from inputs, ``db`` from states."""
+    (batch, time), lengths = da.shape[:2], layer.saved.lengths
+    there = are_there(lengths, time, batch).swapaxes(0, 1)
+    read_of = {"ih": read, "hh": before(h, suffix.endswith("_reverse"))}
+    for which, gradient in (("ih", there * da), ("hh", there * db)):
+        weight, bias = (getattr(layer, f"{what}_{which}{suffix}") for what in ("weight", "bias"))
+        yield weight, OuterProducts(gradient, read_of[which].swapaxes(0, 1))
+        if bias is not None:
+            yield bias, Formed(gradient.sum(axis=1))
+
+
+RULES: dict[type[Layer], Callable[[Any, Any], Terms]] = {
     Linear: _of_linear,
     OutputHead: _of_head,
     Embedding: _of_embedding,
     PositionEmbedding: _of_positions,
     LayerNorm: _of_layer_norm,
     RMSNorm: _of_rms_norm,
+    CausalConv1d: _of_convolution,
+    RNN: _of_rnn,
+    GRU: _of_gru,
+    LSTM: _of_lstm,
 }
 
 
@@ -107,15 +178,18 @@ def layers_with_rules(model: Layer) -> list[Layer]:
 def captured(model: Layer) -> Iterator[dict[int, list[Term]]]:
     """Collect, in a forward and a backward pass, what each layer with a rule adds to parameters."""
     terms: dict[int, list[Term]] = {}
+    listener = _InSteps(model)
 
     def capturing(layer, rule):
         backward = layer.backward
 
         @wraps(backward)
         def wrapped(dy, *args, **kwargs):
-            for parameter, term in rule(layer, dy):
+            dx = backward(dy, *args, **kwargs)
+            reached = listener.heard_by(layer) if isinstance(layer, Recurrent) else dy
+            for parameter, term in rule(layer, reached):
                 terms.setdefault(id(parameter), []).append(term)
-            return backward(dy, *args, **kwargs)
+            return dx
 
         return wrapped
 
@@ -123,7 +197,7 @@ def captured(model: Layer) -> Iterator[dict[int, list[Term]]]:
     for layer in layers:
         vars(layer)["backward"] = capturing(layer, RULES[type(layer)])
     try:
-        with _InSteps(model):
+        with listener:
             yield terms
     finally:
         for layer in layers:
@@ -131,15 +205,29 @@ def captured(model: Layer) -> Iterator[dict[int, list[Term]]]:
 
 
 class _InSteps(Listening):
-    """Takes what is fused apart, so that every map's own backward is called."""
+    """Takes what is fused apart: every map's backward is called, every step shows its gradients."""
 
     def __init__(self, model: Layer):
         super().__init__(model)
-        fused = [layer for layer in model.layers() if isinstance(layer, FeedForward)]
-        self._names = {name for layer in fused for name in layer.tap_names()}
+        self._names = {
+            name
+            for layer in model.layers()
+            if isinstance(layer, FeedForward | Recurrent)
+            for name in layer.tap_names()
+        }
+        self._heard: Heard = {}
 
     def wants(self, name: str) -> bool:
         return name in self._names
+
+    def on_gradient(self, name: str, array: np.ndarray) -> np.ndarray:
+        if name in self._names:
+            self._heard[name] = array  # of a recurrent layer, filled when its last step is shown
+        return array
+
+    def heard_by(self, layer: Layer) -> Heard:
+        names = zip(layer.TAPS, layer.tap_names(), strict=True)
+        return {tap: self._heard[name] for tap, name in names if name in self._heard}
 
 
 def square_norms(terms: list[Term]) -> np.ndarray:

@@ -106,10 +106,13 @@ def _preference(rng):
     return Preference(_gpt(rng)[0], beta=0.3), (_ids(rng), targets)
 
 
-def _cross_entropy(rng):
+def _cross_entropy(rng, **choices):
     targets = _ids(rng)
     targets[0, 1] = IGNORE_INDEX
-    return layers.CrossEntropy(), (3.0 * rng.standard_normal((BATCH, TIME, VOCAB_SIZE)), targets)
+    return layers.CrossEntropy(**choices), (
+        3.0 * rng.standard_normal((BATCH, TIME, VOCAB_SIZE)),
+        targets,
+    )
 
 
 class MaskedStep(Bert):
@@ -242,6 +245,19 @@ RECURRENT: dict[str, dict[str, Any]] = {
         "dropout": 0.3,
     },
 }
+
+
+def _looks_back(layer_class, *sizes):
+    """Make an example of an attention to a memory, of which the second sequence has less."""
+
+    def example(rng):
+        layer = layer_class(D_MODEL, *sizes, rng=rng) if sizes else layer_class(D_MODEL)
+        memory = rng.standard_normal((BATCH, TIME + 2, layer.d_memory))
+        return layer, (_x(rng), memory, np.array([TIME + 2, 3]))
+
+    return example
+
+
 T5_BUCKETS = {"position": "t5", "relative_attention_num_buckets": 4}
 T5 = {**T5_BUCKETS, "relative_attention_max_distance": TIME}
 LLAMA = {"position": "rope", "norm": "rms", "activation": "swiglu", "n_kv_heads": 1, "bias": False}
@@ -300,6 +316,10 @@ LAYER_EXAMPLES: dict[str, Example] = {
     "MultiHeadAttention (T5)": _with_config(MultiHeadAttention, **T5),
     "MultiHeadAttention (two-sided)": _with_config(MultiHeadAttention, TwoSidedConfig, **T5),
     "MultiHeadAttention (cross)": _cross(MultiHeadAttention),
+    "DotAttention": _looks_back(layers.DotAttention),
+    "GeneralAttention": _looks_back(layers.GeneralAttention, 7),
+    "AdditiveAttention": _looks_back(layers.AdditiveAttention, 7, 5),
+    "ConcatAttention": _looks_back(layers.ConcatAttention, 7, 5),
     "FeedForward": _with_config(FeedForward),
     "FeedForward (exact)": _with_config(FeedForward, activation="gelu_exact"),
     "FeedForward (ReLU)": _with_config(FeedForward, activation="relu"),
@@ -340,6 +360,7 @@ LAYER_EXAMPLES: dict[str, Example] = {
     ),
     "Pooler": _with_config(layers.Pooler),
     "CrossEntropy": _cross_entropy,
+    "CrossEntropy (label smoothing)": partial(_cross_entropy, label_smoothing=0.1),
 }
 
 # one table of the models: what a GPT's config changes, and what is made of one

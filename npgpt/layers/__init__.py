@@ -37,6 +37,12 @@ from npgpt.layers.rungs.self_attention import (
     SimplifiedSelfAttention,
 )
 from npgpt.layers.rungs.stacked_attention import StackedAttention, explain_shapes
+from npgpt.layers.sequence_attention import (
+    AdditiveAttention,
+    ConcatAttention,
+    DotAttention,
+    GeneralAttention,
+)
 from npgpt.layers.stack import Stack
 from npgpt.layers.states import KeyValueCache
 from npgpt.layers.transformer_block import RecomputingBlock, TransformerBlock
@@ -51,16 +57,20 @@ __all__ = [
     "NORM_POSITIONS",
     "RNN",
     "ALiBi",
+    "AdditiveAttention",
     "BatchNorm",
     "BlockConfig",
     "CausalConv1d",
     "CausalSelfAttention",
+    "ConcatAttention",
     "CrossEntropy",
+    "DotAttention",
     "Dropout",
     "Embedding",
     "FeedForward",
     "FlatParameters",
     "GatedConv1d",
+    "GeneralAttention",
     "Init",
     "KeyValueCache",
     "Layer",

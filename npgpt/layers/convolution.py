@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,8 @@ class CausalConv1d(Layer):
         If ``kernel`` or ``dilation`` is below 1.
     """
 
+    IN_STEPS = True  # with the inputs that it reads kept
+
     def __init__(
         self,
         d_in: int,
@@ -80,6 +83,22 @@ class CausalConv1d(Layer):
         bias = self.bias.value if self.bias else None
         return ops.causal_conv1d_forward(x, self.weight.value, bias, dilation=self.dilation)
 
+    def forward_last(self, read: np.ndarray) -> np.ndarray:
+        """Compute the last position only, of the inputs that it reads.
+
+        Parameters
+        ----------
+        read : ndarray, shape (batch, kernel, d_in)
+            ``x_s`` of each ``j``, so its own is the last.
+
+        Returns
+        -------
+        ndarray, shape (batch, 1, d_out)
+        """
+        rows = read.swapaxes(1, 2).reshape(len(read), 1, -1)  # in the weight's order
+        bias = self.bias.value if self.bias else None
+        return ops.linear_forward(rows, self.weight.value.reshape(self.d_out, -1), bias)
+
     def backward(self, dy: np.ndarray) -> np.ndarray:
         """Add to the gradients of weight and bias; return that of ``x``, (batch, time, d_in)."""
         x = self.recall()
@@ -103,10 +122,11 @@ class GatedConv1d(Layer):
 
     Notes
     -----
-    Taps: ``gates`` (values and gates, (batch, time, 2 d_out)) and ``output``.
+    Taps, each (batch, time, d_out): ``value``, ``gate`` (before its sigmoid) and ``output``.
     """
 
-    TAPS = ("gates", "output")
+    IN_STEPS = True
+    TAPS = ("value", "gate", "output")
 
     def __init__(
         self,
@@ -125,9 +145,30 @@ class GatedConv1d(Layer):
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         """Map (batch, time, d_in) to (batch, time, d_out)."""
-        return self.tap("output", self.glu.forward(self.tap("gates", self.conv.forward(x))))
+        return self._through_gates(self.conv.forward(x))
+
+    def forward_last(self, read: np.ndarray) -> np.ndarray:
+        """Compute the last position only, (batch, 1, d_out), as `CausalConv1d.forward_last` does.
+
+        Parameters
+        ----------
+        read : ndarray, shape (batch, kernel, d_in)
+        """
+        return self._through_gates(self.conv.forward_last(read))
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
         """Add to the gradients of the convolution; return that of ``x``, (batch, time, d_in)."""
         dgates = self.glu.backward(self.tap_grad("output", dy))
-        return self.conv.backward(self.tap_grad("gates", dgates))
+        return self.conv.backward(self._halves(dgates, self.tap_grad))
+
+    def _through_gates(self, gates: np.ndarray) -> np.ndarray:
+        return self.tap("output", self.glu.forward(self._halves(gates, self.tap)))
+
+    def _halves(
+        self, gates: np.ndarray, tap: Callable[[str, np.ndarray], np.ndarray]
+    ) -> np.ndarray:
+        """Show values and gates to who listens to them."""
+        if not self.is_listened_to("value", "gate"):
+            return gates
+        value, gate = np.split(gates, 2, axis=-1)
+        return np.concatenate([tap("value", value), tap("gate", gate)], axis=-1)

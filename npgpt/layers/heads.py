@@ -80,7 +80,11 @@ class OutputHead(Layer):
         )  # fmt: skip
 
     def cross_entropy(
-        self, x: Array, targets: Array, ignore_index: int = IGNORE_INDEX
+        self,
+        x: Array,
+        targets: Array,
+        ignore_index: int = IGNORE_INDEX,
+        label_smoothing: float = 0.0,
     ) -> np.floating:
         """Compute the cross-entropy of the logits, which never exist all at once.
 
@@ -88,20 +92,27 @@ class OutputHead(Layer):
         ----------
         x : ndarray, shape (..., d_model)
         targets : ndarray of int, shape (...)
-        ignore_index : int
+        ignore_index, label_smoothing
+            As for `CrossEntropy`.
         """
         return ops.head_cross_entropy_forward(
-            x, self.weight.value, targets, ignore_index=ignore_index, bias=self._bias()
-        )
+            x, self.weight.value, targets,
+            ignore_index=ignore_index, label_smoothing=label_smoothing, bias=self._bias(),
+        )  # fmt: skip
 
     def cross_entropy_and_backward(
-        self, x: Array, targets: Array, dloss: float = 1.0, ignore_index: int = IGNORE_INDEX
+        self,
+        x: Array,
+        targets: Array,
+        dloss: float = 1.0,
+        ignore_index: int = IGNORE_INDEX,
+        label_smoothing: float = 0.0,
     ) -> tuple[np.floating, Array]:
         """Compute `cross_entropy` and do its backward: add to the gradients of weight and bias.
 
         Parameters
         ----------
-        x, targets, ignore_index
+        x, targets, ignore_index, label_smoothing
             As for `cross_entropy`.
         dloss : float
             The gradient of the loss, which multiplies all others.
@@ -114,7 +125,8 @@ class OutputHead(Layer):
         """
         dweight, overwrite = self.weight.grad_to_fill()
         return ops.head_cross_entropy_backward(
-            dloss, x, self.weight.value, targets, ignore_index=ignore_index, bias=self._bias(),
+            dloss, x, self.weight.value, targets,
+            ignore_index=ignore_index, label_smoothing=label_smoothing, bias=self._bias(),
             dweight=dweight, dbias=self._dbias(), overwrite=overwrite,
         )  # fmt: skip
 
@@ -142,7 +154,7 @@ def head_loss(head: Layer, x: Array, targets: Array, loss: CrossEntropy) -> np.f
     ):
         return loss.forward(head.forward(x), targets)
     targets = loss.checked_targets(targets, (*x.shape[:-1], head.vocab_size))
-    return head.cross_entropy(x, targets, loss.ignore_index)
+    return head.cross_entropy(x, targets, **loss.choices)
 
 
 def head_loss_and_backward(
@@ -158,6 +170,6 @@ def head_loss_and_backward(
     """
     if does_as(head, OutputHead) and does_as(loss, CrossEntropy):
         targets = loss.checked_targets(targets, (*x.shape[:-1], head.vocab_size))
-        return head.cross_entropy_and_backward(x, targets, dloss, loss.ignore_index)
+        return head.cross_entropy_and_backward(x, targets, dloss, **loss.choices)
     value = loss.forward(head.forward(x), targets)
     return value, head.backward(loss.backward(dloss))

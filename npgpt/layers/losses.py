@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from npgpt import ops
-from npgpt.fields import LARGEST, check_whole, short_repr
+from npgpt.fields import LARGEST, check_real, check_whole, short_repr
 from npgpt.layers.core.layer import Layer
 from npgpt.ops import IGNORE_INDEX
 from npgpt.ops.array import Array
@@ -33,12 +33,26 @@ class CrossEntropy(Layer):
     ----------
     ignore_index : int
         Positions with this target do not count: no loss, no gradient (-100 as in PyTorch).
+    label_smoothing : float
+        ``e``, from 0 to 1: the share of each target that is spread over all ``K`` tokens evenly
+        (Szegedy et al. 2016, arXiv 1512.00567, section 7), ``(1 - e) nll - e / K sum_v log p_v`` as
+        in PyTorch. Certainty then costs, and the model stays open to other words.
+
+    Raises
+    ------
+    ValueError
+        If ``label_smoothing`` is outside [0, 1].
     """
 
-    def __init__(self, ignore_index: int = IGNORE_INDEX):
+    def __init__(self, ignore_index: int = IGNORE_INDEX, label_smoothing: float = 0.0):
         super().__init__()
         check_whole("CrossEntropy", -LARGEST, ignore_index=ignore_index)
-        self.ignore_index = ignore_index
+        check_real("CrossEntropy", label_smoothing=label_smoothing)
+        if not 0.0 <= label_smoothing <= 1.0:
+            raise ValueError(
+                f"CrossEntropy: label_smoothing must be from 0 to 1, got {label_smoothing}."
+            )
+        self.ignore_index, self.label_smoothing = ignore_index, label_smoothing
 
     def forward(self, logits: Array, targets: Array) -> np.floating:
         """Compute the mean loss, a scalar.
@@ -55,16 +69,19 @@ class CrossEntropy(Layer):
         """
         self._check_array(logits, "logits")
         targets = self.checked_targets(targets, logits.shape)
-        loss, lse = ops.cross_entropy_forward(logits, targets, ignore_index=self.ignore_index)
+        loss, lse = ops.cross_entropy_forward(logits, targets, **self.choices)
         self.keep(Compared(logits, targets, lse))
         return loss
 
     def backward(self, dloss: float = 1.0) -> Array:
         """Return the gradient of the logits, scaled by that of the loss."""
         logits, targets, lse = self.recall()
-        return ops.cross_entropy_backward(
-            dloss, logits, targets, lse, ignore_index=self.ignore_index
-        )
+        return ops.cross_entropy_backward(dloss, logits, targets, lse, **self.choices)
+
+    @property
+    def choices(self) -> dict[str, Any]:
+        """What the operations take by name."""
+        return {"ignore_index": self.ignore_index, "label_smoothing": self.label_smoothing}
 
     def checked_targets(self, targets: Array, logits_shape: tuple[int, ...]) -> Array:
         """Return targets as an array.

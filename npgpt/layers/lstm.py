@@ -75,5 +75,5 @@ class LSTM(Recurrent):
             bias=bias, seed=seed, init=init,
         )  # fmt: skip
         if bias:
-            for suffix in self._suffixes():
+            for suffix in self.suffixes():
                 getattr(self, "bias_ih" + suffix).value[d_hidden : 2 * d_hidden] = forget_bias

@@ -98,13 +98,17 @@ class QuantizedHead(QuantizedLinear):
         return self.tap("logits", super().forward(x))
 
     def cross_entropy(
-        self, x: Array, targets: Array, ignore_index: int = IGNORE_INDEX
+        self,
+        x: Array,
+        targets: Array,
+        ignore_index: int = IGNORE_INDEX,
+        label_smoothing: float = 0.0,
     ) -> np.floating:
         """Compute the cross-entropy of the logits, a few rows at a time.
 
         Parameters
         ----------
-        x, targets, ignore_index
+        x, targets, ignore_index, label_smoothing
             As for `OutputHead.cross_entropy`.
         """
         rows, targets = x.reshape(-1, self.d_in), targets.reshape(-1)
@@ -113,7 +117,10 @@ class QuantizedHead(QuantizedLinear):
         nats, step = 0.0, ops.head_chunk_rows(self.d_out)
         for begin in range(0, len(rows), step):
             part = slice(begin, begin + step)
-            loss, _ = ops.cross_entropy_forward(self.forward(rows[part]), targets[part])
+            logits = self.forward(rows[part])
+            loss, _ = ops.cross_entropy_forward(
+                logits, targets[part], label_smoothing=label_smoothing
+            )
             nats += float(loss) * len(targets[part])
         return x.dtype.type(nats / len(rows)) if len(rows) else x.dtype.type(np.nan)
 

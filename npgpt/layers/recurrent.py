@@ -58,7 +58,7 @@ class Recurrent(Layer):
             init = Init(seed, dtype)
             init.rng = rng if isinstance(rng, Unfilled) else np.random.default_rng(rng)
         most = 1.0 / math.sqrt(d_hidden)
-        for place, suffix in enumerate(self._suffixes()):
+        for place, suffix in enumerate(self.suffixes()):
             d_read = d_in if place < self.num_directions else self.num_directions * d_hidden
             for name, columns in (("weight_ih", d_read), ("weight_hh", d_hidden)):
                 value = uniform(init.rng, (self.PARTS * d_hidden, columns), most, init.dtype)
@@ -67,7 +67,7 @@ class Recurrent(Layer):
                 value = np.zeros(self.PARTS * d_hidden, init.dtype)
                 setattr(self, name + suffix, Parameter(value) if bias else None)
         self.dropouts: list[Dropout] = [init.dropout(dropout) for _ in range(n_layers - 1)]
-        self.TAPS = (*(tap + end for end in self._suffixes() for tap in self.STEP_TAPS), "output")
+        self.TAPS = (*(tap + end for end in self.suffixes() for tap in self.STEP_TAPS), "output")
 
     def forward(
         self, x: Array, state: States | None = None, lengths: Array | Sequence[int] | None = None
@@ -97,7 +97,7 @@ class Recurrent(Layer):
             If a shape does not fit, or a length is not between 0 and the time.
         """
         before = self._checked(x, state)
-        lengths = self._checked_lengths(x, lengths)
+        lengths = self._checked_lengths(lengths, *x.shape[:2])
         after = tuple(np.empty_like(states) for states in before)
         read, passes = _swapped(x), []
         for layer in range(self.n_layers):
@@ -159,7 +159,8 @@ class Recurrent(Layer):
 
     # --- weights, by layer and direction --------------------------------------------------------
 
-    def _suffixes(self) -> list[str]:
+    def suffixes(self) -> list[str]:
+        """List the ends of the weights' names, of each layer and direction, in a state's order."""
         return [
             f"_l{layer}{direction}"
             for layer in range(self.n_layers)
@@ -169,7 +170,7 @@ class Recurrent(Layer):
     def _directions(self, layer: int) -> list[tuple[int, str]]:
         """List the place in a state, and the end of the weights' names, of a layer's directions."""
         begin = layer * self.num_directions
-        return list(enumerate(self._suffixes()))[begin : begin + self.num_directions]
+        return list(enumerate(self.suffixes()))[begin : begin + self.num_directions]
 
     def _parameters(self, suffix: str) -> dict[str, Parameter | None]:
         return {name: getattr(self, name + suffix) for name in WEIGHTS}
@@ -214,22 +215,6 @@ class Recurrent(Layer):
                 f"got {shapes}."
             )
         return tuple(np.asarray(states).astype(x.dtype, copy=False) for states in state)
-
-    def _checked_lengths(self, x: Array, lengths: Array | Sequence[int] | None) -> Array | None:
-        if lengths is None:
-            return None
-        lengths, (batch, time, _) = np.asarray(lengths), x.shape
-        if lengths.shape != (batch,) or lengths.dtype.kind not in "iu":
-            raise ValueError(
-                f"{self._where()}: expected lengths of shape ({batch},), whole numbers, "
-                f"got {lengths.dtype} of shape {lengths.shape}."
-            )
-        if batch and not 0 <= lengths.min() <= lengths.max() <= time:
-            raise ValueError(
-                f"{self._where()}: lengths must be from 0 to the time, {time}, "
-                f"got {lengths.tolist()}."
-            )
-        return lengths.astype(np.int64)
 
 
 class Pass(NamedTuple):

@@ -24,6 +24,7 @@ from npgpt.models.recurrent import (
     RNNConfig,
 )
 from npgpt.models.sentence_vectors import sentence_vectors
+from npgpt.models.stateful import StatefulModel
 
 __all__ = [
     "GPT",
@@ -49,6 +50,7 @@ __all__ = [
     "RNNConfig",
     "RecurrentConfig",
     "RecurrentLM",
+    "StatefulModel",
     "Trainable",
     "register",
     "sentence_vectors",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -82,50 +83,66 @@ class ConvolutionalLM(UnboundedModel):
             for layer in range(config.n_layers)
         ]
         self.dropouts: list[Dropout] = [init.dropout(config.dropout) for _ in self.convolutions]
+        sums = [f"residual_l{layer}" for layer in range(config.n_layers)]
+        self.TAPS = ("embeddings", *sums, "hidden")
 
     def hidden_states(self, token_ids) -> np.ndarray:
         """Compute what the head reads, (batch, time) -> (batch, time, d_model)."""
         x = self._embed(checked_ids(token_ids, type(self).__name__))
-        for convolution, dropout in zip(self.convolutions, self.dropouts, strict=True):
-            x = dropout.forward_add(x, convolution.forward(x))
+        for layer, (convolution, dropout) in enumerate(self._layers()):
+            x = self.tap(f"residual_l{layer}", dropout.forward_add(x, convolution.forward(x)))
         return self.tap("hidden", x)
 
     def backward_from_hidden(self, dx: np.ndarray) -> None:
         """Send a gradient of the last `hidden_states`, (batch, time, d_model), back."""
         dx = self.tap_grad("hidden", dx)
-        for convolution, dropout in zip(self.convolutions[::-1], self.dropouts[::-1], strict=True):
+        for layer, (convolution, dropout) in reversed([*enumerate(self._layers())]):
+            dx = self.tap_grad(f"residual_l{layer}", dx)
             dx = dx + convolution.backward(dropout.backward(dx))
         self._embed_backward(dx)
+
+    def _layers(self) -> Iterator[tuple[GatedConv1d, Dropout]]:
+        return zip(self.convolutions, self.dropouts, strict=True)
 
     # --- step by step ---------------------------------------------------------------------------
 
     def new_states(self, rows: int, capacity: int) -> list[KeptRows]:
-        """Make room for the last inputs of each layer; see `Generates.new_states`."""
+        """Make room for the last inputs of each layer; see `Generates.new_states`.
+
+        Position ``t`` is kept at ``t`` modulo the number of positions that are kept.
+        """
         befores = [convolution.conv.receptive_field - 1 for convolution in self.convolutions]
         d = self.config.d_model
-        return [KeptRows(*(np.zeros((rows, before, d), self.dtype) for before in befores))]
+        return [KeptRows(*(np.zeros((rows, max(1, before), d), self.dtype) for before in befores))]
 
     def start(self, token_ids, lengths, states, memory=None) -> np.ndarray:
         """Read the beginnings of sequences into fresh states; see `Generates.start`."""
         (state,) = states
         x, rows = self._embed(token_ids), np.arange(len(lengths))
-        for convolution, last in zip(self.convolutions, state.arrays, strict=True):
-            places = lengths[:, None] - np.arange(last.shape[1], 0, -1)  # (batch, before)
-            last[...] = np.where(
-                (places >= 0)[..., None], x[rows[:, None], np.maximum(places, 0)], 0.0
-            )
-            x = x + convolution.forward(x)
+        for layer, (convolution, kept) in enumerate(self._kept_of(state)):
+            size = kept.shape[1]
+            places = lengths[:, None] - np.arange(size, 0, -1)  # (batch, size): the last ones
+            read = x[rows[:, None], np.maximum(places, 0)]
+            kept[rows[:, None], places % size] = np.where((places >= 0)[..., None], read, 0.0)
+            x = self.tap(f"residual_l{layer}", x + convolution.forward(x))
+        logits = self.head.forward(self.tap("hidden", x)[rows, lengths - 1])
         self.forget()
         state.lengths = lengths
-        return self.head.forward(x[rows, lengths - 1])
+        return logits
 
     def step(self, tokens, states) -> np.ndarray:
         """Read one more token of each sequence, (batch,); see `Generates.step`."""
         (state,) = states
-        x = self._embed(tokens[:, None])
-        for convolution, last in zip(self.convolutions, state.arrays, strict=True):
-            window = np.concatenate([last, x], axis=1)
-            last[...] = window[:, 1:]
-            x = x + convolution.forward(window)[:, -1:]
+        x, rows = self._embed(tokens[:, None]), np.arange(len(tokens))  # (batch, 1, d_model)
+        for layer, (convolution, kept) in enumerate(self._kept_of(state)):
+            conv, size = convolution.conv, kept.shape[1]
+            distances = conv.dilation * np.arange(conv.kernel - 1, 0, -1)
+            places = state.lengths[:, None] - distances  # below 0 there are zeros still
+            read = np.concatenate([kept[rows[:, None], places % size], x], axis=1)
+            kept[rows, state.lengths % size] = x[:, 0]
+            x = self.tap(f"residual_l{layer}", x + convolution.forward_last(read))
         state.lengths = state.lengths + 1
-        return self.head.forward(x)[:, 0]
+        return self.head.forward(self.tap("hidden", x))[:, 0]
+
+    def _kept_of(self, state: KeptRows) -> Iterator[tuple[GatedConv1d, np.ndarray]]:
+        return zip(self.convolutions, state.arrays, strict=True)

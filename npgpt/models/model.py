@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
@@ -64,6 +65,30 @@ class MaskedBatch(NamedTuple):
         return short_repr(self)
 
 
+class PairBatch(NamedTuple):
+    """Sources, and the targets that they are translated to, word by word under teacher forcing.
+
+    Parameters
+    ----------
+    source_ids : ndarray of int, shape (batch, source)
+        Padded at the end with any ids.
+    source_lengths : ndarray of int, shape (batch,)
+        How many of each source are there.
+    target_ids : ndarray of int, shape (batch, time)
+        What the decoder reads: the start token, and the target without its end token.
+    targets : ndarray of int, shape (batch, time)
+        What it predicts: the target and its end token; -100 where the row is padded.
+    """
+
+    source_ids: np.ndarray
+    source_lengths: np.ndarray
+    target_ids: np.ndarray
+    targets: np.ndarray
+
+    def __repr__(self) -> str:
+        return short_repr(self)
+
+
 def checked_ids(token_ids: Any, who: str) -> np.ndarray:
     """Return token ids as an array of shape (batch, time).
 
@@ -117,11 +142,15 @@ class Model(Layer):
     Batch : type
         A NamedTuple: the arguments of `loss`. Any tuple of the same arrays is a batch too.
     config : Config
+    carries_state : bool
+        Whether the loss takes ``begins``, as `npgpt.models.StatefulModel` does: a run with ``bptt``
+        hands its streams to such a family.
     """
 
     kind: ClassVar[str] = ""
     Config: ClassVar[type]
     Batch: ClassVar[type]
+    carries_state: ClassVar[bool] = False
     config: Any
 
     def extra_repr(self) -> str:
@@ -175,6 +204,29 @@ class Model(Layer):
         for layer in self.layers():
             if isinstance(layer, Dropout):
                 layer.step = step
+
+    # --- what is carried from one training batch to the next, which a checkpoint keeps too -----
+
+    def carried_state(self) -> dict[str, np.ndarray]:
+        """Return what the next training batch begins with, by name; empty if with nothing."""
+        return {}
+
+    def load_carried_state(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Begin the next training batch with what `carried_state` returned.
+
+        Parameters
+        ----------
+        arrays : mapping of str to ndarray
+
+        Raises
+        ------
+        ValueError
+            If they are not this model's.
+        """
+        if arrays:
+            raise ValueError(
+                f"{type(self).__name__} carries no state, got one of {', '.join(arrays)}."
+            )
 
 
 class LanguageModel(Generates, Model):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 import numpy as np
 
 from npgpt.layers import CrossEntropy, OutputHead, flatten_trained
 from npgpt.layers.core.layer import does_as
 from npgpt.layers.heads import head_loss, head_loss_and_backward
-from npgpt.models.model import LanguageModel, TokenBatch, num_filled
+from npgpt.models.model import LanguageModel, Model, TokenBatch, num_filled
 
 
 class NextTokenModel(LanguageModel):
@@ -17,8 +19,10 @@ class NextTokenModel(LanguageModel):
     `backward_from_hidden`.
     """
 
-    Batch = TokenBatch
+    Batch: ClassVar[type] = TokenBatch
 
+    token_embedding: Any  # an Embedding, or what stands in its place
+    position_embedding: Any = None  # where a family adds rows by position
     head: OutputHead
     cross_entropy: CrossEntropy
     dtype: np.dtype
@@ -139,3 +143,24 @@ class NextTokenModel(LanguageModel):
         dlogits : ndarray, shape (batch, time, vocab_size)
         """
         self.backward_from_hidden(self.head.backward(dlogits))
+
+
+def check_predicts_next(model: Model, what: str) -> None:
+    """Refuse a model that does not read tokens and predict the next one.
+
+    Parameters
+    ----------
+    model : Model
+    what : str
+        What only such a model can do; the message begins with it.
+
+    Raises
+    ------
+    ValueError
+        If the model is another one.
+    """
+    if not isinstance(model, NextTokenModel):
+        raise ValueError(
+            f"{what} needs a model that predicts the next token from those before it, and this is "
+            f"a {type(model).__name__}; npgpt train makes one."
+        )

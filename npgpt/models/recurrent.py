@@ -14,7 +14,8 @@ from npgpt.layers.recurrent import Recurrent
 from npgpt.layers.rnn import NONLINEARITIES
 from npgpt.layers.states import KeptRows
 from npgpt.models.model import checked_ids, register
-from npgpt.models.unbounded import UnboundedConfig, UnboundedModel
+from npgpt.models.stateful import StatefulModel
+from npgpt.models.unbounded import UnboundedConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +31,7 @@ class RecurrentConfig(UnboundedConfig):
         return {}
 
 
-class RecurrentLM(UnboundedModel):
+class RecurrentLM(StatefulModel):
     """A language model whose memory is the hidden state of recurrent layers.
 
     Embedding, recurrent layers, head. A sequence may be as long as one likes: the next token costs
@@ -50,7 +51,8 @@ class RecurrentLM(UnboundedModel):
     Notes
     -----
     ``context_length`` of the config is the length of the windows that are trained on, at whose
-    begin the state is 0; reading, the model goes on without an end.
+    begin the state is 0, or of the pieces of streams, see `StatefulModel`; reading, the model goes
+    on without an end.
     """
 
     Network: ClassVar[type[Recurrent]]
@@ -65,13 +67,15 @@ class RecurrentLM(UnboundedModel):
 
     def hidden_states(self, token_ids) -> np.ndarray:
         """Compute what the head reads, (batch, time) -> (batch, time, d_model)."""
-        y, _ = self.network.forward(self._embed(checked_ids(token_ids, type(self).__name__)))
+        x = self._embed(checked_ids(token_ids, type(self).__name__))
+        y, after = self.network.forward(x, self._before(len(x)))
+        self._carry(after)
         return self.tap("hidden", self.hidden_dropout.forward(y))
 
     def backward_from_hidden(self, dx: np.ndarray) -> None:
         """Send a gradient of the last `hidden_states`, (batch, time, d_model), back."""
         dy = self.hidden_dropout.backward(self.tap_grad("hidden", dx))
-        dx, _ = self.network.backward(dy)
+        dx, _ = self.network.backward(dy)  # what comes to the states before the batch ends there
         self._embed_backward(dx)
 
     # --- step by step ---------------------------------------------------------------------------
@@ -84,7 +88,8 @@ class RecurrentLM(UnboundedModel):
     def start(self, token_ids, lengths, states, memory=None) -> np.ndarray:
         """Read the beginnings of sequences into fresh states; see `Generates.start`."""
         y, after = self.network.forward(self._embed(token_ids), None, lengths)
-        logits = self._keep_states(y[np.arange(len(y)), lengths - 1], after, states, lengths)
+        hidden = self.tap("hidden", y)[np.arange(len(y)), lengths - 1]
+        logits = self._keep_states(hidden, after, states, lengths)
         self.forget()
         return logits
 
@@ -92,7 +97,8 @@ class RecurrentLM(UnboundedModel):
         """Read one more token of each sequence, (batch,); see `Generates.step`."""
         before = tuple(array.swapaxes(0, 1) for array in states[0].arrays)
         y, after = self.network.forward(self._embed(tokens[:, None]), before)
-        return self._keep_states(y[:, 0], after, states, states[0].lengths + 1)
+        hidden = self.tap("hidden", y)[:, 0]
+        return self._keep_states(hidden, after, states, states[0].lengths + 1)
 
     def _keep_states(self, hidden, after, states, lengths) -> np.ndarray:
         (state,) = states
@@ -179,3 +185,4 @@ class LSTMLM(RecurrentLM):
     kind = "lstm"
     Config = LSTMConfig
     Network = LSTM
+    STATE_NAMES = ("h", "c")

@@ -47,6 +47,11 @@ class UnboundedConfig(ModelConfig):
     bias: bool = option(MODEL, default=True)
     tie_embeddings: bool = option(MODEL, default=True)
 
+    @property
+    def max_length(self) -> None:
+        """Tokens of the longest sequence that forward takes: there is no end."""
+        return None
+
     def __post_init__(self) -> None:
         check_options(self, type(self).__name__)
         if not 0.0 <= self.dropout < 1.0:
@@ -72,7 +77,6 @@ class UnboundedModel(NextTokenModel):
 
     TAPS = ("embeddings", "hidden")
 
-    token_embedding: Embedding
     embedding_dropout: Dropout
 
     def __init__(
@@ -100,6 +104,12 @@ class UnboundedModel(NextTokenModel):
     def context_length(self) -> int:
         """How many tokens may be read: there is no end."""
         return sys.maxsize
+
+    @property
+    def reads_in_steps(self) -> bool:
+        """Whether `start` and `step` give what the whole text at once does."""
+        parts = [part for _, part in self.children() if part is not self.cross_entropy]
+        return all(layer.IN_STEPS for part in parts for layer in part.layers())
 
     def _embed(self, token_ids) -> np.ndarray:
         if not self._unrolling:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREEN, RED, GREY = "#4c72b0", "#dd8452", "#55a868", "#c44e52", "#8c8c8c"
+PURPLE = "#8172b3"
 
 
 def new_figure(width: float, height: float, dpi: int) -> Figure:

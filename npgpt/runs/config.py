@@ -48,6 +48,9 @@ class DataConfig(Settings):
         Share of the text, at its end, that is held out.
     stride : int, optional
         Tokens between the starts of training windows; 1 uses every position.
+    bptt : int, optional
+        Of rnn, gru and lstm: read the text in order, N tokens a step, each from the state that the
+        step before has left (truncated backpropagation through time).
     field : str
         Where the text is in a line of .jsonl.
     errors : {"strict", "replace", "ignore"}
@@ -66,6 +69,7 @@ class DataConfig(Settings):
     vocab_size: int = option(default=1024, minimum=1)
     validation_fraction: float = option(default=0.1)
     stride: int | None = option(default=None, minimum=1, shown_default="the context length")
+    bptt: int | None = option(default=None, minimum=1, metavar="N", shown_default="windows")
     field: str = option(default="text")
     errors: str = option(default="strict", choices=ERROR_HANDLERS)
 
@@ -75,6 +79,11 @@ class DataConfig(Settings):
         if not 0.0 < self.validation_fraction < 1.0:
             raise ValueError(
                 f"validation_fraction must be above 0 and below 1, got {self.validation_fraction}."
+            )
+        if self.bptt is not None and self.stride is not None:
+            raise ValueError(
+                f"bptt {self.bptt} reads the text in order, without windows and their stride: "
+                "leave one of the two out."
             )
 
 
@@ -242,19 +251,41 @@ class RunConfig:
         names = {part: names_of(config_class) for part, (config_class, _) in held.items()}
         unknown = [name for name in settings if not any(name in of for of in names.values())]
         if unknown:
+            others = [
+                kind for kind, family in MODELS.items() if unknown[0] in names_of(family.Config)
+            ]
+            whose = f"; {unknown[0]!r} belongs to {', '.join(others)}" if others else ""
             raise ValueError(
                 f"TrainingConfig: no field is named {', '.join(map(repr, unknown))}, with the "
-                f"model {family_of(held['model'][0]).kind!r}."
+                f"model {family_of(held['model'][0]).kind!r}{whose}."
             )
         settings = {"vocab_size": (data or DataConfig()).vocab_size, **settings}
+        bptt = settings.get("bptt", data.bptt if data and isinstance(model, str) else None)
+        if bptt is not None:
+            settings = {"context_length": bptt, **settings}
         for part, (config_class, fields) in held.items():
             fields = {name: v for name, v in {**fields, **settings}.items() if name in names[part]}
             vars(self)[part] = from_fields(config_class, fields)  # the dataclass is frozen
         if self.recompute and "recompute" not in inspect.signature(self.family).parameters:
             raise ValueError(f"recompute: a model of the kind {self.family.kind!r} cannot do it.")
-        if self.data.stride is None:
+        if self.data.bptt is not None:
+            self._check_bptt(self.data.bptt)
+        elif self.data.stride is None:
             stride = self.model.context_length
             vars(self)["data"] = dataclasses.replace(self.data, stride=stride)
+
+    def _check_bptt(self, bptt: int) -> None:
+        if not self.family.carries_state:
+            others = ", ".join(kind for kind, family in MODELS.items() if family.carries_state)
+            raise ValueError(
+                f"bptt: a model of the kind {self.family.kind!r} carries no state on; take one of "
+                f"{others}."
+            )
+        if self.model.context_length != bptt:
+            raise ValueError(
+                f"bptt {bptt} is the length of what is read at a time, so context_length cannot "
+                f"be {self.model.context_length}: leave one of the two out."
+            )
 
     def __getattr__(self, name: str) -> Any:
         """Read a field of a part."""

@@ -8,16 +8,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from npgpt.data import (
     MASK,
     DataLoader,
     Dataset,
     HeldOutBatches,
     RandomDataset,
+    TokenStreams,
     TokenWindows,
     mask_id_of,
     masked_words,
 )
+from npgpt.data.token_streams import num_tokens_needed
 from npgpt.evaluation.masked import evaluate_masked
 from npgpt.models import Bert, Model
 from npgpt.models.model import MaskedBatch
@@ -27,6 +31,8 @@ from npgpt.runs.run import Run
 from npgpt.runs.source import Progress, Source, open_source
 from npgpt.training.callbacks import Callback
 from npgpt.training.trainer import Trainer
+
+Cut = TokenWindows | TokenStreams
 
 
 @dataclasses.dataclass
@@ -95,23 +101,37 @@ class PretrainingRun(Run):
         return source
 
     @functools.cached_property
-    def windows(self) -> tuple[TokenWindows, TokenWindows]:
+    def windows(self) -> tuple[Cut, Cut]:
         """The training and the held-out part of the text, encoded and cut."""
-        context, windows = self.model_config.context_length, []
-        for part, ids, stride in zip(
-            ("training", "held-out"),
-            self.corpus.ids(self.tokenizer),
-            (self.config.stride, context),
-            strict=True,
-        ):
-            if len(ids) <= context:
-                raise ValueError(
-                    f"The {part} part of {self.corpus.name} has {len(ids)} tokens, but a context "
-                    f"of {context} needs at least {context + 1}: take a longer text or a shorter "
-                    "context."
-                )
-            windows.append(TokenWindows(ids, context, stride))
-        return windows[0], windows[1]
+        ids = self.corpus.ids(self.tokenizer)
+        if self.config.bptt is not None:
+            return self._streams("training", ids[0]), self._streams("held-out", ids[1])
+        stride, context = self.config.stride, self.model_config.context_length
+        return self._windows("training", ids[0], stride), self._windows("held-out", ids[1], context)
+
+    def _windows(self, part: str, ids: np.ndarray, stride: int) -> TokenWindows:
+        context = self.model_config.context_length
+        if len(ids) <= context:
+            raise ValueError(
+                f"The {part} part of {self.corpus.name} has {len(ids)} tokens, but a context "
+                f"of {context} needs at least {context + 1}: take a longer text or a shorter "
+                "context."
+            )
+        return TokenWindows(ids, context, stride)
+
+    def _streams(self, part: str, ids: np.ndarray) -> TokenStreams:
+        """Cut as many streams as a batch has rows; of a short held-out text fewer."""
+        bptt, count = self.config.bptt, self.config.batch_size
+        if part == "held-out":
+            count = max(1, min(count, (len(ids) - 1) // bptt))
+        least = num_tokens_needed(count, bptt)
+        if len(ids) < least:
+            raise ValueError(
+                f"The {part} part of {self.corpus.name} has {len(ids)} tokens, but batches of "
+                f"{count} x {bptt} need at least {least}: take a longer text, a smaller batch size "
+                "or a smaller bptt."
+            )
+        return TokenStreams(ids, count, bptt)
 
     @functools.cached_property
     def examples(self) -> tuple[Dataset | RandomDataset, Dataset | RandomDataset]:
@@ -127,13 +147,16 @@ class PretrainingRun(Run):
         return self.config.family.Batch is MaskedBatch
 
     def train_loader(self) -> DataLoader:
-        """Make the shuffled batches to train on, at their first position."""
-        config = self.config
-        return DataLoader(self.examples[0], config.batch_size, shuffle=True, seed=config.seed)
+        """Make the batches to train on, at their first position: shuffled windows, or streams."""
+        config, cut = self.config, self.examples[0]
+        shuffle = not isinstance(cut, TokenStreams)
+        return DataLoader(cut, config.batch_size, shuffle=shuffle, seed=config.seed)
 
     def held_out_batches(self) -> HeldOutBatches:
-        """Make the batches to evaluate on."""
-        return HeldOutBatches(self.examples[1], self.config.batch_size, self.config.eval_batches)
+        """Make the batches to evaluate on; with bptt the state is carried there too."""
+        config, cut = self.config, self.examples[1]
+        rows = cut.num_streams if isinstance(cut, TokenStreams) else config.batch_size
+        return HeldOutBatches(cut, rows, config.eval_batches)
 
     def new_model(self) -> Model:
         """Make the model with its initial weights."""

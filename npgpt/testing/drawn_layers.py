@@ -181,6 +181,23 @@ def _recurrent(kind, **options):
     return drawn
 
 
+def _looks_back(kind, sizes):
+    """Make a drawer of an attention to a memory, with or without lengths."""
+
+    def drawn(draw, rng):
+        (batch, time), keys = draw(_sequences), draw(_sides)
+        layer = kind(*(draw(_sides) for _ in range(sizes)))
+        inputs: tuple[np.ndarray, ...] = (
+            rng.standard_normal((batch, time, layer.d_query)),
+            rng.standard_normal((batch, keys, layer.d_memory)),
+        )
+        if draw(st.booleans()):
+            inputs += (rng.integers(0, keys + 1, batch),)
+        return layer, inputs
+
+    return drawn
+
+
 def _convolution(kind):
     return _sized(
         kind, x=_sequence, size_in=_sides, size_out=_sides, kernel=st.integers(1, 4),
@@ -213,7 +230,8 @@ def _cross_entropy(draw, rng):
     targets = rng.integers(0, logits.shape[-1], logits.shape[:-1])
     if draw(st.booleans()):
         targets.reshape(-1)[1::2] = IGNORE_INDEX
-    return kinds.CrossEntropy(), (logits, targets)
+    smoothing = draw(st.sampled_from([0.0, 0.3]))
+    return kinds.CrossEntropy(label_smoothing=smoothing), (logits, targets)
 
 
 def _of_ids(kind):
@@ -289,13 +307,16 @@ def _preference(draw, rng):
 Drawer = Callable[[Any, np.random.Generator], tuple[Layer, tuple[np.ndarray, ...]]]
 LAYERS: dict[str, Drawer] = {
     "ALiBi": lambda draw, rng: (kinds.ALiBi(draw(_sides)), (np.array(draw(_sides)),)),
+    "AdditiveAttention": _looks_back(kinds.AdditiveAttention, 3),
     "BatchNorm": _batch_norm,
     "CausalConv1d": _convolution(kinds.CausalConv1d),
     "CausalSelfAttention": _sized(
         kinds.CausalSelfAttention, x=_sequence, size_in=_sides, size_out=_sides, dropout=_drop,
         masking=st.sampled_from(MASKINGS), qkv_bias=st.booleans(), scale_scores=st.booleans(),
     ),
+    "ConcatAttention": _looks_back(kinds.ConcatAttention, 3),
     "CrossEntropy": _cross_entropy,
+    "DotAttention": _looks_back(kinds.DotAttention, 1),
     "Dropout": lambda draw, rng: (
         kinds.Dropout(draw(st.sampled_from([0.0, 0.3, 0.8]))), (_x(draw, rng, draw(_sides)),),
     ),
@@ -305,6 +326,7 @@ LAYERS: dict[str, Drawer] = {
     "GLU": lambda draw, rng: (kinds.GLU(), (_x(draw, rng, 2 * draw(_sides)),)),
     "GRU": _recurrent(kinds.GRU),
     "GatedConv1d": _convolution(kinds.GatedConv1d),
+    "GeneralAttention": _looks_back(kinds.GeneralAttention, 2),
     "LSTM": _recurrent(kinds.LSTM, forget_bias=st.sampled_from([0.0, 1.0])),
     "LayerNorm": _sized(kinds.LayerNorm, size=_sides, eps=st.just(1e-2), bias=st.booleans()),
     "Linear": _sized(kinds.Linear, size_in=_sides, size_out=_sides, bias=st.booleans()),

@@ -42,6 +42,9 @@ class Tokenizer(Protocol):
     def encode(self, text: str) -> np.ndarray:
         """Turn a text into ids, an int64 array."""
 
+    def encode_batch(self, texts: Iterable[str]) -> list[np.ndarray]:
+        """Turn texts into ids, each for itself."""
+
     def encode_prompt(self, text: str) -> np.ndarray:
         """Turn a text that a model is to continue into ids, with what its maker puts around it."""
 
@@ -60,8 +63,16 @@ class Tokenizer(Protocol):
 
 
 class Shown:
-    """What an interpreter and a notebook show of a tokenizer."""
+    """What an interpreter and a notebook show of a tokenizer.
 
+    Attributes
+    ----------
+    joins : bool
+        Whether texts of tokens are put side by side as they are: what a token stands for does not
+        depend on those before it, except where it goes on with a character that they began.
+    """
+
+    joins: Any = False
     vocab_size: Any
     end_of_text_id: Any
     decode: Callable[..., str]
@@ -91,6 +102,10 @@ class JSONTokenizer(Shown):
     def encode_prompt(self, text: str) -> np.ndarray:
         """Turn a text that a model is to continue into ids: `encode`, nothing is put around it."""
         return self.encode(text)
+
+    def encode_batch(self, texts: Iterable[str]) -> list[np.ndarray]:
+        """Turn texts into ids, each for itself."""
+        return [self.encode(text) for text in texts]
 
     def _to_json(self) -> str:
         return json.dumps({"format": self.FORMAT, "version": self.VERSION, **self._content()})

@@ -66,6 +66,8 @@ class BPETokenizer(Shown):
     [b's', b'low']
     """
 
+    joins = True
+
     def __init__(
         self,
         merges: Iterable[Pair],

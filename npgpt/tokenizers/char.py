@@ -46,6 +46,7 @@ class CharTokenizer(JSONTokenizer):
     """
 
     FORMAT = "npgpt-char"
+    joins = True
 
     def __init__(self, characters: Iterable[str], end_of_text: bool = True, unknown: str = ERROR):
         if unknown not in (ERROR, UNKNOWN):
@@ -146,6 +147,16 @@ class CharTokenizer(JSONTokenizer):
                 f"text that has it, or make the tokenizer with unknown={UNKNOWN!r}."
             )
         return ids.astype(np.int64)
+
+    def encode_batch(self, texts: Iterable[str]) -> list[np.ndarray]:
+        """Turn texts into ids, each for itself; faster than one by one if they are short."""
+        texts = [checked_text(text, "CharTokenizer") for text in texts]
+        try:
+            ids = self.encode("".join(texts))
+        except ValueError:  # again, for an error that tells the place in the text itself
+            return super().encode_batch(texts)
+        ends = np.cumsum([len(text) for text in texts]).tolist()
+        return [ids[end - len(text) : end] for text, end in zip(texts, ends, strict=True)]
 
     def decode(self, ids: Iterable[int]) -> str:
         """Turn ids into text; special tokens are written out.

@@ -67,6 +67,7 @@ class WordTokenizer(JSONTokenizer):
                     f"{', nor one character of white space' * keep_whitespace}."
                 )
         self.keep_whitespace = keep_whitespace
+        self.joins = keep_whitespace
         self._ids = {word: i for i, word in enumerate(self.words)}
 
     @classmethod

@@ -85,11 +85,14 @@ class ArrayView:
     statistics : Statistics
     maps : tuple of HeatMap
         One, or one a head; none where heat maps were not asked for. All have one scale.
+    by_row : tuple of float
+        Root mean square of each row, of a matrix that has a heat map.
     """
 
     shape: tuple[int, ...]
     statistics: Statistics
     maps: tuple[HeatMap, ...] = ()
+    by_row: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, array: np.ndarray, with_maps: bool = True) -> ArrayView:
@@ -98,6 +101,9 @@ class ArrayView:
         Leading axes of length 1, such as a batch of one, do not count.
         """
         maps: tuple[HeatMap, ...] = ()
+        by_row: tuple[float, ...] = ()
+        if with_maps and array.ndim == 2:
+            by_row = tuple(np.sqrt(np.mean(np.square(array, dtype=np.float64), axis=1)).tolist())
         if with_maps:
             pictures = array.reshape(-1, *np.atleast_2d(array).shape[-2:])
             cells = [downsample(picture) for picture in pictures]
@@ -106,7 +112,7 @@ class ArrayView:
             if scale == 0.0 and magnitudes.size:
                 scale = float(magnitudes.max())
             maps = tuple(HeatMap(c, pictures.shape[1:], scale) for c in cells)
-        return cls(array.shape, Statistics.of(array), maps)
+        return cls(array.shape, Statistics.of(array), maps, by_row)
 
 
 def downsample(

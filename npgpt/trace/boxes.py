@@ -9,11 +9,12 @@ import numpy as np
 
 from npgpt.layers import Dropout, Layer, Parameter
 from npgpt.layers.core.layer import does_as
-from npgpt.layers.core.names import Place, pattern_of, place_of
+from npgpt.layers.core.names import Place, depth_of, layer_of, pattern_of, place_of
 from npgpt.layers.core.taps import Listening
 from npgpt.trace.array_views import ArrayView
 from npgpt.trace.equations import Equation, equation_of
 from npgpt.trace.source_lines import SourceLines, code_of
+from npgpt.trace.steps import steps_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +41,11 @@ class ShownArray:
     has_heads: bool = False
     same_as: str | None = None
 
+    @property
+    def kind(self) -> str:
+        """The name without the layer that it may end with: ``cell`` of ``cell_l0``."""
+        return layer_of(self.name)[0]
+
 
 @dataclasses.dataclass(frozen=True)
 class Instance:
@@ -50,6 +56,7 @@ class Instance:
     name : str
         Dotted, such as ``blocks.3.attention``.
     block : int or None
+        Also of a recurrent layer of several on each other, which have one name.
     arrays : tuple of ShownArray
     """
 
@@ -57,17 +64,24 @@ class Instance:
     block: int | None
     arrays: tuple[ShownArray, ...]
 
+    @property
+    def title(self) -> str:
+        """The name, and the layer where that does not say it."""
+        name = self.name or "model"
+        return name if depth_of(self.name) == self.block else f"{name}, layer {self.block}"
+
 
 @dataclasses.dataclass(frozen=True)
 class Box:
-    """A layer of the diagram; those of the same name in all blocks are one.
+    """A layer of the diagram, or a gate or state; those of the same name in all blocks are one.
 
     Attributes
     ----------
     name : str
         Dotted, with ``*`` for the block: ``blocks.*.attention``.
     kind : str
-        The class; several if blocks differ in it, of which the first one's equation is shown.
+        The class; several if blocks differ in it, of which the first one's equation is shown. Of a
+        gate or a state, whose it is.
     summary : str
         First sentence of its docstring.
     equation : Equation
@@ -127,7 +141,7 @@ def _of_one(array: np.ndarray) -> np.ndarray:
 def named_blocks(model: Layer, blocks: Collection[int]) -> set[str]:
     """List the names of taps and parameters in some blocks, and in no block."""
     names = [*model.tap_names(), *(name for name, _ in model.named_parameters())]
-    return {name for name in names if place_of(name).number in (None, *blocks)}
+    return {name for name in names if depth_of(name) in (None, *blocks)}
 
 
 def boxes_of(model: Layer, views: Views) -> tuple[Box, ...]:
@@ -139,6 +153,8 @@ def boxes_of(model: Layer, views: Views) -> tuple[Box, ...]:
     boxes = []
     for pattern, members in layers.items():
         first = next(iter(members.values()))
+        steps = steps_of(first)
+        instances = [i for name, layer in members.items() for i in _instances(name, layer, views)]
         boxes.append(
             Box(
                 pattern,
@@ -146,23 +162,51 @@ def boxes_of(model: Layer, views: Views) -> tuple[Box, ...]:
                 (type(first).__doc__ or "").strip().partition("\n")[0],
                 equation_of(first),
                 tuple(code_of(first)),
-                tuple(_instance(name, layer, views) for name, layer in members.items()),
+                _without(instances, steps),
             )
         )
+        for kind, step in steps.items():
+            name = f"{pattern}.{kind}"
+            boxes.append(
+                Box(name, step.what, step.summary, step.equation, (), _only(instances, kind))
+            )
     return tuple(boxes)
 
 
-def _instance(name: str, layer: Layer, views: Views) -> Instance:
-    prefix = f"{name}." if name else ""
-    arrays = []
+def _instances(name: str, layer: Layer, views: Views) -> list[Instance]:
+    """Collect a layer's arrays; of recurrent layers on each other those of each."""
+    prefix, number = f"{name}." if name else "", place_of(name).number
+    arrays: dict[int | None, list[ShownArray]] = {number: []}
     for tap in layer.TAPS:
         value = views.values.get(prefix + tap)
         if value is not None:
-            grad = views.grads.get(prefix + tap)
-            arrays.append(ShownArray(tap, False, value, grad, has_heads=len(value.shape) == 3))
+            grad, heads = views.grads.get(prefix + tap), len(value.shape) == 3
+            shown = ShownArray(tap, False, value, grad, has_heads=heads)
+            arrays.setdefault(_depth(number, tap), []).append(shown)
     for attribute, parameter in layer.own_parameters():
-        arrays.append(_parameter(attribute, prefix + attribute, parameter, views.with_maps))
-    return Instance(name, place_of(name).number, tuple(arrays))
+        shown = _parameter(attribute, prefix + attribute, parameter, views.with_maps)
+        arrays.setdefault(_depth(number, attribute), []).append(shown)
+    return [Instance(name, depth, tuple(found)) for depth, found in arrays.items()]
+
+
+def _depth(number: int | None, name: str) -> int | None:
+    return layer_of(name)[1] if number is None else number
+
+
+def _without(instances: list[Instance], kinds: Collection[str]) -> tuple[Instance, ...]:
+    """Leave out the arrays that have boxes of their own."""
+    return tuple(
+        dataclasses.replace(i, arrays=tuple(a for a in i.arrays if a.kind not in kinds))
+        for i in instances
+    )
+
+
+def _only(instances: list[Instance], kind: str) -> tuple[Instance, ...]:
+    chosen = [
+        dataclasses.replace(i, arrays=tuple(a for a in i.arrays if a.kind == kind))
+        for i in instances
+    ]
+    return tuple(instance for instance in chosen if instance.arrays)
 
 
 def _parameter(
@@ -170,6 +214,12 @@ def _parameter(
 ) -> ShownArray:
     same_as = parameter.name if parameter.name != name else None
     maps = name in with_maps and same_as is None
-    value = ArrayView.of(parameter.value, maps)
-    grad = None if parameter.grad is None else ArrayView.of(parameter.grad, maps)
+    value = _as_matrix(parameter.value, maps)
+    grad = None if parameter.grad is None else _as_matrix(parameter.grad, maps)
     return ShownArray(attribute, True, value, grad, same_as=same_as)
+
+
+def _as_matrix(array: np.ndarray, maps: bool) -> ArrayView:
+    """Look at a parameter with a row for each output: a kernel's positions are side by side."""
+    matrix = array.reshape(len(array), -1) if array.ndim > 2 else array
+    return dataclasses.replace(ArrayView.of(matrix, maps), shape=array.shape)

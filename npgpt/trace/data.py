@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from npgpt.gradients.attributed import LogitParts, TokenAttribution
-from npgpt.layers.core.names import stacks_of
-from npgpt.models import GPTConfig
+from npgpt.layers.core.names import place_of, stacks_of
+from npgpt.models import ModelConfig
 from npgpt.trace.boxes import Box
 from npgpt.trace.token_text import TokenText
 
@@ -48,8 +48,10 @@ class Explanation:
         Whose logit.
     gradient_times_input, integrated_gradients : TokenAttribution
     parts : LogitParts or None
-        None for a model whose residual stream is not a sum: without shortcuts, or with norms after
-        them.
+        None for a model whose residual stream is not a sum: a recurrent one, one without shortcuts,
+        or with norms after them.
+    why_no_parts : str
+        Why there are none.
     """
 
     position: int
@@ -57,6 +59,7 @@ class Explanation:
     gradient_times_input: TokenAttribution
     integrated_gradients: TokenAttribution
     parts: LogitParts | None
+    why_no_parts: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +70,7 @@ class TraceData:
     ----------
     name : str
         Of the model, as the page shows it; may be empty.
-    config : GPTConfig
+    config : ModelConfig
     dtype : str
     num_parameters : int
     loss : float
@@ -82,7 +85,7 @@ class TraceData:
     """
 
     name: str
-    config: GPTConfig
+    config: ModelConfig
     dtype: str
     num_parameters: int
     loss: float
@@ -93,5 +96,12 @@ class TraceData:
 
     @property
     def stacks(self) -> dict[str, range]:
-        """The stacks and the depths of their blocks, which go on from one to the next."""
-        return stacks_of(instance.name for box in self.boxes for instance in box.instances)
+        """The stacks and the depths of their blocks, which go on from one to the next.
+
+        Recurrent layers on each other are a stack too, though they are one layer.
+        """
+        instances = [i for box in self.boxes for i in box.instances if i.name]
+        return stacks_of(
+            i.name if place_of(i.name).number == i.block else f"{i.name}.{i.block}"
+            for i in instances
+        )

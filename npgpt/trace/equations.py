@@ -16,6 +16,11 @@ class Equation:
     backward: tuple[str, ...] = ()
 
 
+OF_WEIGHTS = (
+    "dxₜ = W_ihᵀ daₜ",
+    "dW_ih += Σₜ daₜ xₜᵀ,   dW_hh += Σₜ daₜ hₜ₋₁ᵀ,   db_ih, db_hh += Σₜ daₜ",
+)
+
 EQUATIONS: dict[str, Equation] = {
     "GPT": Equation(
         (
@@ -32,6 +37,66 @@ EQUATIONS: dict[str, Equation] = {
             "loss = cross_entropy(head(x⁽ᴸ⁾ where a word is masked), the words)",
         ),
         ("the same in reverse; a position that is not masked gets no gradient from the head",),
+    ),
+    "RecurrentLM": Equation(
+        (
+            "x = token_embedding[ids]",
+            "y, states = network(x)",
+            "loss = cross_entropy(head(y), targets)",
+        ),
+        ("the same in reverse: dx = network.backward(dy), through all layers and all positions",),
+    ),
+    "ConvolutionalLM": Equation(
+        (
+            "x⁽⁰⁾ = token_embedding[ids]",
+            "x⁽ˡ⁺¹⁾ = x⁽ˡ⁾ + convolutionₗ(x⁽ˡ⁾),   of positions 2ˡ apart",
+            "loss = cross_entropy(head(x⁽ᴸ⁾), targets)",
+        ),
+        ("dx⁽ˡ⁾ = dx⁽ˡ⁺¹⁾ + convolutionₗ.backward(dx⁽ˡ⁺¹⁾)",),
+    ),
+    "RNN": Equation(
+        ("hₜ = tanh(aₜ),   aₜ = W_ih xₜ + b_ih + W_hh hₜ₋₁ + b_hh", "yₜ = hₜ"),
+        ("dhₜ = dyₜ + W_hhᵀ daₜ₊₁,   daₜ = dhₜ ⊙ (1 − hₜ²)", *OF_WEIGHTS),
+    ),
+    "RNN, relu": Equation(
+        ("hₜ = max(aₜ, 0),   aₜ = W_ih xₜ + b_ih + W_hh hₜ₋₁ + b_hh", "yₜ = hₜ"),
+        ("dhₜ = dyₜ + W_hhᵀ daₜ₊₁,   daₜ = dhₜ where hₜ > 0, and 0 elsewhere", *OF_WEIGHTS),
+    ),
+    "GRU": Equation(
+        (
+            "a = W_ih xₜ + b_ih,   b = W_hh hₜ₋₁ + b_hh,   each cut in three: r, z, n",
+            "r = σ(a_r + b_r),   z = σ(a_z + b_z),   n = tanh(a_n + r ⊙ b_n)",
+            "hₜ = (1 − z) ⊙ n + z ⊙ hₜ₋₁,   yₜ = hₜ",
+        ),
+        (
+            "dhₜ = dyₜ + zₜ₊₁ ⊙ dhₜ₊₁ + W_hhᵀ dbₜ₊₁",
+            "dxₜ = W_ihᵀ daₜ",
+            "dW_ih += Σₜ daₜ xₜᵀ,   dW_hh += Σₜ dbₜ hₜ₋₁ᵀ",
+            "db_ih += Σₜ daₜ,   db_hh += Σₜ dbₜ",
+        ),
+    ),
+    "LSTM": Equation(
+        (
+            "a = W_ih xₜ + b_ih + W_hh hₜ₋₁ + b_hh,   cut in four: i, f, g, o",
+            "i = σ(a_i),   f = σ(a_f),   g = tanh(a_g),   o = σ(a_o)",
+            "cₜ = f ⊙ cₜ₋₁ + i ⊙ g,   hₜ = o ⊙ tanh(cₜ),   yₜ = hₜ",
+        ),
+        (
+            "dhₜ = dyₜ + W_hhᵀ daₜ₊₁",
+            "dcₜ = fₜ₊₁ ⊙ dcₜ₊₁ + dhₜ ⊙ o ⊙ (1 − tanh²(cₜ))",
+            *OF_WEIGHTS,
+        ),
+    ),
+    "CausalConv1d": Equation(
+        ("yₜ = b + Σⱼ Wⱼ xₛ,   s = t − (kernel − 1 − j) dilation,   zeros before the first",),
+        (
+            "dxₛ = Σⱼ Wⱼᵀ dyₜ,   t = s + (kernel − 1 − j) dilation",
+            "dWⱼ += Σₜ dyₜ xₛᵀ,   db += Σₜ dyₜ",
+        ),
+    ),
+    "GatedConv1d": Equation(
+        ("value, gate = conv(x)", "y = value ⊙ σ(gate)"),
+        ("dx = conv.backward(dvalue, dgate)",),
     ),
     "Stack": Equation(
         ("x⁽ˡ⁺¹⁾ = blockₗ(x⁽ˡ⁾)", "y = final_norm(x⁽ᴸ⁾)"),
@@ -124,6 +189,10 @@ EQUATIONS: dict[str, Equation] = {
         ("dx = dy ⊙ (Φ(x) + x φ(x)),   φ = Φ′",),
     ),
     "ReLU": Equation(("y = max(x, 0)",), ("dx = dy where x > 0, and 0 elsewhere",)),
+    "GLU": Equation(
+        ("y = value ⊙ σ(gate),   (value, gate) = the halves of x",),
+        ("dvalue = dy ⊙ σ(gate)", "dgate = dy ⊙ value ⊙ σ(gate) (1 − σ(gate))"),
+    ),
     "SwiGLU": Equation(
         ("y = silu(g) ⊙ u,   silu(g) = g σ(g),   (g, u) = the halves of x",),
         ("du = dy ⊙ silu(g)", "dg = dy ⊙ u ⊙ σ(g) (1 + g (1 − σ(g)))"),
@@ -171,6 +240,8 @@ def equation_of(layer: Layer) -> Equation:
 
 
 def _arrangement(layer: Layer) -> str:
-    """Name what a block's equations depend on, as the keys of `EQUATIONS` do."""
+    """Name what a layer's equations depend on, as the keys of `EQUATIONS` do."""
+    if getattr(layer, "nonlinearity", "tanh") == "relu":
+        return ", relu"
     after = ", norms after" if getattr(layer, "norm_position", "pre") == "post" else ""
     return after + ("" if getattr(layer, "shortcut", True) else ", no shortcuts")

@@ -15,6 +15,7 @@ from typing import Any
 from npgpt import ops
 from npgpt.layers import Layer
 from npgpt.layers.activations import Activation
+from npgpt.layers.recurrent import Recurrent
 from npgpt.ops import reference
 from npgpt.version import __version__
 
@@ -93,7 +94,7 @@ def code_of(layer: Layer) -> list[SourceLines]:
     for method in methods:  # the list grows with what is found in it
         methods += [called for called in _called(layer, method) if called not in methods]
     operations = [name for method in methods for name in OPERATION.findall(_text(method))]
-    if isinstance(layer, Activation):
+    if isinstance(layer, Activation | Recurrent):
         operations += [f"{layer.op}_forward", f"{layer.op}_backward"]
     known = [name for name in dict.fromkeys(operations) if name in ops.OPERATIONS]
     functions = [*methods, *(getattr(reference, name) for name in known)]

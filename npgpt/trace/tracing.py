@@ -14,10 +14,10 @@ from npgpt.gradients.attribution import (
     direct_logit_attribution,
     gradient_times_input,
     integrated_gradients,
-    writes_to_a_sum,
 )
+from npgpt.gradients.logit_parts import why_no_sum
 from npgpt.gradients.untouched import untouched
-from npgpt.models import GPT
+from npgpt.models.next_token import NextTokenModel
 from npgpt.ops import IGNORE_INDEX, reference
 from npgpt.tokenizers import Tokenizer
 from npgpt.trace.boxes import Views, boxes_of, named_blocks
@@ -55,7 +55,7 @@ class Trace(TraceData):
 
 
 def trace(
-    model: GPT,
+    model: NextTokenModel,
     tokenizer: Tokenizer,
     text: str,
     *,
@@ -70,13 +70,13 @@ def trace(
 
     Parameters
     ----------
-    model : GPT
-        Runs in evaluation mode; its mode and gradients are left as they are.
+    model : NextTokenModel
+        A GPT, a recurrent or a convolutional one. Runs in evaluation mode; its mode and gradients are left as they are.
     tokenizer : Tokenizer
     text : str
         At least two tokens, and no more than the model's positions reach.
     layers : sequence of int, optional
-        Blocks that carry heat maps; all have statistics. By default all of a model of up to 6
+        Blocks, or recurrent layers, that carry heat maps; all have statistics. By default all of a model of up to 6
         blocks, otherwise the first, the middle and the last.
     position : int
         Where the prediction that is explained is made; negative counts from the end.
@@ -130,12 +130,14 @@ def trace(
     position %= len(ids)
     if token is None:
         token = predictions[position].likeliest[0][0].id
+    why_no_parts = why_no_sum(model)
     explanation = Explanation(
         position,
         TokenText.of(tokenizer, token),
         gradient,
         integrated_gradients(model, ids, position, token, steps, on_points=on_progress),
-        direct_logit_attribution(model, ids, position, token) if writes_to_a_sum(model) else None,
+        None if why_no_parts else direct_logit_attribution(model, ids, position, token),
+        why_no_parts,
     )
     model.forget()
     return Trace(
@@ -151,7 +153,7 @@ def trace(
     )
 
 
-def _ids(model: GPT, tokenizer: Tokenizer, text: str) -> np.ndarray:
+def _ids(model: NextTokenModel, tokenizer: Tokenizer, text: str) -> np.ndarray:
     if tokenizer.vocab_size > model.config.vocab_size:
         raise ValueError(
             f"trace: the tokenizer has {tokenizer.vocab_size} tokens, more than the model's "

@@ -243,6 +243,7 @@ class Trainer:
         arrays: dict[str, np.ndarray] = {
             **with_prefix("model", self.model.trained_state_dict()),
             **with_prefix("optimizer", self.optimizer.state_dict()),
+            **with_prefix("carried", self.model.carried_state()),
         }
         state: dict[str, Any] = {
             "training": dataclasses.asdict(self.state),
@@ -269,6 +270,7 @@ class Trainer:
             self.train_loader.load_state_dict(state["loader"])
             self.model.load_trained_state_dict(without_prefix("model", arrays))
             self.optimizer.load_state_dict(without_prefix("optimizer", arrays))
+            self.model.load_carried_state(without_prefix("carried", arrays))
             self.model.dropout_step = state["dropout_step"]
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path} does not fit this run: {error}") from None

@@ -81,6 +81,7 @@ def test_eval_prints_loss_perplexity_and_bits_per_byte(folder):
     assert numbers["bits_per_byte"] == pytest.approx(numbers["loss"] / 0.6931471805599453)
 
 
+@pytest.mark.slow
 def test_flow_shows_a_run_now_and_as_training_measured_it(folder):
     flags = [*SMALL, "--steps=6", "--gradient-flow=3", "--out=flow-run"]
     assert npgpt("train", "text.txt", *flags, cwd=folder).returncode == 0
@@ -111,6 +112,7 @@ def test_info_describes_a_size_of_gpt2(folder):
     assert "124,439,808" in shown
 
 
+@pytest.mark.slow
 def test_memory_is_predicted_and_measured_and_has_its_old_spelling(folder):
     result = npgpt("memory", "run", "--measure", cwd=folder)
     assert result.returncode == 0, result.stderr
@@ -134,6 +136,7 @@ def hugging_face(folder):
     return folder / "hf"
 
 
+@pytest.mark.slow
 def test_a_hugging_face_folder_is_a_model_too(folder, hugging_face):
     text = npgpt("generate", "hf", "the cat", "--max-new-tokens=5", "--seed=1", cwd=folder)
     assert text.returncode == 0, text.stderr
@@ -163,6 +166,7 @@ def test_gradcheck_prints_a_row_a_layer(folder):
     assert "LayerNorm" in result.stdout
 
 
+@pytest.mark.slow
 def test_tokenize_writes_what_train_trains_on(folder):
     made = npgpt("tokenize", "text.txt", "--vocab-size=280", "--out=tokens", cwd=folder)
     assert made.returncode == 0, made.stderr
@@ -343,6 +347,13 @@ BAD = {
     "depths that are no numbers": (
         ["experiment", "vanishing-gradients", "--depths=a"], 2, "--depths must be numbers",
     ),
+    "a family that is none": (
+        ["experiment", "language-models", "text.txt", "--models=gpt,bert"], 2, "models must be of rnn",
+    ),
+    "a distance beyond the context": (
+        ["experiment", "gradient-by-distance", "text.txt", "--distance=256"], 2, "--distance must be below",
+    ),
+    "a task that is none": (["experiment", "memory", "--tasks=sing"], 2, "tasks must be of copy"),
     "a norm that sees the future": (["train", "text.txt", "--norm=batch"], 2, "would see the future"),
     "an unknown layer": (["gradcheck", "--layer=nonsense"], 2, "no layer matches"),
     "a tokenizer that is not there": (
@@ -393,6 +404,7 @@ def test_help_has_an_example(folder, command):
         assert "Examples" in result.stdout
 
 
+@pytest.mark.slow
 def test_an_experiment_prints_a_table_and_draws(folder):
     result = npgpt(
         "experiment", "vanishing-gradients", "--depths=1,3", "--d-model=16", "--plot=depth.png",
@@ -411,6 +423,7 @@ def test_an_experiment_prints_a_table_and_draws(folder):
     assert "at 24" in result.stdout
 
 
+@pytest.mark.slow
 def test_a_llama_shaped_model_is_trained_and_described(folder):
     choices = [
         "--position=rope",

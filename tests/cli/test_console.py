@@ -253,7 +253,12 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "latin-1", "utf-16", "cp037", "idna"])
+SELDOM = ("ascii", "latin-1", "utf-16", "cp037", "idna")
+
+
+@pytest.mark.parametrize(
+    "encoding", ["cp1252", *(pytest.param(name, marks=pytest.mark.slow) for name in SELDOM)]
+)
 def test_generate_writes_in_any_encoding(folder, encoding):
     result = subprocess.run(
         [sys.executable, "-m", "npgpt", "generate", "hf", "the", "--temperature=3", "--seed=1"],

@@ -52,6 +52,9 @@ BASES = {
     ("data", "show"): ["text.txt"],
     ("experiment", "vanishing-gradients"): ["--depths=1", "--d-model=8"],
     ("experiment", "positions"): ["text.txt"],
+    ("experiment", "language-models"): ["text.txt"],
+    ("experiment", "gradient-by-distance"): ["text.txt"],
+    ("experiment", "memory"): [],
     ("finetune", "classify"): ["hf"],
     ("finetune", "instruct"): ["hf"],
     ("finetune", "dpo"): ["hf"],
@@ -62,7 +65,8 @@ DOORS = [
     "npgpt.cli.evaluate.open_argument", "npgpt.cli.flow.open_argument", "npgpt.cli.data.open_source",
     "npgpt.data.StreamedCorpus", "npgpt.cli.shared.progress.compile_kernels", "npgpt.cli.memory._size_of_libraries",
     "npgpt.experiments.compare_positions", "npgpt.runs.finetuning.open_model",
-    "npgpt.experiments.vanishing_gradients",
+    "npgpt.experiments.vanishing_gradients", "npgpt.experiments.compare_language_models",
+    "npgpt.experiments.compare_gradients", "npgpt.experiments.memory.configs_of_equal_size",
 ]  # fmt: skip
 
 

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import pytest
 from typer.testing import CliRunner
@@ -100,7 +101,13 @@ CLOSED = {
 }
 
 
-@pytest.mark.parametrize("case", CLOSED)
+OFTEN = ("generate", "version")  # in the plain suite; the others are slow
+
+
+@pytest.mark.parametrize(
+    "case",
+    [case if case in OFTEN else pytest.param(case, marks=pytest.mark.slow) for case in CLOSED],
+)
 def test_closed_streams_cost_no_traceback(folder, case):
     words, status = CLOSED[case]
     for closed in ("<&-", "<&- >&- 2>&-"):
@@ -178,6 +185,23 @@ DRAWINGS = {
         "npgpt.plots.experiments.plot_positions",
         "alibi",
     ),
+    "language models": (
+        ["experiment", "language-models", "text.txt", "--models=rnn", "--seconds=0.01",
+         "--context-length=8", "--parameters=999"],
+        "npgpt.plots.experiments.plot_language_models",
+        "tokens/s",
+    ),
+    "gradient by distance": (
+        ["experiment", "gradient-by-distance", "text.txt", "--models=rnn", "--steps=1",
+         "--context-length=8", "--d-model=4", "--distance=7"],
+        "npgpt.plots.experiments.plot_gradients",
+        "share at 7",
+    ),
+    "memory": (
+        ["experiment", "memory", "--models=rnn", "--distances=1", "--steps=1", "--parameters=99"],
+        "npgpt.plots.experiments.plot_memories",
+        "recall-mixed",
+    ),
 }  # fmt: skip
 
 
@@ -199,6 +223,18 @@ def test_a_result_is_printed_before_it_is_drawn(folder, monkeypatch, case, as_js
         assert json.loads(result.stdout)
     else:
         assert shown in result.stdout
+
+
+def test_an_experiment_that_is_stopped_shows_what_it_found(monkeypatch):
+    def stops(done, total):
+        if done == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("npgpt.cli.shared.progress.progress_bar", lambda *_: nullcontext(stops))
+    words = ["experiment", "memory", "--models=rnn,gru", "--tasks=copy", "--steps=2", "--json"]
+    result = CliRunner().invoke(app, [*words, "--distances=1", "--parameters=99"])
+    assert result.exit_code == 130
+    assert [(r["model"], r["steps"]) for r in json.loads(result.stdout)] == [("rnn", 2)]
 
 
 def test_a_prediction_is_printed_also_if_the_measurement_fails(folder, monkeypatch):

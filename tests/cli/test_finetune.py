@@ -79,6 +79,7 @@ def test_memory_of_a_run_is_that_of_its_method(folder):
     ]
 
 
+@pytest.mark.slow
 def test_instructions_are_learned_and_compared_with_the_base(folder):
     pytest.importorskip("rouge_score", reason="ROUGE-L needs the extra 'rouge'")
     options = ("--data=instructions.json", "--template=chat", "--samples=1", "--out=instruct")
@@ -147,6 +148,7 @@ def test_what_is_wrong_is_said_in_one_sentence(folder):
     assert not (folder / "x").exists()
 
 
+@pytest.mark.slow
 def test_questions_are_asked_with_no_one_and_some_examples(folder):
     task = ("eval", "base", "--task=task.jsonl")
     lines = [

@@ -5,7 +5,14 @@ import importlib
 
 import pytest
 
-MODULES = ["data.corpora", "data.held_out", "data.loader", "data.windows"]
+MODULES = [
+    "data.corpora",
+    "data.held_out",
+    "data.loader",
+    "data.windows",
+    "data.batch_loader",
+    "data.samplers",
+]
 MODULES += ["tokenizers.bpe", "tokenizers.char"]
 
 

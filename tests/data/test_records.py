@@ -99,6 +99,7 @@ def modules_by_part(records):
     return parts
 
 
+@pytest.mark.slow
 def test_no_module_and_no_text_is_in_two_parts(packages):
     for records in (
         packages,

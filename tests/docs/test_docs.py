@@ -61,7 +61,13 @@ def test_examples_run_and_print_what_the_page_says(page, tmp_path, monkeypatch):
             assert printed == body, f"{page}, line {line}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=IDS)
+@pytest.mark.parametrize(  # commands of the README here, of the pages among what is slow
+    "page",
+    [
+        pytest.param(page, marks=[] if page.name == "README.md" else pytest.mark.slow, id=name)
+        for page, name in zip(PAGES, IDS, strict=True)
+    ],
+)
 def test_commands_run(page, tmp_path):
     for info, body, _, line in fences(page):
         if info != "console":

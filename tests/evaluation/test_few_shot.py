@@ -88,6 +88,7 @@ def test_the_interval_is_wilsons():
 
 
 @pytest.mark.parametrize("name", BUILT_IN_TASKS)
+@pytest.mark.slow
 def test_built_in_tasks_have_an_answer_to_each_question(name):
     questions = read_questions(name)
     assert len(questions) == 200

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from npgpt import GPT, GPTConfig
 from npgpt.generation import beam_search, penalize_repetition, stream_text
 from npgpt.generation.decoders import EveryTime
+from npgpt.tokenizers import BPETokenizer
 from tests.strategies import seeds
 
 
@@ -30,6 +31,31 @@ def test_pieces_join_to_the_text_before_the_first_stop_string(text, stop):
     joined = "".join(pieces)
     assert text.startswith(joined)
     assert joined == (text if not ends else text[: found[1]])
+
+
+@given(
+    st.text("ab\té🙂", max_size=20),
+    st.text(" b\té🙂", max_size=20),
+    st.lists(st.text("abé", min_size=1, max_size=3), max_size=2),
+)
+def test_what_has_been_yielded_is_not_decoded_again(before, after, stop):
+    tokenizer, sizes = BPETokenizer([]), []
+    (prompt_ids, ids), whole = map(tokenizer.encode, (before, after)), tokenizer.decode
+
+    class Counted:
+        joins = True
+
+        def decode(self, ids):
+            sizes.append(len(ids))
+            return whole(ids)
+
+    given_ = ids, prompt_ids, before
+    pieces, at_once = (
+        list(stream_text(given_[0], decode, stop, None, *given_[1:]))
+        for decode in (Counted().decode, lambda ids: whole(ids))
+    )
+    assert pieces == at_once
+    assert max(sizes[1:], default=0) <= 4 * (1 + max(map(len, stop), default=0))
 
 
 def test_no_token_is_asked_for_after_a_stop_string():

@@ -8,6 +8,7 @@ from npgpt.gradients.attribution import (
     gradient_times_input,
     integrated_gradients,
 )
+from npgpt.models import MODELS
 from tests.models.tiny import CONFIGS, shaken_model
 
 IDS = np.array([3, 1, 4, 1, 0, 2])
@@ -96,3 +97,21 @@ def test_attribution_leaves_mode_and_gradients_alone():
 def test_what_does_not_fit_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         integrated_gradients(shaken_model(CONFIGS["tied"]), **arguments)
+
+
+@pytest.mark.parametrize("kind", ["rnn", "gru", "lstm", "conv"])
+def test_models_without_attention_are_attributed_too(kind):
+    family = MODELS[kind]
+    model = family(family.Config(7, 8, n_layers=2, d_model=6), dtype=np.float64)
+    for parameter in model.parameters():
+        parameter.value *= 2.0
+    attribution = integrated_gradients(model, IDS, position=3, token=1)
+    assert abs(attribution.gap) < 1e-6
+    assert not gradient_times_input(model, IDS, position=3).values[4:].any()
+    if kind == "conv":
+        parts = direct_logit_attribution(model, IDS, position=3, token=1)
+        assert parts.names == ["embeddings", "convolutions.0", "convolutions.1"]
+        assert parts.values.sum() == pytest.approx(parts.logit) == attribution.logit
+    else:
+        with pytest.raises(ValueError, match="LM has none: each of its layers makes its states"):
+            direct_logit_attribution(model, IDS)

@@ -1,5 +1,7 @@
 """Gradients of single examples, and their noise."""
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,6 +17,7 @@ from npgpt.gradients import (
 from npgpt.gradients.per_example_rules import RULES
 from npgpt.layers import Linear
 from npgpt.layers.block_config import POSITIONS
+from npgpt.models import MODELS
 
 
 def make_model(seed=1, **changes):
@@ -94,6 +97,43 @@ def test_norms_equal_the_loop_for_every_choice_of_layers(position):
     norms = per_example_gradient_norms(model, ids, targets)
     total = np.sqrt(sum(array**2 for array in expected.values()))
     np.testing.assert_allclose(norms.total, total, rtol=1e-9)
+
+
+@settings(max_examples=20)
+@given(
+    kind=st.sampled_from(["rnn", "gru", "lstm", "conv"]),
+    tied=st.booleans(), bias=st.booleans(), relu=st.booleans(), time=st.integers(1, 7),
+    batch=st.integers(1, 4), ignored=st.sampled_from([0.0, 0.6]), seed=st.integers(0, 1000),
+)  # fmt: skip
+def test_norms_equal_the_loop_without_attention(kind, tied, bias, relu, time, batch, ignored, seed):
+    family, choices = MODELS[kind], {"tie_embeddings": tied, "bias": bias}
+    if kind == "rnn" and relu:
+        choices["nonlinearity"] = "relu"
+    model = family(family.Config(11, 7, n_layers=2, d_model=5, **choices), seed, np.float64)
+    for parameter in model.parameters():
+        parameter.value += 0.3 * np.random.default_rng(seed).standard_normal(parameter.shape)
+    ids, targets = make_batch(batch, time, ignored, seed)
+    targets[0, 0] = 3
+    expected = norms_of(loop(model, ids, targets))
+    with forbidden_loop():
+        norms = per_example_gradient_norms(model, ids, targets)
+    largest = max(array.max() for array in expected.values())
+    for name, array in expected.items():
+        np.testing.assert_allclose(
+            norms.by_parameter[name] ** 2,
+            array**2,
+            rtol=1e-9,
+            atol=1e-14 * largest**2,
+            err_msg=name,
+        )
+
+
+@contextmanager
+def forbidden_loop():
+    """Fail where examples are measured one by one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("npgpt.gradients.per_example._one_by_one", None)
+        yield
 
 
 def test_both_ways_to_a_matrix_norm_agree(monkeypatch):

@@ -124,7 +124,7 @@ def test_an_input_that_does_not_fit_is_refused_with_what_came_and_what_was_expec
         layer.forward(x)
 
 
-@pytest.mark.parametrize("name", [n for n in LAYERS if n != "CrossEntropy"])
+@pytest.mark.parametrize("name", [n for n in LAYERS if not n.startswith("CrossEntropy")])
 def test_a_gradient_of_another_shape_is_refused(name):
     layer, inputs = example_of(name)
     layer.forward(*inputs)

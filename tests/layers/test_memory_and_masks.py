@@ -85,6 +85,7 @@ def test_attention_to_a_memory(config, size, dtype, seed, method, backend):
     attention_configs(), sizes(), st.sampled_from(["pre", "post"]), st.booleans(),
     st.sampled_from(["layer", "rms", "none"]), st.booleans(), dtypes, seeds, methods, backends,
 )  # fmt: skip
+@pytest.mark.slow
 def test_a_block_of_a_decoder(
     config, size, norm_position, shortcut, norm, recompute, dtype, seed, method, backend
 ):

@@ -48,6 +48,7 @@ def test_recomputing_changes_no_bit_of_any_gradient(dropout, dtype, backend):
     method=st.sampled_from(["central", "complex"]),
     backend=st.sampled_from(ops.BACKENDS),
 )
+@pytest.mark.slow
 def test_the_gradient_of_a_recomputing_gpt(dropout, method, backend):
     model = GPT(config(dropout), dtype=np.float64, recompute=True)
     for i, parameter in enumerate(model.parameters()):

@@ -121,6 +121,7 @@ class Shared(Layer):
     places=st.sampled_from([[0, 0], [0, 1, 0], [1, 0, 0]]), recompute=st.booleans(),
     norm_position=st.sampled_from(["pre", "post"]), position=st.sampled_from(["t5", "rope"]), **choices,
 )  # fmt: skip
+@pytest.mark.slow
 def test_a_block_that_several_places_of_a_stack_share_has_the_right_gradient(
     places, recompute, norm_position, position, dropout, seed, method, backend
 ):

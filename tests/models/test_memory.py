@@ -94,6 +94,7 @@ def test_the_cache_is_counted_as_it_is_made(n_kv_heads):
         assert MemoryPlan.of_generation(config, 3, min(time - 1, 32)).cache == made
 
 
+@pytest.mark.slow
 def test_what_longer_generation_adds_is_predicted_within_a_tenth():
     small, large = (GPTConfig(1000, 512, n_layers, 4, 256) for n_layers in (1, 8))
     predicted = MemoryPlan.of_generation(large, 32, 512).total
@@ -103,6 +104,7 @@ def test_what_longer_generation_adds_is_predicted_within_a_tenth():
 
 
 @pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.slow
 def test_what_a_larger_step_adds_is_predicted_within_a_tenth(recompute):
     # a difference of two processes, so that the size of the libraries does not matter
     small, large = (GPTConfig(1000, 128, n_layers, 4, 256) for n_layers in (1, 6))

@@ -74,6 +74,7 @@ def test_every_gradient_is_the_derivative_of_the_loss(name, method, backend):
     st.sampled_from([0.0, 0.3]),
     st.integers(0, 99),
 )
+@pytest.mark.slow
 def test_a_translator_of_any_choices_has_the_right_gradients(
     norm_position, position, norm, window, dropout, seed
 ):

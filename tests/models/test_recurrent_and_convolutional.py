@@ -58,6 +58,55 @@ def test_a_state_does_not_grow(kind):
     assert sizes[0] == sizes[1]
 
 
+def test_a_step_of_convolutions_reads_no_more_than_their_kernels(monkeypatch):
+    model = make("conv", n_layers=4, kernel=3)
+    decoder = model.decoder(10)
+    decoder.start([np.arange(9)])
+    monkeypatch.setattr(npgpt.layers.CausalConv1d, "forward", None)  # which reads whole windows
+    read = []
+    last = npgpt.layers.CausalConv1d.forward_last
+    monkeypatch.setattr(
+        npgpt.layers.CausalConv1d,
+        "forward_last",
+        lambda conv, x: read.append(x.shape) or last(conv, x),
+    )
+    decoder.step(np.array([1]))
+    assert read == [(1, 3, 8)] * 4
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_edit_of_what_the_head_reads_reaches_generation(kind):
+    model = make(kind)
+    with model.edit("hidden", forward=np.negative):
+        changed, every_time = (
+            model.generate([1, 2, 3], 8, temperature=0, use_cache=cache) for cache in (True, False)
+        )
+    np.testing.assert_array_equal(changed, every_time)
+    assert (changed != model.generate([1, 2, 3], 8, temperature=0)).any()
+
+
+class Halved(npgpt.layers.GatedConv1d):
+    """A layer of which nothing but forward and backward is known."""
+
+    def forward(self, x):
+        return 0.5 * super().forward(x)
+
+    def backward(self, dy):
+        return super().backward(0.5 * dy)
+
+
+def test_with_a_layer_that_cannot_be_read_in_steps_everything_is_read_again():
+    model = make("conv")
+    assert model.reads_in_steps
+    halved = Halved(8, 8, 4, dtype=np.float64, rng=0)
+    model.replace(model.convolutions[1], halved)
+    assert not model.reads_in_steps
+    whole = model.forward(model.generate([1, 2, 3], 4, temperature=0)[None])
+    np.testing.assert_array_equal(
+        whole[0, 2:-1].argmax(-1), model.generate([1, 2, 3], 4, temperature=0)[3:]
+    )
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_beams_are_reordered_with_their_states(kind):
     model = make(kind)

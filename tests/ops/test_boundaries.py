@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from npgpt import ops
 from npgpt.ops import DropoutKey, Mask, reference, workspace
 from npgpt.ops.compiled import (
     activations,
@@ -25,8 +26,11 @@ from npgpt.ops.compiled import (
     layer_norm,
     linear,
     lora,
+    lstm,
     quantized,
+    recurrence,
     rms_norm,
+    tiles,
 )
 from npgpt.ops.compiled import attention as attention_file
 from npgpt.ops.compiled import few_rows as few_rows_file
@@ -46,7 +50,9 @@ HOLDERS = {
     "BLOCK": [quantized],
     "BLOCK_COLUMNS": [embedding],
     "BLOCK_ROWS": [attention_file],
-    "MOST_ROWS": [linear, quantized],
+    "MOST_ROWS": [linear, quantized, recurrence],
+    "FEWEST_ROWS": [recurrence],
+    "PRODUCT_ROWS": [recurrence],
 }
 
 
@@ -252,6 +258,75 @@ def test_cached_attention_is_the_references_for_any_number_of_threads(drawn):
     check_cached_attention(*drawn)
 
 
+# --- recurrent networks ---------------------------------------------------------------------------
+
+
+def check_packed(n_rows, k, columns, transpose, dtype, seed):
+    a, c = normal(seed, (n_rows, k), dtype), np.ones((n_rows, tiles.padded(columns, dtype)), dtype)
+    weight = normal(seed + 1, (columns, k) if transpose else (k, columns), dtype)
+    with boundaries():
+        packed = tiles.pack(weight, transpose)
+    tiles.add_product(a, packed, c)
+    exact = 1 + a.astype(float) @ (weight.T if transpose else weight)
+    np.testing.assert_allclose(c[:, :columns], exact, rtol=0, atol=1e-5)
+    np.testing.assert_array_equal(c[:, columns:], 1)
+    for row in range(n_rows):  # alone it has the same bits
+        alone = np.ones_like(c[:1])
+        tiles.add_product(a[row : row + 1], packed, alone)
+        np.testing.assert_array_equal(alone[0], c[row])
+
+
+@given(
+    st.tuples(
+        st.integers(1, 20), st.integers(1, 9), st.integers(1, 70), st.booleans(), dtypes, seeds
+    )
+)
+def test_products_of_a_packed_weight_are_exact_in_tiles_of_any_height(drawn):
+    check_packed(*drawn)
+
+
+def check_recurrent(name, shape, threads, product_rows, dtype, seed):
+    time, batch, d_in, d_hidden = shape
+    parts, n_states = {"rnn": (1, 1), "gru": (3, 1), "lstm": (4, 2)}[name]
+    x, width = normal(seed, (time, batch, d_in), dtype), parts * d_hidden
+    states = normal(seed + 1, (n_states, batch, d_hidden), dtype)
+    weight_ih, weight_hh = (
+        normal(seed + 2, (width, d_in), dtype),
+        normal(seed, (width, d_hidden), dtype),
+    )
+    biases = normal(seed + 3, (2, width), dtype)
+    lengths = np.random.default_rng(seed).integers(0, time + 1, batch)
+    dy = normal(seed + 4, (time, batch, d_hidden), dtype)
+    forward = getattr(ops, f"{name}_forward")
+    with boundaries(threads, FEWEST_ROWS=1, MOST_ROWS=0, PRODUCT_ROWS=product_rows):
+        for choices in ({}, {"lengths": lengths, "reverse": True}):
+            arrays = x, *states, weight_ih, weight_hh, *biases
+            assert_same(f"{name}_forward", dtype, *arrays, **choices)
+            _, *kept = getattr(reference, f"{name}_forward")(*arrays, **choices)
+            assert_same(
+                f"{name}_backward", dtype, dy, x, weight_ih, weight_hh, *kept, **choices,
+                dbias_hh=biases[0].copy(), in_place=("dbias_hh",),
+            )  # fmt: skip
+        several = forward(*arrays)
+    with boundaries(1, FEWEST_ROWS=1, MOST_ROWS=0):
+        for one, other in zip(forward(*arrays), several, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+@given(
+    st.tuples(
+        st.sampled_from(["rnn", "gru", "lstm"]),
+        st.tuples(st.integers(1, 3), st.integers(1, 20), st.integers(1, 40), st.integers(1, 40)),
+        st.integers(1, 5),
+        st.integers(1, 9),
+        dtypes,
+        seeds,
+    )
+)
+def test_recurrent_networks_are_the_references_in_any_number_of_blocks(drawn):
+    check_recurrent(*drawn)
+
+
 # --- planted mistakes -----------------------------------------------------------------------------
 
 
@@ -284,6 +359,15 @@ def attention():
 
 def windowed_attention():
     check_attention(70, 70, 3, 1, True, 5, np.float64, 0.0, None, 0)
+
+
+def packed():
+    check_packed(11, 3, 70, True, np.float64, 0)
+    check_packed(11, 3, 70, False, np.float64, 0)
+
+
+def recurrent():
+    check_recurrent("lstm", (2, 5, 3, 3), 2, 3, np.float64, 0)
 
 
 MUTANTS = [
@@ -328,6 +412,16 @@ MUTANTS = [
     (embedding, "_scatter", "min(begin + width, columns)", "min(begin + width, columns // width * width)", lambda: check_scatter(7, 3, np.float64, 0)),
     (adam, "_sums_of_squares", "x[chunk * size :", "x[:", lambda: check_sum_of_squares(7, 3, np.float64, 0)),
     (adam, "sum_of_squares", "-(-x.size // CHUNK)", "max(1, x.size // CHUNK)", lambda: check_sum_of_squares(7, 3, np.float64, 0)),
+    (tiles, "_pack", "columns - begin", "columns", packed),
+    (tiles, "_pack", "packed[panel, :, there:] = 0", "pass", packed),
+    (tiles, "_pack", "weight[begin + column, s]", "weight[column, s]", packed),
+    (tiles, "_pack", "weight[s, begin + column]", "weight[s, column]", packed),
+    (tiles, "add_product", "(rows + TILE_ROWS - 1) // TILE_ROWS", "rows // TILE_ROWS", packed),
+    (tiles, "add_product", "(tile + 1) * rows // tiles", "(tile + 1) * (rows // tiles)", packed),
+    (lstm, "_forward", "(block + 1) * batch // blocks", "(block + 1) * (batch // blocks)", recurrent),
+    (lstm, "_backward", "(block + 1) * batch // blocks", "(block + 1) * (batch // blocks)", recurrent),
+    (recurrence, "_fill_products", "(len(a) + height - 1) // height", "len(a) // height", recurrent),
+    (recurrence, "_fill_products", "min((block + 1) * height, len(a))", "(block + 1) * height - 1", recurrent),
     (lora, "low_rank_backward", "accumulate = dshortcut is not None", "accumulate = True", linear_in_parts),
 ]  # fmt: skip
 

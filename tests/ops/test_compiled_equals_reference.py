@@ -89,15 +89,23 @@ def test_embedding_lookup(shape, dtype, seed, vocab_size, has_rows):
     assert_same("embedding_forward", dtype, ids, weight, rows)
 
 
-@given(row_shapes(), dtypes, seeds, st.integers(2, 9), st.booleans(), st.booleans(), st.booleans())
-def test_head_cross_entropy(shape, dtype, seed, vocab_size, ignoring, overwrite, has_bias):
+smoothings = st.sampled_from([0.0, 0.1, 1.0])
+
+
+@given(
+    row_shapes(), dtypes, seeds, st.integers(2, 9), st.booleans(), st.booleans(), smoothings,
+    st.booleans(),
+)  # fmt: skip
+def test_head_cross_entropy(
+    shape, dtype, seed, vocab_size, ignoring, overwrite, smoothing, has_bias
+):
     x = normal(seed, shape, dtype)
     weight, dweight = normal(seed + 1, (2, vocab_size, shape[-1]), dtype)
     targets = np.random.default_rng(seed).integers(0, vocab_size, shape[:-1])
-    choices = {}
+    choices = {"label_smoothing": smoothing}
     if ignoring:
         targets.reshape(-1)[::2] = 0
-        choices = {"ignore_index": 0}
+        choices["ignore_index"] = 0
         targets.reshape(-1)[0] = 1
     bias, dbias = normal(seed + 2, (2, vocab_size), dtype)
     if has_bias:
@@ -120,6 +128,23 @@ def test_attention(batch, time, heads, head_size, dtype, seed):
     lengths = np.random.default_rng(seed).integers(1, time + 1, batch)
     last = q[:, :, -1:]
     assert_same("cached_attention_forward", dtype, last, k, v, lengths, scale=0.5)
+
+
+@given(batches, times, st.integers(1, 5), st.integers(1, 20), dtypes, seeds, st.booleans())
+def test_additive_scores(batch, time, n_keys, d, dtype, seed, has_lengths):
+    q, k = normal(seed, (batch, time, d), dtype), normal(seed + 1, (batch, n_keys, d), dtype)
+    (v, dv), dscores = (
+        normal(seed + 2, (2, d), dtype),
+        normal(seed + 3, (batch, time, n_keys), dtype),
+    )
+    lengths = np.random.default_rng(seed).integers(0, n_keys + 1, batch) if has_lengths else None
+    if has_lengths:  # there is no gradient where there is no key
+        dscores = np.where(np.arange(n_keys) < lengths[:, None, None], dscores, dtype(0))
+    assert_same("additive_scores_forward", dtype, q, k, v, lengths=lengths)
+    arguments = dscores, q, k, v
+    assert_same("additive_scores_backward", dtype, *arguments, lengths=lengths)
+    choices = {"lengths": lengths, "dv": dv, "in_place": ("dv",)}
+    assert_same("additive_scores_backward", dtype, *arguments, **choices)
 
 
 @given(row_shapes(), seeds, st.integers(1, 20), st.sampled_from(["int8", "bfloat16"]))
@@ -188,16 +213,17 @@ def test_rotary(batch, heads, time, half, dtype, seed):
         assert_close(own, expected, TOLERANCE[np.dtype(dtype)], "in place")
 
 
-@given(row_shapes(), dtypes, seeds, st.booleans())
-def test_cross_entropy(shape, dtype, seed, ignoring):
+@given(row_shapes(), dtypes, seeds, st.booleans(), smoothings)
+def test_cross_entropy(shape, dtype, seed, ignoring, smoothing):
     logits = normal(seed, shape, dtype, scale=4.0)
     targets = np.random.default_rng(seed).integers(0, shape[-1], shape[:-1])
     if ignoring:
         targets.reshape(-1)[::2] = -100
         targets.reshape(-1)[0] = 0
-    assert_same("cross_entropy_forward", dtype, logits, targets)
+    choices = {"label_smoothing": smoothing}
+    assert_same("cross_entropy_forward", dtype, logits, targets, **choices)
     _, lse = reference.cross_entropy_forward(logits, targets)
-    assert_same("cross_entropy_backward", dtype, dtype(0.7), logits, targets, lse)
+    assert_same("cross_entropy_backward", dtype, dtype(0.7), logits, targets, lse, **choices)
 
 
 @given(row_shapes(), dtypes, seeds, st.integers(1, 5))
@@ -304,6 +330,7 @@ print(ops.attention_forward(q, k, v, scale=0.3)[0].tobytes().hex())
 """
 
 
+@pytest.mark.slow
 def test_attention_rounds_alike_in_the_process_that_compiles_it_and_from_the_cache(tmp_path):
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
     command = [sys.executable, "-c", ATTEND]

@@ -73,6 +73,7 @@ def test_the_environment_must_hold_a_number():
     assert "NPGPT_NUM_THREADS must be a positive whole number, got 'many'" in result.stderr
 
 
+@pytest.mark.slow
 def test_gradients_do_not_depend_on_the_threading_layer():
     digests = {}
     for layer in ("omp", "workqueue", "tbb"):
@@ -101,6 +102,7 @@ HAS_AFFINITY = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="
 
 @HAS_AFFINITY
 @pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.slow
 def test_the_environment_counts_also_with_fewer_processors(number):
     result = python(ON_ONE + COUNT, NPGPT_NUM_THREADS=str(number))
     assert result.stdout.split()[0] == str(number), result.stderr
@@ -111,6 +113,7 @@ def test_without_a_number_as_many_threads_work_as_the_affinity_allows():
     assert python(ON_ONE + COUNT).stdout.split() == ["1", "1"]
 
 
+@pytest.mark.slow
 def test_without_a_number_a_containers_quota_counts(tmp_path):
     fake = "import npgpt.ops.threads as t; t.affinity = lambda: 4; t.available_processors = lambda: 1\n"
     assert python(fake + COUNT).stdout.split() == ["1", "1"]
@@ -189,6 +192,7 @@ def test_a_pool_of_forked_processes_computes_the_same_bits_and_does_not_wait(num
     assert result.stdout.split() == ["True", "1", str(number)], result.stderr
 
 
+@pytest.mark.slow
 def test_gradients_do_not_depend_on_whether_a_thread_works_alone():
     digests = {python(STEP, NPGPT_NUM_THREADS=str(n)).stdout.split()[1] for n in (1, 2, 3)}
     assert len(digests) == 1
@@ -221,12 +225,14 @@ c.IndexDataCacheFile.save = save
 
 
 @pytest.mark.parametrize("broken", [NO_PLACE, FULL], ids=["no place", "full"])
+@pytest.mark.slow
 def test_without_a_cache_kernels_work_and_one_sentence_says_so(tmp_path, broken):
     result = python(broken + KERNELS, NUMBA_CACHE_DIR=str(tmp_path))
     assert result.stdout.split() == ["9.0", "rotary_forward"], result.stderr
     assert result.stderr.count("NUMBA_CACHE_DIR") == len(result.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_cache_folder_is_made_and_a_damaged_cache_is_written_anew(tmp_path):
     folder = tmp_path / "not" / "there"
     assert python(KERNELS, NUMBA_CACHE_DIR=str(folder)).returncode == 0

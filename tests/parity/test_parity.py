@@ -6,6 +6,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the parity tests need the extra 'reference'")
 
 from npgpt import layers, ops  # noqa: E402
+from npgpt.layers.heads import head_loss, head_loss_and_backward  # noqa: E402
 from npgpt.optim import AdamW, CosineDecay, LinearDecay, clip_grad_norm  # noqa: E402
 from tests.golden.optimizers import OPTIMIZERS  # noqa: E402
 from tests.models.tiny import CONFIGS, batch_for, shaken_model  # noqa: E402
@@ -152,16 +153,24 @@ def test_attention(shape, backend):
         close(gradient, tensor.grad)
 
 
-def test_cross_entropy_with_ignored_targets(backend):
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_cross_entropy_with_ignored_targets(smoothing, backend):
     logits = normal(0, (4, 5, 9), np.float64, scale=5.0)
     targets = np.random.default_rng(0).integers(0, 9, (4, 5))
     targets[1] = -100
     t = leaf(logits)
-    loss = F.cross_entropy(t.flatten(0, 1), torch.from_numpy(targets).flatten())
+    theirs = torch.nn.CrossEntropyLoss(label_smoothing=smoothing)
+    loss = theirs(t.flatten(0, 1), torch.from_numpy(targets).flatten())
     loss.backward()
-    layer = layers.CrossEntropy()
+    layer = layers.CrossEntropy(label_smoothing=smoothing)
     close(layer.forward(logits, targets), loss)
     close(layer.backward(1.0), t.grad)
+    head = layers.OutputHead(9, 9, dtype=np.float64)  # the chunked form, of logits x I^T
+    head.weight.value[...] = np.eye(9)
+    close(head_loss(head, logits, targets, layer), loss)
+    chunked, dx = head_loss_and_backward(head, logits, targets, layer, 1.0)
+    close(chunked, loss)
+    close(dx, t.grad)
 
 
 def test_embedding_and_linear(backend):

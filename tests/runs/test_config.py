@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 
 import npgpt
-from npgpt.models import MODELS, GPTConfig
+from npgpt.fields import names_of
+from npgpt.models import MODELS, GPTConfig, GRUConfig
 from npgpt.runs import DataConfig, OptimisationConfig, RunConfig
 from tests.models.toys import Recurrent, RecurrentConfig
 
@@ -28,29 +29,29 @@ OTHERS = {  # a value for each field that is not its default
 def test_every_setting_has_one_name_and_is_read_by_it():
     names = [f.name for part in PARTS.values() for f in dataclasses.fields(part)]
     assert {n for n in names if names.count(n) > 1} == {"vocab_size"}  # asked for, and the model's
-    assert set(names) == set(OTHERS)
+    assert set(names) - {"bptt"} == set(OTHERS)  # which is for recurrent models
     config, default = RunConfig(**OTHERS), RunConfig()
     for part, config_class in PARTS.items():
-        for field in dataclasses.fields(config_class):
-            value = OTHERS[field.name]
-            assert (
-                getattr(config, field.name) == getattr(getattr(config, part), field.name) == value
-            )
-            assert getattr(default, field.name) != value
+        for name in OTHERS.keys() & names_of(config_class):
+            value = OTHERS[name]
+            assert getattr(config, name) == getattr(getattr(config, part), name) == value
+            assert getattr(default, name) != value
     with pytest.raises(AttributeError, match="no setting 'depth'"):
         _ = config.depth
 
 
 def test_it_is_written_flat_and_read_again():
     config = RunConfig(**OTHERS)
-    assert config.to_dict() == {"model": "gpt", **OTHERS}
+    assert config.to_dict() == {"model": "gpt", "bptt": None, **OTHERS}
     assert RunConfig.from_dict(config.to_dict()) == config
     assert hash(RunConfig.from_dict(config.to_dict())) == hash(config)
 
 
 def test_the_parts_make_the_same_as_the_names():
     parts = {
-        part: config_class(**{f.name: OTHERS[f.name] for f in dataclasses.fields(config_class)})
+        part: config_class(
+            **{name: OTHERS[name] for name in OTHERS.keys() & names_of(config_class)}
+        )
         for part, config_class in PARTS.items()
     }
     config = RunConfig(**OTHERS)
@@ -102,3 +103,34 @@ def test_another_family_has_its_own_settings(monkeypatch):
         RunConfig("recurrent", window=3)
     with pytest.raises(ValueError, match=r"recompute: a model of the kind 'recurrent'"):
         RunConfig("recurrent", recompute=True)
+
+
+def test_bptt_is_the_context_of_a_recurrent_model():
+    config = RunConfig("gru", bptt=16)
+    assert (config.bptt, config.context_length, config.stride) == (16, 16, None)
+    assert RunConfig.from_dict(config.to_dict()) == config
+    assert RunConfig("gru", DataConfig(bptt=32)).context_length == 32
+    assert config.changed(bptt=8).context_length == 8
+    windows = config.changed(bptt=None)
+    assert (windows.context_length, windows.stride) == (16, 16)
+    with pytest.raises(ValueError, match=r"kind 'gpt' carries no state on; take one of .*lstm"):
+        RunConfig(bptt=16)
+    for contradiction in ({"stride": 4}, {"context_length": 32}):
+        with pytest.raises(ValueError, match=r"bptt 16 .*leave one of the two out"):
+            RunConfig("gru", bptt=16, **contradiction)
+    with pytest.raises(ValueError, match="context_length cannot be 8"):
+        RunConfig(GRUConfig(5, 8, n_layers=1, d_model=4), DataConfig(bptt=16))
+
+
+@pytest.mark.parametrize(
+    ("kind", "option", "owners"),
+    [
+        ("gru", {"forget_bias": 1.0}, "'forget_bias' belongs to lstm"),
+        ("lstm", {"kernel": 2}, "'kernel' belongs to conv"),
+        ("lstm", {"n_heads": 2}, "'n_heads' belongs to gpt"),
+        ("gpt", {"nonlinearity": "relu"}, "'nonlinearity' belongs to rnn"),
+    ],
+)
+def test_an_option_of_another_family_is_named_with_its_owner(kind, option, owners):
+    with pytest.raises(ValueError, match=f"with the model '{kind}'; {owners}"):
+        RunConfig(kind, **option)

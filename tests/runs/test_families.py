@@ -95,6 +95,7 @@ def test_commands_take_it(kind, tmp_path):
         ["trace", "the cat", "--model", "run", "--out", "trace.html"],
         ["finetune", "classify", "run"],
         ["generate", "run", "the", "--dtype", "int8"],
+        ["eval", "run", "--dtype", "int8"],
         ["train", "text.txt", "--model", kind, "--n-heads", "2"],
         ["train", "text.txt", "--model", kind, "--recompute"],
     ):

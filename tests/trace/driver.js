@@ -5,7 +5,10 @@ addEventListener("load", () => {
   const isVisible = (element) => element.getClientRects().length > 0;
   const distinct = (values) => [...new Set(values)].sort();
   const box = (name) => document.querySelector(`details.box[data-box="${name}"]`);
-  const attention = 'details.box[data-box="blocks.*.attention"] ';
+  const heads = document.getElementById("head");  // what is used of a model with heads, and of one without
+  const used = heads ? { box: "blocks.*.attention", closed: "blocks.*.feed_forward", image: "weights, head 1", layer: "2" }
+    : { box: "network.cell", closed: "network.forget_gate", image: "cell_l0", layer: "1" };
+  const attention = `details.box[data-box="${used.box}"] `;
   const note = (name) => {
     const images = all(attention + "img").filter(isVisible);
     seen[name] = {
@@ -18,6 +21,7 @@ addEventListener("load", () => {
   };
   const choose = (id, value) => {
     const select = document.getElementById(id);
+    if (id === "head" && !select) return;
     select.value = value;
     select.dispatchEvent(new Event("change"));
   };
@@ -35,28 +39,28 @@ addEventListener("load", () => {
     return;
   }
   note("first");
-  choose("layer", "2");
-  note("layer 2");
+  choose("layer", used.layer);
+  note(`layer ${used.layer}`);
   choose("head", "1");
-  note("layer 2, head 1");
+  note(`layer ${used.layer}, head 1`);
   choose("which", "grad");
-  note("layer 2, head 1, gradients");
+  note(`layer ${used.layer}, head 1, gradients`);
   choose("layer", "all");
   choose("head", "all");
   choose("which", "both");
   note("all");
 
-  const link = document.querySelector('.diagram a[href="#box-blocks-feed_forward"]');
+  const link = document.querySelector(`.diagram a[href="#box-${used.closed.replace(".*", "").replace(".", "-")}"]`);
   link.focus();
   seen.focused = document.activeElement === link;
-  seen.before = box("blocks.*.feed_forward").open;
+  seen.before = box(used.closed).open;
   link.dispatchEvent(new MouseEvent("click", { bubbles: true, cancelable: true }));
-  seen.after = box("blocks.*.feed_forward").open;
+  seen.after = box(used.closed).open;
   seen.reader = document.activeElement.id;
   document.getElementById("open-all").click();
   seen.opened = all("details.box").every((b) => b.open);
 
-  const image = document.querySelector('img[data-caption="weights, head 1"]');
+  const image = document.querySelector(`img[data-caption="${used.image}"]`);
   image.scrollIntoView();
   const frame = image.getBoundingClientRect();
   const [rows, columns] = image.dataset.cells.split(" ").map(Number);

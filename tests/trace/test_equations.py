@@ -12,6 +12,7 @@ from npgpt.layers import Dropout, Layer, LayerNorm
 from npgpt.trace import source_lines
 from npgpt.trace.equations import EQUATIONS, equation_of
 from npgpt.trace.source_lines import code_of, source_of
+from npgpt.trace.steps import steps_of
 from tests.layers.configs import CHOICES, block_config
 from tests.models.tiny import CONFIGS
 
@@ -24,6 +25,14 @@ CHOSEN = [
     for name, values in {**CHOICES, "shortcut": [True, False]}.items()
     for value in values
 ]
+WITHOUT_ATTENTION = [
+    family(family.Config(5, 4, n_layers=2, d_model=4, **choices))
+    for family, choices in (
+        (npgpt.models.RNNLM, {}), (npgpt.models.RNNLM, {"nonlinearity": "relu"}),
+        (npgpt.models.GRULM, {}), (npgpt.models.LSTMLM, {}), (npgpt.models.ConvolutionalLM, {}),
+    )
+]  # fmt: skip
+CHOSEN += WITHOUT_ATTENTION
 KINDS = {f"{type(layer).__name__}": layer for model in MODELS + CHOSEN for layer in model.layers()}
 
 
@@ -36,6 +45,19 @@ def test_every_layer_of_the_model_has_its_equations(name):
     ]
     assert equation_of(KINDS[name]).forward
     assert equation_of(KINDS[name]).backward
+
+
+def test_every_gate_and_state_has_equations_both_ways():
+    for model in WITHOUT_ATTENTION:
+        for layer in model.layers():
+            for tap, step in steps_of(layer).items():
+                assert any(name.startswith(tap) for name in layer.TAPS)
+                assert step.equation.forward
+                assert step.equation.backward
+    made = [set(steps_of(model.network)) for model in WITHOUT_ATTENTION[:-1]]
+    assert made == [set(model.network.STEP_TAPS) for model in WITHOUT_ATTENTION[:-1]]
+    foreign = type("Leaky", (npgpt.layers.LSTM,), {"forward": lambda self, x: x})
+    assert steps_of(foreign(2, 2)) == {}
 
 
 def test_a_block_has_the_equations_of_its_arrangement():
@@ -103,6 +125,9 @@ def test_what_forward_and_backward_call_is_shown_too():
         "Cube.backward",
         "Cube._cubed",
     ]
+    network = [source.name for source in code_of(WITHOUT_ATTENTION[3].network)]
+    assert network[:2] == ["Recurrent.forward", "Recurrent.backward"]
+    assert network[-2:] == ["lstm_forward", "lstm_backward"]
     attention = [source.name for source in code_of(MODELS[0].blocks[0].attention)]
     assert attention[:2] == ["MultiHeadAttention.forward", "MultiHeadAttention.backward"]
     assert {"scores_backward", "softmax_backward", "weighted_sum_forward"} <= set(attention)

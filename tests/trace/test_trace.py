@@ -10,12 +10,14 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 import npgpt
 from npgpt.gradients import record
+from npgpt.models import MODELS
 from npgpt.tokenizers import BPETokenizer, CharTokenizer
 from npgpt.trace import trace
 from npgpt.trace.array_views import ArrayView, Statistics, downsample
 from npgpt.trace.boxes import Views, boxes_of
 from npgpt.trace.token_text import TokenText, visible
 from tests.models.tiny import CONFIGS, shaken_model
+from tests.trace.trace_pages import KINDS
 
 TEXT = "abcabd"
 TOKENIZER = CharTokenizer("abcdefghijkl")  # and <|endoftext|>: 13 tokens
@@ -76,8 +78,17 @@ def test_ids_without_a_token_are_never_expected_next():
             assert prediction.rank == 1 + sum(row[:size] > row[target])
 
 
-def test_every_activation_and_gradient_is_the_recorded_one(model, traced):
-    ids = TOKENIZER.encode(TEXT)
+def model_of(kind):
+    if kind == "gpt":
+        return shaken_model(CONFIGS["tied"])
+    family = MODELS[kind]
+    return family(family.Config(TOKENIZER.vocab_size, 4, n_layers=2, d_model=6), dtype=np.float64)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_activation_and_gradient_is_the_recorded_one(kind):
+    ids, model = TOKENIZER.encode(TEXT), model_of(kind)
+    traced = trace(model, TOKENIZER, TEXT, steps=1)
     with record(model) as tape:
         model.zero_grad()
         model.loss(ids[None], np.append(ids[1:], -100)[None])

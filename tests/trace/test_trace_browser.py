@@ -148,3 +148,14 @@ def test_a_text_that_tries_to_be_code_stays_text(folder):
 def test_the_page_is_no_wider_than_its_window(folder):
     seen, _ = use(folder, plain_page(), "--window-size=500,900")
     assert not seen["wide"]
+
+
+def test_a_page_without_heads_works_as_well(folder):
+    seen, console = use(folder, plain_page("lstm"), "--window-size=500,900")
+    assert console == []
+    assert not seen["wide"]
+    assert seen["first"]["layers"] == ["0"]
+    assert seen["first"]["images"] == 2
+    assert seen["reader"] == "box-network-forget_gate"
+    assert seen["layer 1"]["layers"] == ["1"]
+    assert seen["walked"].startswith("cell_l0: row 2 b, column 1: ≈ ")

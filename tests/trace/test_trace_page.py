@@ -14,9 +14,10 @@ from npgpt.tokenizers import CharTokenizer
 from npgpt.trace.array_views import HeatMap
 from npgpt.trace.page import frame
 from npgpt.trace.page.colours import COLOUR_MAP, LEVELS, levels, style
-from npgpt.trace.page.depth_plots import depth_plots
+from npgpt.trace.page.depth_plots import depth_plots, time_plots
+from npgpt.trace.page.diagram import diagram
 from npgpt.trace.page.heat_images import heat_image
-from tests.trace.trace_pages import NASTY, Page, nasty_pages, plain_page, plain_trace, traced
+from tests.trace.trace_pages import KINDS, NASTY, Page, nasty_pages, plain_page, plain_trace, traced
 
 PIL = pytest.importorskip("PIL.Image")
 pytest.importorskip("jinja2")
@@ -27,14 +28,19 @@ def page():
     return Page(plain_page())
 
 
-def test_every_section_and_every_box_is_there(page):
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+@every_kind
+def test_every_section_and_every_box_is_there(kind):
+    page = Page(plain_page(kind))
     sections = {s.attributes.get("id") for s in page.all("section")}
     assert {"tokens", "explanation", "flow", "model", "reading"} <= sections
     boxes = {
         element.attributes["data-box"]: element for element in page.all("details", class_="box")
     }
-    assert list(boxes) == [box.name for box in plain_trace().boxes]
-    for box in plain_trace().boxes:
+    assert list(boxes) == [box.name for box in plain_trace(kind).boxes]
+    for box in plain_trace(kind).boxes:
         text = boxes[box.name].text
         assert box.kind in text
         for line in box.equation.forward + box.equation.backward:
@@ -47,18 +53,21 @@ def test_every_section_and_every_box_is_there(page):
                 assert " × ".join(map(str, array.value.shape)) in text
 
 
-def test_links_of_the_diagram_lead_into_boxes(page):
+@every_kind
+def test_links_of_the_diagram_lead_into_boxes(kind):
+    page = Page(plain_page(kind))
     ids = {
         element.attributes["id"]: element for element in page.elements if "id" in element.attributes
     }
     assert len(ids) == len([e for e in page.elements if "id" in e.attributes])  # none twice
     links = [e for e in page.all("a") if e.inside("svg")]
-    assert len(links) > 10
+    assert len(links) > 4
     for link in page.all("a"):
         target = ids[link.attributes["href"].removeprefix("#")]
         if link.inside("svg"):  # inside the details, so that a browser without scripts opens them
             assert target.inside("details", class_="box")
-    assert {link.attributes["href"] for link in links} >= {"#box-blocks-attention", "#box-head"}
+    inside = {"gpt": "blocks-attention", "conv": "convolutions-gate"}.get(kind, "network-hidden")
+    assert {link.attributes["href"] for link in links} >= {f"#box-{inside}", "#box-head"}
 
 
 def test_without_scripts_every_layer_and_head_is_in_the_page(page):
@@ -95,15 +104,16 @@ def _ancestors(element):
         yield element
 
 
-def test_every_image_is_that_of_its_array(page):
-    shown = {}
+@every_kind
+def test_every_image_is_that_of_its_array(kind):
+    page, shown = Page(plain_page(kind)), {}
     for image in page.all("img"):
         figure = image.parent.attributes["class"].split()[1]
         place = next(e for e in _ancestors(image) if e.attributes.get("class") == "instance")
         name = next(e.text for e in page.all("h4") if e.parent is place)
         shown[name, figure, image.attributes["data-caption"]] = image.attributes["src"]
     expected = {}
-    for box in plain_trace().boxes:
+    for box in plain_trace(kind).boxes:
         for instance in box.instances:
             for array in instance.arrays:
                 for which, view, prefix in (
@@ -114,9 +124,7 @@ def test_every_image_is_that_of_its_array(page):
                         caption = (
                             prefix + array.name + (f", head {head}" if array.has_heads else "")
                         )
-                        expected[instance.name or "model", which, caption] = heat_image(
-                            heat_map
-                        ).data
+                        expected[instance.title, which, caption] = heat_image(heat_map).data
     assert shown == expected
 
 
@@ -212,6 +220,46 @@ def test_every_kind_of_model_has_a_page(changes):
         assert all(0 <= place <= height for place in places)
 
 
+@pytest.mark.parametrize(
+    ("kind", "gates"),
+    [
+        ("rnn", ["hidden"]),
+        ("gru", ["reset_gate", "update_gate", "candidate", "hidden"]),
+        ("lstm", ["input_gate", "forget_gate", "candidate", "output_gate", "cell", "hidden"]),
+    ],
+)
+def test_a_recurrent_layer_is_drawn_with_its_gates_and_states(kind, gates):
+    drawn = diagram(plain_trace(kind))
+    network = next(node for node in drawn.nodes if node.name == "network")
+    assert [part.label for part in network.parts] == gates
+    (loop,), (frame,) = drawn.loops, drawn.frames
+    assert network.y < loop.end < loop.begin < network.y + network.height
+    assert frame.y < network.y
+    assert network.y + network.height < frame.y + frame.height
+    assert frame.label == "layer, 2 times"
+    assert [label.block for label in drawn.labels] == [None, 0, 1]
+    page = Page(plain_page(kind))
+    for gate in gates:  # rows are tokens, beside them
+        images = [i for i in page.all("img") if i.inside("details", data_box=f"network.{gate}")]
+        assert len(images) == 2 * 2
+        assert {i.attributes["data-shape"] for i in images} == {"9 8"}
+        rows = [e for e in page.all("li") if e.inside("details", data_box=f"network.{gate}")]
+        assert [row.text for row in rows[:9]] == list("abba␣cab.")
+    over_time = time_plots(plain_trace(kind))
+    assert [len(line.points) for plot in over_time for line in plot.lines][0] == 9
+
+
+def test_convolutions_are_drawn_with_their_halves_and_shortcuts():
+    drawn = diagram(plain_trace("conv"))
+    glu = next(node for node in drawn.nodes if node.name == "convolutions.*.glu")
+    assert [part.label for part in glu.parts] == ["value", "gate"]
+    assert len(drawn.shortcuts) == 1
+    assert len(drawn.labels) == 1 + 2
+    assert "sum: the logit" in Page(plain_page("conv")).all("body")[0].text
+    assert "a RNNLM has none" in Page(plain_page("rnn")).all("body")[0].text
+    assert "Head" not in Page(plain_page("conv")).all("form")[0].text
+
+
 # --- colours and images ----------------------------------------------------------------------
 
 
@@ -270,6 +318,10 @@ def test_the_plots_have_every_block_and_stay_inside():
     plots = depth_plots(plain_trace())
     assert [len(plot.lines) for plot in plots] == [3, 3, 4]
     assert [len(line.points) for line in plots[0].lines] == [7, 3, 3]
+    others = [plain_trace(kind) for kind in KINDS[1:]]
+    assert [len(depth_plots(other)) for other in others] == [3] * 4
+    assert [len(time_plots(other)) for other in others] == [2, 2, 2, 0]
+    plots += [plot for other in others for plot in [*depth_plots(other), *time_plots(other)]]
     for plot in plots:
         for line in plot.lines:
             for point in line.points:

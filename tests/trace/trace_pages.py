@@ -4,9 +4,11 @@ import functools
 from html.parser import HTMLParser
 
 import npgpt
+from npgpt.models import MODELS
 from npgpt.tokenizers import BPETokenizer, CharTokenizer
 from npgpt.trace import trace
 
+KINDS = ["gpt", "rnn", "gru", "lstm", "conv"]
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 NASTY = "</style><script>alert(1)</script>\"'&amp;\n\t\0\u202e\u2066🙂́<!--]]>{{x}}{% y %}"
 
@@ -21,15 +23,20 @@ def traced(tokenizer, text, n_layers=3, n_heads=2, layers=None, **options):
 
 
 @functools.cache
-def plain_trace():
-    """Return a trace of an ordinary text."""
-    return traced(CharTokenizer("abcde ."), "abba cab.")
+def plain_trace(kind="gpt"):
+    """Return a trace of an ordinary text through a small model of a family."""
+    tokenizer = CharTokenizer("abcde .")
+    if kind == "gpt":
+        return traced(tokenizer, "abba cab.")
+    family = MODELS[kind]
+    model = family(family.Config(tokenizer.vocab_size, 4, n_layers=2, d_model=8), seed=3)
+    return trace(model, tokenizer, "abba cab.", steps=2)
 
 
 @functools.cache
-def plain_page():
+def plain_page(kind="gpt"):
     """Return the page of an ordinary text."""
-    return plain_trace().to_html()
+    return plain_trace(kind).to_html()
 
 
 @functools.cache

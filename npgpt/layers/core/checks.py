@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -43,3 +44,22 @@ class ChecksArrays:
                 f"{self._where()}: backward expected dy of the output's shape {shape}, "
                 f"got {dy.shape}."
             )
+
+    def _checked_lengths(
+        self, lengths: np.ndarray | Sequence[int] | None, batch: int, time: int
+    ) -> np.ndarray | None:
+        """Return the lengths of sequences as an array; None stands for all of the time."""
+        if lengths is None:
+            return None
+        lengths = np.asarray(lengths)
+        if lengths.shape != (batch,) or lengths.dtype.kind not in "iu":
+            raise ValueError(
+                f"{self._where()}: expected lengths of shape ({batch},), whole numbers, "
+                f"got {lengths.dtype} of shape {lengths.shape}."
+            )
+        if batch and not 0 <= lengths.min() <= lengths.max() <= time:
+            raise ValueError(
+                f"{self._where()}: lengths must be from 0 to the time, {time}, "
+                f"got {lengths.tolist()}."
+            )
+        return lengths.astype(np.int64)

@@ -8,6 +8,7 @@ from functools import cache
 from typing import NamedTuple
 
 NUMBERED = re.compile(r"(.+?)\.(\d+|\*)(?:\.(.+))?")
+OF_LAYER = re.compile(r"(.+)_l(\d+)(_reverse)?")
 
 
 class Place(NamedTuple):
@@ -63,6 +64,33 @@ def pattern_of(name: str) -> tuple[str, int | None]:
     """
     stack, number, rest = place_of(name)
     return ".".join(filter(None, (stack, "*" * bool(stack), rest))), number
+
+
+def layer_of(name: str) -> tuple[str, int | None]:
+    """Take the layer off a name's end, as the parts of recurrent layers have it; None if none.
+
+    Examples
+    --------
+    >>> layer_of("network.weight_ih_l1"), layer_of("cell_l0_reverse"), layer_of("output")
+    (('network.weight_ih', 1), ('cell_reverse', 0), ('output', None))
+    """
+    found = OF_LAYER.fullmatch(name)
+    if found is None:
+        return name, None
+    rest, layer, direction = found.groups(default="")
+    return rest + direction, int(layer)
+
+
+def depth_of(name: str) -> int | None:
+    """Return the number of the block that a name is in, or of the layer that its end names.
+
+    Examples
+    --------
+    >>> depth_of("blocks.3.attention.q"), depth_of("network.cell_l1"), depth_of("head.weight")
+    (3, 1, None)
+    """
+    number = place_of(name).number
+    return layer_of(name)[1] if number is None else number
 
 
 def parent_of(name: str) -> str:

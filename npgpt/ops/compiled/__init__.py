@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from npgpt.ops.compiled.activations import *
 from npgpt.ops.compiled.adam import *
 from npgpt.ops.compiled.addition import *
+from npgpt.ops.compiled.additive_scores import *
 from npgpt.ops.compiled.attention import *
 from npgpt.ops.compiled.cached_attention import *
 from npgpt.ops.compiled.convolution import *

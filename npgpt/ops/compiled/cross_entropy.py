@@ -89,6 +89,65 @@ def _backward(
             _backward_row(scale, logits[i], targets[i], lse[i], dlogits[i])
 
 
+# --- label smoothing, in kernels of their own, so that the others stay as fast as they are ----------
+
+
+@kernel()
+def _aim(logits: Array, target: int, smoothing: float) -> float:
+    """Mean of a row of logits under what the probabilities should be."""
+    total = logits.dtype.type(0.0)
+    for j in range(logits.size):
+        total += logits[j]
+    return (1.0 - smoothing) * logits[target] + smoothing * (total / logits.size)
+
+
+@parallel_kernel()
+def _smoothed_forward(
+    logits: Array, targets: Array, ignore_index: int, smoothing: float, nats: Array, lse: Array
+) -> None:
+    for i in prange(targets.size):
+        lse[i] = _log_sum_exp(logits[i])
+        nats[i] = 0.0
+        if targets[i] != ignore_index:
+            nats[i] = lse[i] - _aim(logits[i], targets[i], smoothing)
+
+
+@parallel_kernel()
+def _smoothed_backward(
+    scale: float, logits: Array, targets: Array, lse: Array, ignore_index: int, smoothing: float,
+    dlogits: Array,
+) -> None:  # fmt: skip
+    for i in prange(targets.size):
+        if targets[i] != ignore_index:
+            _backward_row(scale, logits[i], targets[i], lse[i], dlogits[i])
+            dlogits[i, targets[i]] += scale * smoothing
+            even, row = logits.dtype.type(scale * smoothing / logits.shape[1]), dlogits[i]
+            for j in range(row.size):
+                row[j] -= even
+
+
+@parallel_kernel()
+def _replace_by_smoothed_gradient(
+    scales: Array, logits: Array, targets: Array, ignore_index: int, smoothing: float, nats: Array
+) -> None:
+    for i in prange(targets.size):
+        row, target = logits[i], targets[i]
+        if target == ignore_index:
+            nats[i] = 0.0
+            for j in range(row.size):
+                row[j] = 0.0
+        else:
+            chosen = row[target]
+            aim = _aim(row, target, smoothing)
+            nats[i], total = _loss_row(row, target)
+            nats[i] += chosen - aim
+            over_total = scales[i] / total
+            even = logits.dtype.type(scales[i] * smoothing / row.size)
+            for j in range(row.size):
+                row[j] = row[j] * over_total - even
+            row[target] -= scales[i] * logits.dtype.type(1.0 - smoothing)
+
+
 def _chunks(rows: int, vocab_size: int) -> list[slice]:
     """Cut rows into chunks, so that not all logits exist at once."""
     chunk = head_chunk_rows(vocab_size)
@@ -107,45 +166,57 @@ def _mean(nats: Array, targets: Array, ignore_index: int, dtype: np.dtype) -> np
 @compiled_form_of(reference.head_cross_entropy_forward)
 def head_cross_entropy_forward(  # noqa: D103
     x: Array, weight: Array, targets: Array, *, ignore_index: int = IGNORE_INDEX,
-    bias: Array | None = None,
+    label_smoothing: float = 0.0, bias: Array | None = None,
 ) -> np.floating:  # fmt: skip
-    nats = _head_nats(x, weight, targets, ignore_index, bias)
+    nats = _head_nats(x, weight, targets, ignore_index, label_smoothing, bias)
     return _mean(nats, targets, ignore_index, x.dtype)
 
 
 def _head_nats(
-    x: Array, weight: Array, targets: Array, ignore_index: int, bias: Array | None = None
-) -> Array:
+    x: Array, weight: Array, targets: Array, ignore_index: int, smoothing: float = 0.0,
+    bias: Array | None = None,
+) -> Array:  # fmt: skip
     """Each row's loss; 0 where it does not count."""
     rows, ids = as_rows(x), flat_ids(targets)
     counted = np.flatnonzero(ids != ignore_index)
     if counted.size < ids.size:  # a prompt's rows: no logits are made of them
         nats = np.zeros(ids.size, np.float64)
-        nats[counted] = _head_nats(rows[counted], weight, ids[counted], ignore_index, bias)
+        some = rows[counted], weight, ids[counted]
+        nats[counted] = _head_nats(*some, ignore_index, smoothing, bias)
         return nats
     nats, lse = np.empty(ids.size, np.float64), np.empty(ids.size, x.dtype)
     for part in _chunks(ids.size, weight.shape[0]):
         logits = linear_forward(rows[part], weight, bias)
-        _forward(logits, ids[part], ignore_index, nats[part], lse[part])
+        _nats(logits, ids[part], ignore_index, smoothing, nats[part], lse[part])
     return nats
+
+
+def _nats(
+    logits: Array, ids: Array, ignore_index: int, smoothing: float, nats: Array, lse: Array
+) -> None:
+    if smoothing:
+        _smoothed_forward(logits, ids, ignore_index, smoothing, nats, lse)
+    else:
+        _forward(logits, ids, ignore_index, nats, lse)
 
 
 @compiled_form_of(reference.head_cross_entropy_backward, decided_by=1)
 def head_cross_entropy_backward(  # noqa: D103
     dloss: Scalar, x: Array, weight: Array, targets: Array, *, ignore_index: int = IGNORE_INDEX,
-    bias: Array | None = None, dweight: Array | None = None, dbias: Array | None = None,
-    overwrite: bool = False,
+    label_smoothing: float = 0.0, bias: Array | None = None, dweight: Array | None = None,
+    dbias: Array | None = None, overwrite: bool = False,
 ) -> tuple[np.floating, Array]:  # fmt: skip
     scales = np.full(targets.size, _scale(dloss, targets, ignore_index, x.dtype))
     nats, dx = _head_backward(
-        scales, x, weight, targets, ignore_index, dweight, overwrite, bias, dbias
+        scales, x, weight, targets, ignore_index, dweight, overwrite, label_smoothing, bias, dbias
     )
     return _mean(nats, targets, ignore_index, x.dtype), dx
 
 
 def _head_backward(
     scales: Array, x: Array, weight: Array, targets: Array, ignore_index: int,
-    dweight: Array | None, overwrite: bool, bias: Array | None = None, dbias: Array | None = None,
+    dweight: Array | None, overwrite: bool, smoothing: float = 0.0, bias: Array | None = None,
+    dbias: Array | None = None,
 ) -> tuple[Array, Array]:  # fmt: skip
     """Scale each row's loss, and send it back; returns the losses and dx."""
     rows, ids = as_rows(x), flat_ids(targets)
@@ -153,14 +224,14 @@ def _head_backward(
     if 0 < counted.size < ids.size:
         nats, dx = np.zeros(ids.size, np.float64), np.zeros(x.shape, x.dtype)
         nats[counted], as_rows(dx)[counted] = _head_backward(
-            scales[counted], rows[counted], weight, ids[counted], ignore_index,
-            dweight, overwrite, bias, dbias,
+            scales[counted], rows[counted], weight, ids[counted], ignore_index, dweight, overwrite,
+            smoothing, bias, dbias,
         )  # fmt: skip
         return nats, dx
     nats, dx = np.empty(ids.size, np.float64), empty(x.shape, x.dtype)
     for part in _chunks(ids.size, weight.shape[0]):
         logits = linear_forward(rows[part], weight, bias)
-        _replace_by_gradient(scales[part], logits, ids[part], ignore_index, nats[part])
+        _gradients(scales[part], logits, ids[part], ignore_index, nats[part], smoothing)
         if dweight is not None:
             product(True, logits, False, rows[part], dweight, accumulate=not overwrite)
         if dbias is not None:
@@ -168,6 +239,15 @@ def _head_backward(
         product(False, logits, False, weight, as_rows(dx)[part])
         overwrite = False
     return nats, dx
+
+
+def _gradients(
+    scales: Array, logits: Array, ids: Array, ignore_index: int, nats: Array, smoothing: float
+) -> None:
+    if smoothing:
+        _replace_by_smoothed_gradient(scales, logits, ids, ignore_index, smoothing, nats)
+    else:
+        _replace_by_gradient(scales, logits, ids, ignore_index, nats)
 
 
 @compiled_form_of(reference.head_log_probs_forward)
@@ -188,26 +268,26 @@ def head_log_probs_backward(  # noqa: D103
 
 @compiled_form_of(reference.cross_entropy_forward)
 def cross_entropy_forward(  # noqa: D103
-    logits: Array, targets: Array, *, ignore_index: int = IGNORE_INDEX
-) -> tuple[np.floating, Array]:
+    logits: Array, targets: Array, *, ignore_index: int = IGNORE_INDEX,
+    label_smoothing: float = 0.0,
+) -> tuple[np.floating, Array]:  # fmt: skip
     nats = np.empty(targets.size, np.float64)
     lse = np.empty((*targets.shape, 1), logits.dtype)
-    _forward(as_rows(logits), flat_ids(targets), ignore_index, nats, lse.reshape(-1))
+    rows, ids = as_rows(logits), flat_ids(targets)
+    _nats(rows, ids, ignore_index, label_smoothing, nats, lse.reshape(-1))
     return _mean(nats, targets, ignore_index, logits.dtype), lse
 
 
 @compiled_form_of(reference.cross_entropy_backward, decided_by=1)
 def cross_entropy_backward(  # noqa: D103
-    dloss: Scalar, logits: Array, targets: Array, lse: Array, *, ignore_index: int = IGNORE_INDEX
-) -> Array:
+    dloss: Scalar, logits: Array, targets: Array, lse: Array, *, ignore_index: int = IGNORE_INDEX,
+    label_smoothing: float = 0.0,
+) -> Array:  # fmt: skip
     dlogits = np.zeros(logits.shape, logits.dtype)  # ignored positions stay 0
     scale = _scale(dloss, targets, ignore_index, logits.dtype)
-    _backward(
-        scale,
-        as_rows(logits),
-        flat_ids(targets),
-        lse.reshape(-1),
-        ignore_index,
-        as_rows(dlogits),
-    )
+    given = scale, as_rows(logits), flat_ids(targets), lse.reshape(-1), ignore_index
+    if label_smoothing:
+        _smoothed_backward(*given, label_smoothing, as_rows(dlogits))
+    else:
+        _backward(*given, as_rows(dlogits))
     return dlogits

@@ -1,4 +1,9 @@
-"""What the compiled recurrent operations share: products, lengths, and arrays of all steps."""
+"""What the compiled recurrent operations share: products, lengths, and arrays of all steps.
+
+Sequences do not know of each other, so the rows of the batch are cut in as many blocks as there are
+threads, and a thread takes its block through all steps: nobody waits for anybody, and what a step
+made is in the cache when the next one reads it. The weights are packed once a pass (`tiles`).
+"""
 
 from __future__ import annotations
 
@@ -6,15 +11,18 @@ from typing import Any
 
 import numba
 import numpy as np
+from numba import prange
 
 from npgpt.ops.array import Array
-from npgpt.ops.compiled.jit import REAL, as_rows
-from npgpt.ops.compiled.linear import add_column_sums, add_to_rows, product
-from npgpt.ops.reference.recurrence import after, are_there, before, begin
+from npgpt.ops.compiled.few_rows import MOST_ROWS, few_rows_linear
+from npgpt.ops.compiled.jit import REAL, as_rows, kernel, parallel_kernel
+from npgpt.ops.compiled.linear import NOTHING, add_column_sums, add_to_rows, product
+from npgpt.ops.compiled.tiles import add_product, pack, padded
+from npgpt.ops.reference.recurrence import after, are_there, before, begin, of_last
 from npgpt.ops.workspace import empty
 
-# Parts of a product do not depend on the number of threads where that would change its rounding.
-MOST_PARTS, PART_COLUMNS = 8, 64  # of a step's: at most so many, at least so wide
+FEWEST_ROWS = 2  # of a step, for which the weights are packed
+PRODUCT_ROWS = 64  # multiplied by a panel while it is in the first caches
 PART_WORK = 1 << 21  # multiplications, of a product of all steps: twice OpenBLAS's small ones
 
 
@@ -30,20 +38,71 @@ def number_of_positions(lengths: Array | None, time: int, batch: int) -> Array:
     return np.ascontiguousarray(lengths, np.int64)
 
 
-def of_inputs(x: Array, weight_ih: Array, *biases: Array | None) -> Array:
+def number_of_blocks(batch: int) -> int:
+    """Say in how many blocks the rows are cut; the bits do not depend on it."""
+    return max(1, min(numba.get_num_threads(), batch))
+
+
+def sums_of_rows(batch: int, columns: int, dtype: np.dtype) -> Array:
+    """Make room for the products of one step, which come in whole panels."""
+    return empty((batch, padded(columns, dtype)), dtype)
+
+
+def bias_of(weight: Array, *biases: Array | None) -> Array:
+    """Add up the biases that there are, for the sums of one row to begin with."""
+    total = np.zeros(padded(len(weight), weight.dtype), weight.dtype)
+    for bias in biases:
+        if bias is not None:
+            total[: len(weight)] += bias
+    return total
+
+
+def are_few(x: Array) -> bool:
+    """Tell whether steps have so few rows, or all steps together, that packing does not pay."""
+    time, batch = x.shape[:2]
+    return batch < FEWEST_ROWS or time * batch <= MOST_ROWS
+
+
+def of_inputs(x: Array, weight: Array, bias: Array) -> Array:
     """Compute what the steps need of the inputs, for all of them in one product."""
-    a = empty((*x.shape[:-1], len(weight_ih)), x.dtype)
-    whole_product(False, x, True, weight_ih, a)
-    shifts = [bias for bias in biases if bias is not None]
-    if shifts:
-        add_to_rows(as_rows(a), np.ascontiguousarray(sum(shifts[1:], shifts[0])))
+    if x.shape[0] * x.shape[1] <= MOST_ROWS:
+        return few_sums(as_rows(x), weight, bias).reshape(*x.shape[:-1], len(weight))
+    a = empty((*x.shape[:-1], len(weight)), x.dtype)
+    whole_product(False, x, True, weight, a)
+    add_to_rows(as_rows(a), bias)
     return a
 
 
-def step_product(transpose_b: bool, a: Array, weight: Array, c: Array, accumulate: bool) -> None:
-    """Multiply the rows of one step with a weight: many small products, cut in a fixed way."""
-    parts = max(1, min(MOST_PARTS, c.shape[1] // PART_COLUMNS))
-    product(False, a, transpose_b, weight, c, accumulate, parts)
+def few_sums(x: Array, weight: Array, bias: Array | None = None) -> Array:
+    """Compute the sums of a few rows, without packing."""
+    nothing, a = NOTHING[x.dtype], empty((len(x), len(weight)), x.dtype)
+    shift = nothing if bias is None else bias[: len(weight)]
+    few_rows_linear(as_rows(x), as_rows(weight), shift, a, nothing)
+    return a
+
+
+@kernel()
+def at_step(step: int, time: int, reverse: bool) -> tuple[int, int, int]:
+    """Say what `steps` does of one step: its position, the states before it and after it."""
+    if reverse:
+        t = time - 1 - step
+        return t, t + 1, t
+    return step, step, step + 1
+
+
+@kernel()
+def copy_row(source: Array, target: Array) -> None:
+    """``target[:] = source[: target.size]``, which takes Numba seconds to compile."""
+    for j in range(target.size):
+        target[j] = source[j]
+
+
+@kernel()
+def set_product(a: Array, packed: Array, bias: Array, c: Array) -> None:
+    """``c = bias + a @ b``, b packed."""
+    for row in range(c.shape[0]):
+        copy_row(bias, c[row])
+    add_product(a, packed, c)
 
 
 def whole_product(
@@ -62,6 +121,14 @@ def whole_product(
     product(transpose_a, a, transpose_b, b, c, accumulate, parts)
 
 
+def last_state(gradient: Array | None, states: Array) -> Array:
+    """Return what `of_last` does, with room for whole panels behind it."""
+    batch, d_hidden = states.shape[1:]
+    made = sums_of_rows(batch, d_hidden, states.dtype)
+    made[:, :d_hidden], made[:, d_hidden:] = of_last(gradient, states), 0
+    return made
+
+
 def states(state: Array, time: int, reverse: bool) -> Array:
     """Make room for the states of all steps, of which the first is there."""
     return begin(state, time, reverse, empty)
@@ -78,23 +145,40 @@ def outputs(h: Array, lengths: Array | None, reverse: bool) -> Array:
     return y
 
 
+@parallel_kernel()
+def _fill_products(a: Array, packed: Array, c: Array, height: int) -> None:
+    for block in prange((len(a) + height - 1) // height):
+        begin, end = block * height, min((block + 1) * height, len(a))
+        c[begin:end] = 0
+        add_product(a[begin:end], packed, c[begin:end])
+
+
+def input_gradient(da: Array, weight_ih: Array) -> Array:
+    """Return the gradient of the inputs, ``da @ W_ih``."""
+    d_in = weight_ih.shape[1]
+    dx = sums_of_rows(da.shape[0] * da.shape[1], d_in, da.dtype)
+    _fill_products(as_rows(da), pack(weight_ih, False), dx, PRODUCT_ROWS)
+    return as_rows(dx[:, :d_in]).reshape(*da.shape[:-1], d_in)
+
+
 def weight_gradients(
-    da: Array, db: Array, x: Array, h: Array, reverse: bool, weight_ih: Array,
+    da: Array, db: Array, x: Array, h: Array, reverse: bool,
     dweight_ih: Array | None, dweight_hh: Array | None, dbias_ih: Array | None,
     dbias_hh: Array | None,
-) -> Array:  # fmt: skip
-    """Add the gradients of all weights, one product each; return that of ``x``.
+) -> None:  # fmt: skip
+    """Add the gradients of all weights, one product each.
 
     ``da`` is the gradient of what comes from the inputs, ``db`` of what comes from the states.
     """
-    for gradient, read, dweight, dbias in (
-        (da, x, dweight_ih, dbias_ih),
-        (db, before(h, reverse), dweight_hh, dbias_hh),
-    ):
+    for gradient, read, dweight in ((da, x, dweight_ih), (db, before(h, reverse), dweight_hh)):
         if dweight is not None:
             whole_product(True, gradient, False, read, dweight, accumulate=True)
+    if da is db and dbias_ih is not None and dbias_hh is not None:
+        total = np.zeros_like(dbias_ih)
+        add_column_sums(as_rows(da), total)
+        dbias_ih += total
+        dbias_hh += total
+        return
+    for gradient, dbias in ((da, dbias_ih), (db, dbias_hh)):
         if dbias is not None:
             add_column_sums(as_rows(gradient), dbias)
-    dx = empty(x.shape, x.dtype)
-    whole_product(False, da, False, weight_ih, dx)
-    return dx

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from npgpt.ops.reference.adam import *
 from npgpt.ops.reference.addition import *
+from npgpt.ops.reference.additive_scores import *
 from npgpt.ops.reference.attention import *
 from npgpt.ops.reference.batch_norm import *
 from npgpt.ops.reference.cached_attention import *

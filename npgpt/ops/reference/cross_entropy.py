@@ -1,5 +1,7 @@
 """Cross-entropy of softmax(logits) against target ids, in nats."""
 
+from typing import Any
+
 import numpy as np
 
 from npgpt.ops.array import Array, Scalar
@@ -19,9 +21,14 @@ IGNORE_INDEX = -100  # the target of a position that does not count, as in PyTor
 
 
 def cross_entropy_forward(
-    logits: Array, targets: Array, *, ignore_index: int = IGNORE_INDEX
-) -> tuple[np.floating, Array]:
+    logits: Array, targets: Array, *, ignore_index: int = IGNORE_INDEX,
+    label_smoothing: float = 0.0,
+) -> tuple[np.floating, Array]:  # fmt: skip
     """Compute the mean of ``log sum_v exp(logits_v) - logits_target`` over counted positions.
+
+    With label smoothing ``e`` (Szegedy et al. 2016, arXiv 1512.00567, section 7) the target's share
+    of each position is ``1 - e``, and all ``K`` tokens share ``e`` evenly: ``-sum_v q_v log p_v``
+    with ``q = (1 - e) onehot(target) + e / K``.
 
     Parameters
     ----------
@@ -29,6 +36,8 @@ def cross_entropy_forward(
     targets : ndarray of int, shape (...)
         A position whose target is ``ignore_index`` does not count.
     ignore_index : int
+    label_smoothing : float
+        ``e``, as PyTorch's cross-entropy takes it.
 
     Returns
     -------
@@ -41,15 +50,21 @@ def cross_entropy_forward(
     counted = targets != ignore_index
     index = np.where(counted, targets, 0)[..., None]
     chosen = np.take_along_axis(logits, index, axis=-1)
+    if label_smoothing:
+        even = logits.mean(axis=-1, keepdims=True)
+        chosen = (1.0 - label_smoothing) * chosen + label_smoothing * even
     nats = (lse - chosen)[..., 0] * counted
     count = int(counted.sum())
     return nats.sum() / count if count else logits.dtype.type(np.nan), lse
 
 
 def cross_entropy_backward(
-    dloss: Scalar, logits: Array, targets: Array, lse: Array, *, ignore_index: int = IGNORE_INDEX
-) -> Array:
-    """Send ``dloss`` back: ``dlogits = dloss / count * (softmax(logits) - onehot(target))``.
+    dloss: Scalar, logits: Array, targets: Array, lse: Array, *, ignore_index: int = IGNORE_INDEX,
+    label_smoothing: float = 0.0,
+) -> Array:  # fmt: skip
+    """Send ``dloss`` back: ``dlogits = dloss / count * (softmax(logits) - q)``.
+
+    ``q`` is what the probabilities should be, ``(1 - e) onehot(target) + e / K``.
 
     Parameters
     ----------
@@ -57,7 +72,8 @@ def cross_entropy_backward(
     logits : ndarray, shape (..., vocab_size)
     targets : ndarray of int, shape (...)
     lse : ndarray, shape (..., 1)
-    ignore_index : int
+    ignore_index, label_smoothing
+        As in forward.
 
     Returns
     -------
@@ -67,14 +83,15 @@ def cross_entropy_backward(
     counted = (targets != ignore_index)[..., None]
     index = np.where(counted, targets[..., None], 0)
     dlogits = np.exp(logits - lse)  # the probabilities
-    target_terms = np.take_along_axis(dlogits, index, axis=-1) - 1.0
+    target_terms = np.take_along_axis(dlogits, index, axis=-1) - (1.0 - label_smoothing)
     np.put_along_axis(dlogits, index, target_terms, axis=-1)
+    dlogits -= label_smoothing / logits.shape[-1]
     return dlogits * (counted * (dloss / max(counted.sum(), 1))).astype(logits.dtype)
 
 
 def head_cross_entropy_forward(
     x: Array, weight: Array, targets: Array, *, ignore_index: int = IGNORE_INDEX,
-    bias: Array | None = None,
+    label_smoothing: float = 0.0, bias: Array | None = None,
 ) -> np.floating:  # fmt: skip
     """Compute the cross-entropy of the logits ``x W^T + b``, for when nobody needs the logits.
 
@@ -83,7 +100,8 @@ def head_cross_entropy_forward(
     x : ndarray, shape (..., d_model)
     weight : ndarray, shape (vocab_size, d_model)
     targets : ndarray of int, shape (...)
-    ignore_index : int
+    ignore_index, label_smoothing
+        As for `cross_entropy_forward`.
     bias : ndarray, shape (vocab_size,), optional
 
     Returns
@@ -92,14 +110,16 @@ def head_cross_entropy_forward(
         The loss, as of `cross_entropy_forward`.
     """
     logits = linear_forward(x, weight, bias)
-    loss, _ = cross_entropy_forward(logits, targets, ignore_index=ignore_index)
+    loss, _ = cross_entropy_forward(
+        logits, targets, ignore_index=ignore_index, label_smoothing=label_smoothing
+    )
     return loss
 
 
 def head_cross_entropy_backward(
     dloss: Scalar, x: Array, weight: Array, targets: Array, *, ignore_index: int = IGNORE_INDEX,
-    bias: Array | None = None, dweight: Array | None = None, dbias: Array | None = None,
-    overwrite: bool = False,
+    label_smoothing: float = 0.0, bias: Array | None = None, dweight: Array | None = None,
+    dbias: Array | None = None, overwrite: bool = False,
 ) -> tuple[np.floating, Array]:  # fmt: skip
     """Make the logits ``x W^T + b`` again, and send ``dloss`` back through them.
 
@@ -112,7 +132,8 @@ def head_cross_entropy_backward(
     x : ndarray, shape (..., d_model)
     weight : ndarray, shape (vocab_size, d_model)
     targets : ndarray of int, shape (...)
-    ignore_index : int
+    ignore_index, label_smoothing
+        As for `cross_entropy_forward`.
     bias : ndarray, shape (vocab_size,), optional
     dweight, dbias, overwrite
         As for `linear_backward`.
@@ -124,8 +145,9 @@ def head_cross_entropy_backward(
     dx : ndarray, shape (..., d_model)
     """
     logits = linear_forward(x, weight, bias)
-    loss, lse = cross_entropy_forward(logits, targets, ignore_index=ignore_index)
-    dlogits = cross_entropy_backward(dloss, logits, targets, lse, ignore_index=ignore_index)
+    choices: dict[str, Any] = {"ignore_index": ignore_index, "label_smoothing": label_smoothing}
+    loss, lse = cross_entropy_forward(logits, targets, **choices)
+    dlogits = cross_entropy_backward(dloss, logits, targets, lse, **choices)
     return loss, linear_backward(
         dlogits, x, weight, dweight=dweight, dbias=dbias, overwrite=overwrite
     )

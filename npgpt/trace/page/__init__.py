@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from npgpt.trace.data import TraceData
 from npgpt.trace.page import colours
-from npgpt.trace.page.depth_plots import depth_plots
+from npgpt.trace.page.depth_plots import depth_plots, layer_word, time_plots
 from npgpt.trace.page.diagram import diagram
 from npgpt.trace.page.heat_images import heat_image
 from npgpt.trace.page.strips import attribution_strips, logit_rows, loss_strip
@@ -26,6 +26,14 @@ if TYPE_CHECKING:
     import jinja2
 
 TEMPLATES = Path(__file__).parent / "templates"
+FAMILIES = {
+    "GPT": "a GPT",
+    "RNNLM": "an RNN",
+    "GRULM": "a GRU",
+    "LSTMLM": "an LSTM",
+    "ConvolutionalLM": "convolutions",
+}
+OPENED = ("cell", "hidden", "value", "gate")  # of what a step makes: what says most at first sight
 FRAME_HEIGHT = 800  # pixels in a notebook
 
 
@@ -55,10 +63,13 @@ def page(trace: TraceData) -> str:
         loss_strip=loss_strip(trace),
         attribution_strips=attribution_strips(trace),
         logit_rows=logit_rows(trace),
-        plots=depth_plots(trace),
+        plots=[*depth_plots(trace), *time_plots(trace)],
         diagram=diagram(trace),
         n_layers=max(map(len, trace.stacks.values()), default=0),
         heads=_most_heads(trace),
+        family=FAMILIES.get(trace.boxes[0].kind, "a language model"),
+        opened=_opened(trace),
+        layer_word=layer_word(trace),
     )
 
 
@@ -133,10 +144,24 @@ def _environment() -> jinja2.Environment:
     )
 
 
+def _opened(trace: TraceData) -> list[str]:
+    """Name the boxes that are open at first."""
+    return [
+        box.name
+        for box in trace.boxes
+        if (box.place.stack and box.place.rest == "attention")
+        or (not box.code and box.name.rpartition(".")[2] in OPENED)
+    ]
+
+
 def _most_heads(trace: TraceData) -> int:
     return max(
-        len(array.value.maps)
-        for box in trace.boxes
-        for instance in box.instances
-        for array in instance.arrays
+        (
+            array.value.shape[0]
+            for box in trace.boxes
+            for instance in box.instances
+            for array in instance.arrays
+            if array.has_heads
+        ),
+        default=0,
     )

@@ -1,4 +1,4 @@
-"""Plots of how activations and gradients grow or shrink along the depth."""
+"""Plots of how activations and gradients grow or shrink along the depth, and over time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Iterator
 
-from npgpt.layers.core.names import Place, parent_of, place_of
+from npgpt.layers.core.names import Place, layer_of, parent_of, place_of
 from npgpt.trace.boxes import ShownArray
 from npgpt.trace.data import TraceData
 
@@ -16,6 +16,7 @@ MOST_TICKS = 9
 # how far through a block an array is: what is on the residual stream, and what branches write to it
 STREAM = {"embeddings": 1.0, "residual_middle": 0.5, "residual_cross": 0.75, "residual": 1.0}
 BRANCHES = {"attention": 0.5, "cross_attention": 0.75}
+STATES = ("hidden", "cell")  # of a recurrent layer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,15 +66,41 @@ def depth_plots(trace: TraceData) -> list[Plot]:
     """Make the plots: activations, gradients, and gradients of the weights."""
     activations, gradients = _along_the_stream(trace)
     weights = _of_weights(trace)
-    blocks = [(float(d), f"block {i}") for s in trace.stacks.values() for i, d in enumerate(s)]
+    word = layer_word(trace)
+    blocks = [(float(d), f"{word} {i}") for s in trace.stacks.values() for i, d in enumerate(s)]
     depth = [(0.0, "in"), *((place + 1.0, label) for place, label in blocks)]
-    after = "out of block; in: the embeddings"
+    after = f"out of {word}; in: the embeddings"
     plots = [
         _plot("Activations", after, activations, depth),
         _plot("Gradients by activations", after, gradients, depth),
-        _plot("Gradients by weights", "block", weights, blocks),
+        _plot("Gradients by weights", word, weights, blocks),
     ]
     return [plot for plot in plots if plot.lines]
+
+
+def time_plots(trace: TraceData) -> list[Plot]:
+    """Make the plots of a recurrent model's states: how large they are at each position."""
+    values: Series = {}
+    grads: Series = {}
+    for name, _, array in _arrays(trace):
+        kind, layer = layer_of(array.name)
+        if kind not in STATES or layer is None:
+            continue
+        line = f"{kind}, layer {layer}"
+        for view, series in ((array.value, values), (array.grad, grads)):
+            points = enumerate(view.by_row if view else ())
+            series[line] = [(t, f"{name}.{array.name}, position {t}", size) for t, size in points]
+    places = [(float(t), str(t)) for t in range(len(trace.predictions))]
+    plots = [
+        _plot("States over time", "position", values, places),
+        _plot("Gradients by states, over time", "position", grads, places),
+    ]
+    return [plot for plot in plots if plot.lines]
+
+
+def layer_word(trace: TraceData) -> str:
+    """Return what the model's stacks are made of, in a word."""
+    return "block" if any(stack.endswith("blocks") for stack in trace.stacks) else "layer"
 
 
 def _along_the_stream(trace: TraceData) -> tuple[Series, Series]:
@@ -81,7 +108,7 @@ def _along_the_stream(trace: TraceData) -> tuple[Series, Series]:
     grads: Series = {}
     for name, depth, array in _arrays(trace):
         place = place_of(name)
-        found = None if array.is_parameter else _line_of(place, array.name)
+        found = None if array.is_parameter else _line_of(place, array.kind)
         if found is None:
             continue
         line, share = f"{parent_of(place.stack)} {found[0]}".lstrip(), found[1]
@@ -90,6 +117,8 @@ def _along_the_stream(trace: TraceData) -> tuple[Series, Series]:
         if array.grad is not None:
             grads.setdefault(line, []).append((depth + share, label, array.grad.statistics.rms))
     for series in (values, grads):
+        if "hidden" in series:  # what the first layer reads, and what each makes of it
+            series["hidden"] += series.pop("residual stream", [])
         for points in series.values():
             points.sort()
     return values, grads
@@ -100,9 +129,13 @@ def _arrays(trace: TraceData) -> Iterator[tuple[str, int, ShownArray]]:
     stacks = trace.stacks
     for box in trace.boxes:
         for instance in box.instances:
-            stack, block, _ = place_of(instance.name)
+            stack, depth = place_of(instance.name).stack or instance.name, instance.block
+            if depth is None:
+                depth = -1
+            elif stack in stacks:
+                depth = stacks[stack][depth]
             for array in instance.arrays:
-                yield instance.name, -1 if block is None else stacks[stack][block], array
+                yield instance.name, depth, array
 
 
 def _line_of(place: Place, array: str) -> tuple[str, float] | None:
@@ -112,7 +145,10 @@ def _line_of(place: Place, array: str) -> tuple[str, float] | None:
     is_branch = place.stack and place.rest and "." not in place.rest and "norm" not in place.rest
     if is_branch and array == "output":
         return f"{place.rest} output", BRANCHES.get(place.rest, 1.0)
-    return None
+    if place.is_block and array == "output":
+        return f"{place.stack.removesuffix('s')} output", 1.0
+    is_state = place.rest and not place.stack and array in STATES
+    return (array, 1.0) if is_state else None
 
 
 def _of_weights(trace: TraceData) -> Series:
@@ -122,7 +158,7 @@ def _of_weights(trace: TraceData) -> Series:
         if depth < 0 or not is_matrix or array.grad is None:
             continue
         stack, _, rest = place_of(name)
-        line = ".".join(filter(None, (parent_of(stack), rest, array.name)))
+        line = ".".join(filter(None, (parent_of(stack), rest, array.kind)))
         point = (float(depth), f"{name}.{array.name}", array.grad.statistics.rms)
         series.setdefault(line, []).append(point)
     return series
@@ -152,7 +188,7 @@ def _plot(title: str, x_label: str, series: Series, places: list[tuple[float, st
         if points
     )
     every = math.ceil(len(places) / MOST_TICKS)
-    x_ticks = tuple((x_of(x), label.removeprefix("block ")) for x, label in places[:: every or 1])
+    x_ticks = tuple((x_of(x), label.rpartition(" ")[2]) for x, label in places[:: every or 1])
     y_ticks = tuple((y_of(tick), _power(tick)) for tick in _ticks(low, high))
     return Plot(title, x_label, lines, x_ticks, y_ticks)
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 
 from npgpt.layers.core.names import parent_of
-from npgpt.models import GPTConfig
+from npgpt.models import ModelConfig
 from npgpt.trace.boxes import Box
 from npgpt.trace.data import TraceData
 
@@ -49,8 +49,17 @@ class Shortcut:
 
 
 @dataclasses.dataclass(frozen=True)
+class Loop:
+    """What a recurrent layer hands from each step to the next, on the right of its box."""
+
+    begin: float
+    end: float
+    states: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Frame:
-    """What is repeated: the blocks of a stack."""
+    """What is repeated: the blocks of a stack, or recurrent layers on each other."""
 
     name: str
     y: float
@@ -74,6 +83,7 @@ class Diagram:
 
     nodes: list[Node] = dataclasses.field(default_factory=list)
     shortcuts: list[Shortcut] = dataclasses.field(default_factory=list)
+    loops: list[Loop] = dataclasses.field(default_factory=list)
     frames: list[Frame] = dataclasses.field(default_factory=list)
     labels: list[Label] = dataclasses.field(default_factory=list)
     arrows: list[tuple[float, float]] = dataclasses.field(default_factory=list)
@@ -91,13 +101,20 @@ def diagram(trace: TraceData) -> Diagram:
     drawn = Diagram()
     y = _arrow(drawn, 22.0)
     for name in _way(boxes, ""):
-        if boxes[name].place.is_block:
-            _labels(drawn, boxes[parent_of(name)], "embeddings", y - GAP / 2 - 4)
-            begin, y = y, _block(drawn, boxes, name, trace.config, y + FRAME + 14)
-            text = f"{parent_of(name)} block, {len(boxes[name].instances)} times".lstrip()
-            drawn.frames.append(Frame(name, begin, y - begin, text))
+        layers = len({i.block for i in boxes[name].instances if i.block is not None})
+        if not layers:
+            y = _node(drawn, boxes, name, y, _children(boxes, name))
         else:
-            y = _node(drawn, boxes, name, y)
+            _labels(drawn, boxes[parent_of(name)], "embeddings", y - GAP / 2 - 4)
+            begin, y = y, y + FRAME + 14
+            if boxes[name].place.is_block:
+                y = _block(drawn, boxes, name, trace.config, y)
+                word = "block" if boxes[name].place.stack.endswith("blocks") else "layer"
+                text = f"{parent_of(name)} {word}, {layers} times".lstrip()
+            else:
+                y = _recurrent(drawn, boxes, name, y)
+                text = f"layer, {layers} times"
+            drawn.frames.append(Frame(name, begin, y - begin, text))
         y = _arrow(drawn, y)
     drawn.height = y + 24
     return drawn
@@ -113,15 +130,28 @@ def _way(boxes: dict[str, Box], parent: str) -> Iterator[str]:
             yield name
 
 
-def _block(drawn: Diagram, boxes: dict[str, Box], block: str, config: GPTConfig, y: float) -> float:
+def _recurrent(drawn: Diagram, boxes: dict[str, Box], name: str, y: float) -> float:
+    """Draw a recurrent layer: its gates and states, and what goes on to the next step."""
+    begin, y = y, _node(drawn, boxes, name, y, _children(boxes, name))
+    states = "hₜ₋₁, cₜ₋₁" if f"{name}.cell" in boxes else "hₜ₋₁"
+    drawn.loops.append(Loop(y - 12, begin + 12, states))
+    _labels(drawn, boxes.get(f"{name}.hidden", boxes[name]), "hidden", y + 14)
+    return y + FRAME + 16
+
+
+def _block(
+    drawn: Diagram, boxes: dict[str, Box], block: str, config: ModelConfig, y: float
+) -> float:
     """Draw what is inside a block: branches, each a layer with its norm before or after it."""
     children = _children(boxes, block)
     branches = [name for name in children if f"{name}_norm" in children]
+    if not branches:
+        return _branch(drawn, boxes, block, y)
     for i, name in enumerate(branches):
         before_norm = config.norm_position == "post"
         begin = y - GAP / 2
         for part in (name, f"{name}_norm") if before_norm else (f"{name}_norm", name):
-            y = _node(drawn, boxes, part, y)
+            y = _node(drawn, boxes, part, y, _children(boxes, part))
             if part == name and config.shortcut:
                 y = _sum(drawn, begin, y)
             is_end = (part == name) is not before_norm
@@ -133,6 +163,19 @@ def _block(drawn: Diagram, boxes: dict[str, Box], block: str, config: GPTConfig,
     return y + FRAME + 8
 
 
+def _branch(drawn: Diagram, boxes: dict[str, Box], block: str, y: float) -> float:
+    """Draw a block that is one branch: its layers, the last with what it reads, and the sum."""
+    begin, children = y - GAP / 2, _children(boxes, block)
+    layers = [name for name in children if boxes[name].code]
+    for name in layers:
+        is_last = name == layers[-1]
+        halves = [child for child in children if child not in layers] if is_last else []
+        y = _node(drawn, boxes, name, y, halves)
+        y = _sum(drawn, begin, y) if is_last else _arrow(drawn, y)
+    _labels(drawn, boxes[parent_of(block)], "residual", y)
+    return y + FRAME + 8
+
+
 def _sum(drawn: Diagram, begin: float, y: float) -> float:
     """Draw the sum of a branch and of what goes round it from ``begin``."""
     drawn.arrows.append((y, y + 8))
@@ -140,9 +183,10 @@ def _sum(drawn: Diagram, begin: float, y: float) -> float:
     return y + 24
 
 
-def _node(drawn: Diagram, boxes: dict[str, Box], name: str, y: float) -> float:
+def _node(
+    drawn: Diagram, boxes: dict[str, Box], name: str, y: float, inside: Sequence[str]
+) -> float:
     box = boxes[name]
-    inside = _children(boxes, name)
     height = BOX_HEIGHT + PART_HEIGHT * len(inside)
     parts = tuple(
         Part(part, _last(part), y + BOX_HEIGHT + PART_HEIGHT * i) for i, part in enumerate(inside)
@@ -159,7 +203,7 @@ def _arrow(drawn: Diagram, y: float) -> float:
 def _labels(drawn: Diagram, box: Box, tap: str, y: float) -> None:
     for instance in box.instances:
         for array in instance.arrays:
-            if array.name == tap:
+            if array.kind == tap:
                 grad = array.grad.statistics.rms if array.grad else None
                 drawn.labels.append(Label(y, instance.block, array.value.statistics.rms, grad))
 

@@ -85,7 +85,7 @@ def logit_rows(trace: TraceData) -> LogitRows | None:
     for name, value in zip(parts.names, parts.values.tolist(), strict=True):
         stack, number, rest = place_of(name)
         if stack:
-            column = rest.removeprefix("attention.").replace(".", " ")
+            column = rest.removeprefix("attention.").replace(".", " ") or stack.removesuffix("s")
             rows.setdefault(f"{parent_of(stack)} {number}".lstrip(), {})[column] = value
         else:
             others.append((name, value))

@@ -12,12 +12,12 @@
       part.toggleAttribute("hidden", layer.value !== "all" && part.dataset.layer !== layer.value);
     for (const label of all(".label[data-layer]"))  // these are all at one place
       label.toggleAttribute("hidden", label.dataset.layer !== (layer.value === "all" ? "0" : layer.value));
-    for (const part of all("[data-head]"))
-      part.toggleAttribute("hidden", head.value !== "all" && part.dataset.head !== head.value);
+    for (const part of all("[data-head]"))  // there is no choice of one in a model without heads
+      part.toggleAttribute("hidden", head && head.value !== "all" && part.dataset.head !== head.value);
     for (const figure of all("figure.heat"))
       figure.toggleAttribute("hidden", which.value !== "both" && !figure.classList.contains(which.value));
   };
-  for (const select of Object.values(selects)) select.addEventListener("change", choose);
+  for (const select of Object.values(selects)) select?.addEventListener("change", choose);
 
   const open = (value) => { for (const box of all("details.box")) box.open = value; };
   byId("open-all").addEventListener("click", () => open(true));
