@@ -11,6 +11,7 @@ from benchmarks.layers import layers
 from benchmarks.listening import listening
 from benchmarks.loading import loading
 from benchmarks.memory import memory
+from benchmarks.recurrent import recurrent
 from benchmarks.scaling import scaling
 from benchmarks.shakespeare import shakespeare
 from benchmarks.tokenizers import tokenizers
@@ -29,6 +30,7 @@ PARTS = (
     attention,
     layers,
     memory,
+    recurrent,
     finetune,
     scaling,
     shakespeare,

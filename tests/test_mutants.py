@@ -8,7 +8,9 @@ from npgpt.gradients import check_suite
 from npgpt.layers.recurrent import Recurrent
 from npgpt.layers.sequence_attention import SequenceAttention
 from npgpt.models.padding import Counted
+from npgpt.models.token_input import TokenInput
 from npgpt.models.unbounded import UnboundedModel
+from npgpt.models.with_head import ModelWithHead
 from npgpt.ops import reference
 from tests.mutations import mutated
 from tests.ops.test_compiled_equals_reference import assert_same
@@ -110,7 +112,7 @@ MUTANTS = [
     (reference.gelu_exact_backward, "x = x if bias is None else x + bias", "pass", "FeedForward (exact)"),
     (reference.head_cross_entropy_backward, "cross_entropy_backward(dloss,", "cross_entropy_backward(2 * dloss,", "GPT (2 layers, training step)"),
     (reference.head_cross_entropy_backward, "x, weight, dweight=dweight", "0.0 * x, weight, dweight=dweight", "GPT (2 layers, training step)"),
-    (models.GPT.loss_and_backward, "self.backward_from_hidden(dx)", "pass", "GPT (2 layers, training step)"),
+    (ModelWithHead._loss_and_backward, "self.backward_from_hidden(dx)", "pass", "GPT (2 layers, training step)"),
     (models.GPTForClassification._backward, "dx[last] = dlast", "dx[last] = 0.5 * dlast", "GPT (2 layers, classification)"),
     (models.GPTForClassification._backward, "dx += dlanguage", "dx += 0.0 * dlanguage", "GPT (2 layers, classification and language)"),
     (models.GPTForClassification._backward, "self.lm_coef * dloss", "dloss", "GPT (2 layers, classification and language)"),
@@ -163,6 +165,20 @@ MUTANTS = [
     (layers.LoRALinear.backward, "dx = self._map_backward(dy, of_map)", "dx = np.zeros_like(x)", "LoRALinear"),
     (layers.LoRALinear.backward, "self.dropout.backward(ddropped)", "ddropped", "LoRALinear (dropout)"),
     (models.GPT.backward_from_hidden, "self.embedding_dropout.backward(dx)", "dx", "GPT (2 layers, dropout)"),
+    (models.RNNEncoderDecoder.backward_from_hidden, "self._one_by_one(dstates)", "None", "RNNEncoderDecoder"),
+    (models.RNNEncoderDecoder.backward_from_hidden, "self.source.backward(dx)", "pass", "RNNEncoderDecoder"),
+    (models.RNNEncoderDecoder.backward_from_hidden, "self.target.backward(dx)", "pass", "RNNEncoderDecoder"),
+    (models.RNNEncoderDecoder._one_by_one, ".swapaxes(1, 2)", ".swapaxes(1, 2)[:, ::-1]", "RNNEncoderDecoder (both directions, dropout)"),
+    (models.RNNEncoderDecoder._read_backward, "self.hidden_dropout.backward(dx)", "dx", "RNNEncoderDecoder (both directions, dropout)"),
+    (models.RNNAttention._read_backward, "1.0 - hidden * hidden", "1.0", "RNNAttention"),
+    (models.RNNAttention._read_backward, "dh + dqueries", "dh", "RNNAttention (general)"),
+    (models.RNNAttention._read_backward, "dh + dqueries", "dqueries", "RNNAttention (concat)"),
+    (models.RNNAttention._read_backward, "dh + dqueries, dvalues", "dh + dqueries, 0.0 * dvalues", "RNNAttention (dot, dropout)"),
+    (models.Transformer.backward_from_hidden, "self.encoder.backward(dmemory)", "dmemory", "Transformer"),
+    (models.Transformer.backward_from_hidden, "self.target.backward(dx)", "pass", "Transformer (RoPE)"),
+    (TokenInput.backward, "self.scale * dx", "dx", "Transformer"),
+    (TokenInput.backward, "self.positions.backward(dx)", "dx", "Transformer (pre-norm, dropout)"),
+    (TokenInput.backward, "self.dropout.backward(", "(", "Transformer (pre-norm, dropout)"),
     (reference.rnn_backward, 'there[t] * dy[t] + dh', 'there[t] * dy[t]', 'RNN'),
     (reference.rnn_backward, 'there[t] * dy[t] + dh', 'dy[t] + dh', 'RNN'),
     (reference.rnn_backward, 'dweight=dweight_ih, dbias=dbias_ih', 'dbias=dbias_ih', 'RNN'),

@@ -18,7 +18,7 @@ from npgpt.experiments.gradient_by_distance import COMPARED, DistanceResult, con
 from npgpt.experiments.language_models import LanguageModelResult, fewest_steps
 from npgpt.experiments.memory import DISTANCES, TASKS, MemoryResult
 from npgpt.experiments.sizes import FAMILIES, check_families
-from npgpt.models import GPTConfig
+from npgpt.models import RNNConfig
 from npgpt.runs import DataConfig, OptimisationConfig, RunConfig
 
 Text = Annotated[str, typer.Argument(help="A text, as npgpt train takes it.")]
@@ -122,7 +122,7 @@ def _print_losses(results: Sequence[LanguageModelResult]) -> None:
 
 @experiment_app.command("gradient-by-distance")
 @tells_errors
-@with_options(DataConfig, GPTConfig, OptimisationConfig, names=GRADIENTS, defaults=GRADIENTS)
+@with_options(DataConfig, RNNConfig, OptimisationConfig, names=GRADIENTS, defaults=GRADIENTS)
 def gradient_by_distance_command(
     text: Text = BUILT_IN,
     models: Annotated[str, typer.Option(help="Families of models.")] = ",".join(COMPARED),

@@ -15,8 +15,8 @@ from npgpt.cli.shared.console import console
 from npgpt.cli.shared.tables import plain_table
 from npgpt.models import ModelConfig
 from npgpt.models.config import GPT2_SIZES, GPTConfig
+from npgpt.models.model import family_of
 from npgpt.runs import FineTuningRun, PretrainingRun, Run
-from npgpt.runs.config import family_of
 from npgpt.runs.folder import CHECKPOINTS
 from npgpt.version import __version__
 

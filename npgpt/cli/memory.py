@@ -18,9 +18,10 @@ from npgpt.cli.shared.tables import plain_table
 from npgpt.fields import check_options, names_of, option
 from npgpt.finetuning.config import METHODS
 from npgpt.layers import Parameter
+from npgpt.models import MODELS, ModelConfig
 from npgpt.models.config import GPT2_SIZES, GPTConfig, check_is_gpt
 from npgpt.optim import OPTIMIZERS
-from npgpt.runs import OptimisationConfig
+from npgpt.runs import OptimisationConfig, RunConfig
 from npgpt.runs.run import make_optimizer
 
 
@@ -30,7 +31,7 @@ class Step:
 
     Parameters
     ----------
-    config : GPTConfig
+    config : ModelConfig
     batch_size : int
         Sequences.
     time : int, optional
@@ -85,8 +86,9 @@ def memory_command(
         str,
         typer.Argument(
             metavar="MODEL",
-            help=f"A size of GPT-2 ({', '.join(GPT2_SIZES)}), a run folder, a folder in Hugging "
-            "Face's format, or a JSON file with the fields of a GPTConfig.",
+            help=f"A size of GPT-2 ({', '.join(GPT2_SIZES)}), a family ({', '.join(MODELS)}) as "
+            "npgpt train makes it, a run folder, a folder in Hugging Face's format, or a JSON file "
+            "with the fields of a config, and the family under kind where it is not gpt.",
             show_default=False,
         ),
     ],
@@ -107,12 +109,16 @@ def memory_command(
       npgpt memory 124M --batch-size 8 --generate
 
       npgpt memory runs/python-docs-1
+
+      npgpt memory lstm --batch-size 32 --measure
     """
     from npgpt.models import MemoryPlan
 
     found = _find(model)
     with usage_errors():
         step = dataclasses.replace(found, **settings)
+        if step.recompute or step.method != "full":
+            check_is_gpt(step.config, "npgpt memory --recompute or --method")
     config, time = step.config, step.time or step.config.context_length
     if time > config.context_length:
         raise typer.BadParameter(
@@ -140,7 +146,7 @@ def memory_command(
         "saved for backward": plan.saved,
         "working arrays": plan.working,
         "logits" if generate else "a chunk of logits": plan.logits,
-        "cached keys and values": plan.cache,
+        "cached keys and values" if isinstance(config, GPTConfig) else "states": plan.cache,
         "Python and its libraries": libraries,
     }
     table = plain_table(justify="right")
@@ -173,18 +179,25 @@ def _find(name: str) -> Step:
         run = find_run(path)
         if run is None:
             return Step(read_config(path))
-        check_is_gpt(run.model_config, "npgpt memory")
         settings = run.config.to_dict()
         names = [name for name in names_of(Step) if name in settings]
         return Step(run.model_config, **{name: settings[name] for name in names})
     if name in GPT2_SIZES:
         return Step(GPTConfig.gpt2(name))
+    if name in MODELS:
+        default = RunConfig(name)
+        return Step(default.model_config(default.vocab_size))
     if not path.exists():
         raise FileNotFoundError(
-            f"{name} is neither a GPT-2 size ({', '.join(GPT2_SIZES)}), nor the folder of a run or "
-            "of a model, nor a JSON file."
+            f"{name} is neither a GPT-2 size ({', '.join(GPT2_SIZES)}), nor a family, nor the "
+            "folder of a run or of a model, nor a JSON file."
         )
-    return Step(GPTConfig.from_dict(hub.read_json(path)))
+    fields = dict(hub.read_json(path))
+    kind = fields.pop("kind", "gpt")
+    if kind not in MODELS:
+        raise ValueError(f"{path}: kind must be one of {', '.join(MODELS)}, got {kind!r}.")
+    Config: Any = MODELS[kind].Config
+    return Step(Config.from_dict(fields))
 
 
 def _measured(step: Step, time: int, generate: bool) -> int:
@@ -200,7 +213,7 @@ def _measured(step: Step, time: int, generate: bool) -> int:
         return measure_step(step.config, step.batch_size, time, step.recompute, prepare, optimizer)
 
 
-def _size_of_libraries(config: GPTConfig) -> int:
+def _size_of_libraries(config: ModelConfig) -> int:
     """What this process holds with the kernels loaded and no model."""
     import numpy as np
 

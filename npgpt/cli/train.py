@@ -19,13 +19,13 @@ from npgpt.fields import names_of
 from npgpt.files import quoted
 from npgpt.models import MODELS, LanguageModel, ModelConfig
 from npgpt.runs import DataConfig, OptimisationConfig, PretrainingRun, RunConfig
-from npgpt.runs.config import FAMILY, SHAPE
+from npgpt.runs.config import FAMILY, SHAPE, families_of_text
 from npgpt.runs.folder import LOSS_PLOT
 from npgpt.tokenizers import Tokenizer
 from npgpt.training import Trainer
 
 # of several families' options of one name the help is the first's
-FAMILIES = sorted(MODELS, key=lambda kind: kind != FAMILY)
+FAMILIES = sorted(families_of_text(), key=lambda kind: kind != FAMILY)
 
 # how an introduction says the shape, as far as a model has it
 SHAPE_WORDS = {

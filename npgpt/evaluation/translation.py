@@ -62,6 +62,10 @@ class BootstrapScore(TranslationScore):
 def exact_match(translations: Sequence[str], references: Sequence[str]) -> float:
     """Compute the share of translations that are the reference, but for white space at the ends.
 
+    Parameters
+    ----------
+    translations, references : sequence of str
+
     Raises
     ------
     ValueError

@@ -15,9 +15,9 @@ from npgpt.data import DataLoader, HeldOutBatches, TokenWindows
 from npgpt.evaluation.loss import evaluate
 from npgpt.experiments.sizes import FAMILIES, check_families, configs_of_equal_size
 from npgpt.models import Model
+from npgpt.models.model import family_of
 from npgpt.optim.schedules import Constant, Warmup
 from npgpt.runs import OptimisationConfig, RunConfig
-from npgpt.runs.config import family_of
 from npgpt.runs.run import make_optimizer
 from npgpt.runs.source import open_source
 from npgpt.training import train_step

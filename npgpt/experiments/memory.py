@@ -111,8 +111,8 @@ TASKS = {
     task.name: task
     for task in (
         Task("copy", "copy", copy_batch),
-        Task("recall", "recall the first", recall_batch),
-        Task("recall-mixed", "recall, all distances learned", recall_batch, mixed=True),
+        Task("recall", "recall, each distance alone", recall_batch),
+        Task("recall-mixed", "recall, all distances at once", recall_batch, mixed=True),
     )
 }
 
@@ -205,7 +205,7 @@ def compare_memories(
     check_whole(who, 1, steps=steps, batch_size=batch_size)
     configs = configs_of_equal_size(
         kinds, parameters, LAYERS, vocab_size=SYMBOLS + 1, context_length=2 * max(distances)
-    )  # fmt: skip
+    )
     trainings = [
         (TASKS[task], kind, group)
         for task in tasks

@@ -4,7 +4,7 @@ Nothing here knows a model: `generate_tokens` and `beam_search` work on anything
 and gives the logits of the next token, step by step; `stream_text` makes text of the tokens.
 """
 
-from npgpt.generation.beam import beam_search
+from npgpt.generation.beam import LENGTH_PENALTIES, Hypothesis, beam_search, search_beams
 from npgpt.generation.decoders import (
     ContextWarning,
     EveryTime,
@@ -20,12 +20,17 @@ from npgpt.generation.sampling import (
     sample_tokens,
 )
 from npgpt.generation.text import continuation, ids_without_token, sampling_with, stream_text
+from npgpt.generation.translates import Encoded, Translation
 
 __all__ = [
+    "LENGTH_PENALTIES",
     "ContextWarning",
+    "Encoded",
     "EveryTime",
+    "Hypothesis",
     "Sampling",
     "StepByStep",
+    "Translation",
     "beam_search",
     "continuation",
     "generate_tokens",
@@ -35,6 +40,7 @@ __all__ = [
     "prompts_of",
     "sample_tokens",
     "sampling_with",
+    "search_beams",
     "stream_text",
     "window_start",
 ]

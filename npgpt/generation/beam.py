@@ -1,15 +1,190 @@
-"""Beam search: the likeliest continuation, with several kept at a time."""
+"""Beam search: the likeliest continuations, with several kept at a time."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from npgpt import ops
-from npgpt.fields import check_whole
+from npgpt.fields import check_real, check_whole, short_repr
 from npgpt.generation.decoders import StepByStep
 from npgpt.generation.sampling import Sampling, check_logits
+
+
+class Hypothesis(NamedTuple):
+    """A continuation that a search has found.
+
+    Parameters
+    ----------
+    token_ids : ndarray of int64, shape (length,)
+        The new tokens; the one that ended it, if there was one, is the last.
+    log_p : float
+        The logarithm of its probability, in nats.
+    score : float
+        What it was compared by: ``log_p`` divided by what its length is worth.
+    """
+
+    token_ids: np.ndarray
+    log_p: float
+    score: float
+
+    def __repr__(self) -> str:
+        return short_repr(self)
+
+
+def worth_of_length(penalty: float) -> Callable[[int], float]:
+    """Make ``length ** penalty``, transformers' and fairseq's; 0 leaves probabilities as they are.
+
+    Parameters
+    ----------
+    penalty : float
+        Above 0 longer sequences gain; with 1 they are compared by the mean of their tokens.
+    """
+    check_real("beam search", length_penalty=penalty)
+    return lambda length: length**penalty
+
+
+def worth_of_length_gnmt(penalty: float) -> Callable[[int], float]:
+    """Make ``((5 + length) / 6) ** penalty`` (Wu et al. 2016, arXiv 1609.08144, eq. 14).
+
+    Parameters
+    ----------
+    penalty : float
+        The paper's alpha; 0.6 to 0.7 there.
+    """
+    check_real("beam search", length_penalty=penalty)
+    return lambda length: ((5 + length) / 6) ** penalty
+
+
+# how a length counts, by its name
+LENGTH_PENALTIES: dict[str, Callable[[float], Callable[[int], float]]] = {
+    "power": worth_of_length,
+    "gnmt": worth_of_length_gnmt,
+}
+
+
+def search_beams(
+    decoder: StepByStep,
+    prompts: Sequence[np.ndarray],
+    max_new_tokens: int,
+    num_beams: int,
+    worth: Callable[[int], float] | None = None,
+    sampling: Sampling | None = None,
+    num_best: int = 1,
+) -> list[list[Hypothesis]]:
+    """Find continuations of high probability of each of several prompts.
+
+    At each step the ``num_beams`` likeliest continuations of a prompt that have not ended go on; of
+    those that end, ``num_beams`` are kept by ``log p / worth(length)``. A prompt's search is over
+    when no running one is better than the worst that is kept, as its score stands now.
+
+    Parameters
+    ----------
+    decoder : StepByStep
+        It reads each prompt ``num_beams`` times, in rows beside each other.
+    prompts : sequence of ndarray of int, each (time,)
+    max_new_tokens, num_beams : int
+    worth : function, optional
+        From the number of new tokens to what the logarithm of their probability is divided by, as
+        `LENGTH_PENALTIES` make it; by default that number.
+    sampling : Sampling, optional
+        Its ``stop_id``, ``suppressed`` and ``begin_suppressed``; nothing is drawn.
+    num_best : int
+        How many are returned of each prompt; at most ``num_beams``.
+
+    Returns
+    -------
+    list of list of Hypothesis
+        Of each prompt the best ones, best first.
+
+    Raises
+    ------
+    ValueError
+        If a number is below 1, more are asked for than are kept, or the model gives NaN.
+    """
+    check_whole("beam_search", 1, num_beams=num_beams, max_new_tokens=max_new_tokens)
+    check_whole("beam_search", 1, num_best=num_best)
+    if num_best > num_beams:
+        raise ValueError(
+            f"beam_search: {num_beams} beams find {num_beams} continuations; num_best must not be "
+            f"above that, got {num_best}."
+        )
+    sampling = sampling or Sampling()
+    worth = worth or worth_of_length(1.0)
+    searches = [_Search(num_beams, max_new_tokens, worth, sampling.stop_ids) for _ in prompts]
+    logits = decoder.start([prompt for prompt in prompts for _ in range(num_beams)])
+    for length in range(1, max_new_tokens + 1):
+        logits = sampling.allowed(logits, is_first=length == 1)
+        check_logits(logits)
+        logits = logits.astype(np.float64)
+        log_p = logits - ops.log_sum_exp(logits)  # (prompts * num_beams, vocab_size)
+        for search, rows in zip(searches, np.split(log_p, len(searches)), strict=True):
+            search.step(rows)
+        if all(search.is_over for search in searches):
+            break
+        begins = num_beams * np.arange(len(searches))[:, None]
+        decoder.reorder((begins + [search.parents for search in searches]).ravel())
+        logits = decoder.step(np.ravel([search.last_tokens for search in searches]))
+    return [search.finished[:num_best] for search in searches]
+
+
+class _Search:
+    """The beams of one prompt. When it is over, its rows go on with what nobody looks at."""
+
+    def __init__(
+        self,
+        num_beams: int,
+        max_new_tokens: int,
+        worth: Callable[[int], float],
+        stop_ids: tuple[int, ...],
+    ):
+        self.num_beams, self.max_new_tokens = num_beams, max_new_tokens
+        self.worth, self.stop_ids = worth, stop_ids
+        self.is_over = False
+        self.finished: list[Hypothesis] = []
+        self.parents = np.arange(num_beams)  # of the beams that go on
+        self._beams: list[list[int]] = [[]] * num_beams
+        # all begin with the same prompt: one of them is enough
+        self._totals = np.where(self.parents == 0, 0.0, -np.inf)
+
+    @property
+    def last_tokens(self) -> list[int]:
+        """What each beam reads next; of a search that is over anything."""
+        return [0 if self.is_over else beam[-1] for beam in self._beams]
+
+    def step(self, log_p: np.ndarray) -> None:
+        """Choose who goes on, from the next token's log-probabilities, (num_beams, vocab_size)."""
+        if self.is_over:
+            return
+        length = len(self._beams[0]) + 1
+        totals = self._totals[:, None] + log_p
+        # for each beam one that goes on, and all that may end
+        kept = _largest(totals.ravel(), (1 + max(1, len(self.stop_ids))) * self.num_beams)
+        going_on: list[tuple[float, int, list[int]]] = []
+        for rank, (parent, token) in enumerate(zip(*np.divmod(kept, totals.shape[1]), strict=True)):
+            total, beam = float(totals[parent, token]), [*self._beams[parent], int(token)]
+            if token in self.stop_ids or length == self.max_new_tokens:
+                if rank < self.num_beams and np.isfinite(total):
+                    score = total / self.worth(length)
+                    self.finished.append(Hypothesis(np.array(beam), total, score))
+            elif len(going_on) < self.num_beams:
+                going_on.append((total, int(parent), beam))
+        self.finished.sort(key=lambda hypothesis: -hypothesis.score)
+        del self.finished[self.num_beams :]
+        is_full = len(self.finished) == self.num_beams
+        if not going_on or (
+            is_full and going_on[0][0] / self.worth(length) <= self.finished[-1].score
+        ):
+            self.is_over = True
+            self.parents = np.arange(self.num_beams)
+            return
+        while len(going_on) < self.num_beams:  # of a tiny vocabulary
+            going_on.append((-np.inf, *going_on[0][1:]))
+        self._totals = np.array([total for total, _, _ in going_on])
+        self.parents = np.array([parent for _, parent, _ in going_on])
+        self._beams = [beam for _, _, beam in going_on]
 
 
 def beam_search(
@@ -21,11 +196,7 @@ def beam_search(
     sampling: Sampling | None = None,
     **choices: Any,
 ) -> np.ndarray:
-    """Find a continuation of high probability.
-
-    At each step the ``num_beams`` likeliest continuations that have not ended go on; of those that
-    end, ``num_beams`` are kept by ``log p / length ** length_penalty``. The search is over when no
-    running one is better than the worst that is kept, as its score stands now.
+    """Find a continuation of high probability of one prompt, as `search_beams` does.
 
     Parameters
     ----------
@@ -33,6 +204,7 @@ def beam_search(
     prompt : ndarray of int, shape (time,)
     max_new_tokens, num_beams : int
     length_penalty : float
+        Finished continuations are compared by ``log p / length ** length_penalty``.
     sampling : Sampling, optional
         Its ``stop_id`` and ``suppressed``; nothing is drawn.
     **choices
@@ -47,43 +219,10 @@ def beam_search(
     ValueError
         If a number is below 1, or the model gives NaN.
     """
-    check_whole("beam_search", 1, num_beams=num_beams, max_new_tokens=max_new_tokens)
     sampling = (sampling or Sampling()).changed(choices)
-    stop_ids = sampling.stop_ids
-    beams = [prompt.tolist()] * num_beams
-    scores = np.full(num_beams, -np.inf)
-    scores[0] = 0.0  # all begin with the same prompt: one of them is enough
-    finished: list[tuple[float, list[int]]] = []
-    logits = decoder.start([prompt] * num_beams)
-    for length in range(1, max_new_tokens + 1):
-        logits = sampling.allowed(logits, is_first=length == 1)
-        check_logits(logits)
-        logits = logits.astype(np.float64)
-        log_p = logits - ops.log_sum_exp(logits)  # (num_beams, vocab_size)
-        totals = scores[:, None] + log_p
-        # twice as many as beams: at most num_beams of them end, so enough go on
-        kept = _largest(totals.ravel(), 2 * num_beams)
-        parents, tokens = np.divmod(kept, totals.shape[1])
-        going_on: list[tuple[float, int, list[int]]] = []
-        for rank, (parent, token) in enumerate(zip(parents, tokens, strict=True)):
-            total = totals[parent, token]
-            sequence = [*beams[parent], int(token)]
-            if token in stop_ids or length == max_new_tokens:
-                if rank < num_beams and np.isfinite(total):
-                    finished.append((total / length**length_penalty, sequence))
-            elif len(going_on) < num_beams:
-                going_on.append((float(total), int(parent), sequence))
-        finished = sorted(finished, key=lambda pair: -pair[0])[:num_beams]
-        if not going_on:
-            break
-        best_running = going_on[0][0] / length**length_penalty
-        if len(finished) == num_beams and best_running <= finished[-1][0]:
-            break
-        scores = np.array([total for total, _, _ in going_on])
-        beams = [sequence for _, _, sequence in going_on]
-        decoder.reorder(np.array([parent for _, parent, _ in going_on]))
-        logits = decoder.step(np.array([sequence[-1] for sequence in beams]))
-    return np.array(finished[0][1])
+    worth = worth_of_length(length_penalty)
+    ((best,),) = search_beams(decoder, [prompt], max_new_tokens, num_beams, worth, sampling)
+    return np.concatenate([prompt, best.token_ids])
 
 
 def _largest(values: np.ndarray, count: int) -> np.ndarray:

@@ -127,7 +127,7 @@ def batch_of_gradients(model: Model, *batch: Any) -> tuple[PerExampleNorms, dict
 
 @runtime_checkable
 class GivesLogits(Protocol):
-    """A model of token ids and targets whose loss is the cross-entropy of its logits."""
+    """A model whose loss is the cross-entropy of its logits against a batch's last array."""
 
     cross_entropy: CrossEntropy
 
@@ -138,13 +138,13 @@ class GivesLogits(Protocol):
 Measured = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]  # squared norms, sums; by name
 
 
-def _all_at_once(model: Any, token_ids: np.ndarray, targets: np.ndarray) -> Measured:
+def _all_at_once(model: Any, *batch: np.ndarray) -> Measured:
     """Measure, in one backward pass, the parameters whose layers have rules; sum all gradients."""
     parameters = dict(model.named_parameters(trained_only=True))
     with untouched(model, training=False), captured(model) as terms:
-        model.loss(token_ids, targets)
+        model.loss(*batch)
         dlogits = model.cross_entropy.backward(1.0)
-        dlogits = dlogits * _own_mean(targets, model.cross_entropy.ignore_index, dlogits.dtype)
+        dlogits = dlogits * _own_mean(batch[-1], model.cross_entropy.ignore_index, dlogits.dtype)
         model.backward_from_logits(dlogits)
         sums = {name: parameter.trained_grad for name, parameter in parameters.items()}
     with_rules = set(map(id, layers_with_rules(model)))

@@ -388,7 +388,42 @@ def _of_family(kind, **choices):
     return example
 
 
+def _of_pairs(kind, **choices):
+    """Make an example of a model of pairs: the second source and the second target are shorter."""
+
+    def example(rng):
+        family: Any = MODELS[kind]
+        config = family.Config(VOCAB_SIZE, TIME + 1, n_layers=2, d_model=6, **choices)
+        source_ids = rng.integers(0, config.num_source_tokens, (BATCH, TIME - 1))
+        targets = _ids(rng)
+        targets[1, 2:] = IGNORE_INDEX
+        return family(config, seed=1), (source_ids, np.array([TIME - 1, 2]), _ids(rng), targets)
+
+    return example
+
+
+APART = {"source_vocab_size": 11, "share_embeddings": False, "tie_embeddings": False}
+TRANSLATORS: dict[str, Example] = {
+    "RNNEncoderDecoder": _of_pairs("rnn-encoder-decoder", reverse_source=True),
+    "RNNEncoderDecoder (both directions, dropout)": _of_pairs(
+        "rnn-encoder-decoder", cell="gru", bidirectional=True, dropout=0.2, **APART
+    ),
+    "RNNAttention": _of_pairs("rnn-attention", label_smoothing=0.1),
+    "RNNAttention (dot, dropout)": _of_pairs("rnn-attention", cell="gru", score="dot", dropout=0.2),
+    "RNNAttention (general)": _of_pairs("rnn-attention", cell="rnn", score="general"),
+    "RNNAttention (concat)": _of_pairs("rnn-attention", cell="gru", score="concat"),
+    "Transformer": _of_pairs("transformer", n_heads=2, label_smoothing=0.1),
+    "Transformer (pre-norm, dropout)": _of_pairs(
+        "transformer", n_heads=2, norm_position="pre", dropout=0.2, position="learned", **APART
+    ),
+    "Transformer (RoPE)": _of_pairs(
+        "transformer", n_heads=3, position="rope", ends_with_norm=True, n_encoder_layers=1,
+        scale_embeddings=False,
+    ),
+}  # fmt: skip
+
 MODEL_EXAMPLES: dict[str, Example] = {
+    **TRANSLATORS,
     "RNNLM": _of_family("rnn"),
     "GRULM": _of_family("gru", dropout=0.2),
     "LSTMLM": _of_family("lstm"),

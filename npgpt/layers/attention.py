@@ -19,7 +19,7 @@ from npgpt.layers.lora import LoRALinear
 from npgpt.layers.position_bias import ALiBi, RelativePositionBias, position_bias
 from npgpt.layers.positions import RotaryEmbedding
 from npgpt.layers.quantized import QuantizedLinear
-from npgpt.layers.states import KeyValueCache
+from npgpt.layers.states import KeyValueCache, WithMemory
 from npgpt.ops import Mask, reference
 from npgpt.ops.array import Array
 
@@ -82,13 +82,12 @@ class MultiHeadAttention(Layer):
         bias = None if cross else position_bias(config, init, tied_to)
         d_kv = 2 * self.n_kv_heads * self.head_size
         qkv_bias = config.bias if config.qkv_bias is None else config.qkv_bias
+        rest = qkv_bias, config.initial_std, init.rng, init.dtype
         if cross:
-            self.q = Linear(self.d_model, self.d_model, qkv_bias, rng=init.rng, dtype=init.dtype)
-            self.kv = Linear(self.d_model, d_kv, qkv_bias, rng=init.rng, dtype=init.dtype)
+            self.q = Linear(self.d_model, self.d_model, *rest)
+            self.kv = Linear(self.d_model, d_kv, *rest)
         else:
-            self.qkv = Linear(
-                self.d_model, self.d_model + d_kv, qkv_bias, rng=init.rng, dtype=init.dtype
-            )
+            self.qkv = Linear(self.d_model, self.d_model + d_kv, *rest)
         self.cross = cross
         self.rotary: RotaryEmbedding | None = None
         if config.position == "rope" and not cross:
@@ -105,7 +104,7 @@ class MultiHeadAttention(Layer):
         x: Array,
         memory: Array | None = None,
         mask: Mask | None = None,
-        state: KeyValueCache | None = None,
+        state: KeyValueCache | WithMemory | None = None,
     ) -> Array:
         """Map (batch, time, d_model) to the same shape.
 
@@ -119,8 +118,12 @@ class MultiHeadAttention(Layer):
             one position t sees positions up to t.
         state : KeyValueCache, optional
             Keys and values of the positions before ``x``, to which those of ``x`` are added: of a
-            whole beginning, or of one position of each sequence. No backward follows.
+            whole beginning, or of one position of each sequence. With ``cross`` a `WithMemory`,
+            which keeps the keys and values of the memory, so that it is given once. No backward
+            follows.
         """
+        if isinstance(state, WithMemory):
+            return self._look_back(x, memory, mask, state)
         self._check(x, memory)
         q, k, v = self._project(x, memory)
         q, k, v = self.tap("q", q), self.tap("k", k), self.tap("v", v)
@@ -169,6 +172,28 @@ class MultiHeadAttention(Layer):
             if gradient is not part:
                 part[...] = gradient
         return self._project_backward(*projected)
+
+    def _look_back(
+        self, x: Array, memory: Array | None, mask: Mask | None, state: WithMemory
+    ) -> Array:
+        """Attend to a memory whose keys and values were made when it came, at the beginning."""
+        if memory is not None:
+            self._check(x, memory)
+            k, v = map(
+                np.ascontiguousarray, self._k_and_v(self._split_heads(self.kv.forward(memory)))
+            )
+            there = None if mask is None else mask.lengths
+            there = np.full(len(x), memory.shape[1]) if there is None else there
+            state.memory = self.tap("k", k), self.tap("v", v), there
+        k, v, lengths = state.memory
+        q = self.tap("q", self._split_heads(self.q.forward(x)))
+        if x.shape[1] == 1:
+            context = ops.cached_attention_forward(q, k, v, lengths, scale=self.scale)
+        else:
+            mask = Mask(False, lengths=lengths)
+            context, _ = ops.attention_forward(q, k, v, scale=self.scale, mask=mask)
+        context = self._join_heads(self.tap("context", context))
+        return self.tap("output", self.projection.forward(context))
 
     # --- queries, keys and values ---------------------------------------------------------------
 

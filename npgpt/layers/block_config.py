@@ -187,13 +187,18 @@ class BlockConfig(Settings):
         return self.norm if self.norm_position == "pre" else "none"
 
     @property
+    def initial_std(self) -> float:
+        """Standard deviation of the start of the other maps: GPT-2's 0.02."""
+        return INITIAL_STD
+
+    @property
     def projection_std(self) -> float:
         """Standard deviation of the start of the maps that write to the residual stream.
 
-        ``0.02 / sqrt(2 n_layers)``, because 2 n_layers branches add up in it (Radford et al. 2019,
-        section 2.3).
+        ``initial_std / sqrt(2 n_layers)``, because 2 n_layers branches add up in it (Radford et al.
+        2019, section 2.3).
         """
-        return INITIAL_STD / math.sqrt(2 * self.n_layers)
+        return self.initial_std / math.sqrt(2 * self.n_layers)
 
 
 def check_config(config: Any, who: Any, kind: type = BlockConfig) -> None:

@@ -62,7 +62,7 @@ class FeedForward(Layer):
         d_model, d_ff = config.d_model, config.feed_forward_size
         activation = ACTIVATIONS[config.activation]()
         d_up = input_size(activation, d_ff)
-        self.up = Linear(d_model, d_up, config.bias, rng=init.rng, dtype=init.dtype)
+        self.up = Linear(d_model, d_up, config.bias, config.initial_std, init.rng, init.dtype)
         self.activation = activation
         self.down = Linear(d_ff, d_model, config.bias, config.projection_std, init.rng, init.dtype)
 

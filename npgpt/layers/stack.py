@@ -12,8 +12,13 @@ from npgpt.layers.block_config import BlockConfig, check_config
 from npgpt.layers.core.init import Init
 from npgpt.layers.core.layer import Layer
 from npgpt.layers.position_bias import RelativePositionBias
-from npgpt.layers.states import KeyValueCache
-from npgpt.layers.transformer_block import RecomputingBlock, TransformerBlock, new_norm
+from npgpt.layers.states import KeyValueCache, WithMemory
+from npgpt.layers.transformer_block import (
+    BlockState,
+    RecomputingBlock,
+    TransformerBlock,
+    new_norm,
+)
 from npgpt.ops import Mask
 from npgpt.ops.array import Array
 
@@ -52,7 +57,7 @@ class Stack(Layer):
         super().__init__()
         check_config(config, self)
         init = init or Init()
-        self.config = config
+        self.config, self.cross = config, cross
         block_class = RecomputingBlock if recompute else TransformerBlock
         self.blocks: list[TransformerBlock] = []
         shared = None
@@ -69,7 +74,7 @@ class Stack(Layer):
         memory: Array | None = None,
         mask: Mask | None = None,
         memory_mask: Mask | None = None,
-        states: Sequence[KeyValueCache] | None = None,
+        states: Sequence[BlockState] | None = None,
     ) -> Array:
         """Map (batch, time, d_model) to the same shape.
 
@@ -79,8 +84,9 @@ class Stack(Layer):
         memory : ndarray, shape (batch, keys, d_model), optional
         mask, memory_mask : Mask, optional
             As for `TransformerBlock.forward`.
-        states : sequence of KeyValueCache, optional
-            One a block, as `new_states` makes them; no backward follows.
+        states : sequence of KeyValueCache or WithMemory, optional
+            One a block, as `new_states` makes them; no backward follows. Once they hold the memory
+            it need not be given.
         """
         named = {"memory": memory, "mask": mask, "memory_mask": memory_mask}
         given: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
@@ -115,7 +121,7 @@ class Stack(Layer):
                 dmemory = dpart if dmemory is None else dmemory + dpart
         return dx if dmemory is None else (dx, dmemory)
 
-    def new_states(self, rows: int, capacity: int, dtype: Any = np.float32) -> list[KeyValueCache]:
+    def new_states(self, rows: int, capacity: int, dtype: Any = np.float32) -> list[Any]:
         """Make what the blocks keep of ``rows`` sequences of up to ``capacity`` positions.
 
         Parameters
@@ -126,9 +132,13 @@ class Stack(Layer):
             The most positions of one.
         dtype : dtype
             Of the keys and values.
+
+        Returns
+        -------
+        list of KeyValueCache
+            Of blocks that attend to a memory too, in a `WithMemory`.
         """
         config = self.config
-        return [
-            KeyValueCache(rows, config.num_kv_heads, capacity, config.head_size, dtype)
-            for _ in self.blocks
-        ]
+        sizes = rows, config.num_kv_heads, capacity, config.head_size
+        states = [KeyValueCache(*sizes, dtype) for _ in self.blocks]
+        return [WithMemory(state) for state in states] if self.cross else list(states)

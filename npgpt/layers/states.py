@@ -181,3 +181,57 @@ class KeptRows:
         for array in self.arrays:
             array[...] = array[rows]
         self.lengths = self.lengths[rows]
+
+
+class WithMemory:
+    """A state of a decoder, and what it looks back at in the encoder, which stays as it is.
+
+    Parameters
+    ----------
+    own : State
+        Of the positions that the decoder has read.
+
+    Attributes
+    ----------
+    own : State
+    memory : tuple of ndarray, each (batch, ...)
+        What was made of the encoder's output at the beginning; empty before.
+    """
+
+    def __init__(self, own: State):
+        self.own = own
+        self.memory: tuple[np.ndarray, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"WithMemory({self.own!r}, memory={short(self.memory)})"
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """How many positions of each sequence have been read, (batch,)."""
+        return self.own.lengths
+
+    @lengths.setter
+    def lengths(self, lengths: np.ndarray) -> None:
+        self.own.lengths = lengths
+
+    def rows(self, begin: int, end: int) -> WithMemory:
+        """Return a state of some of the sequences, with nothing read yet, and no memory.
+
+        Parameters
+        ----------
+        begin, end
+            As for `State.rows`.
+        """
+        return WithMemory(self.own.rows(begin, end))
+
+    def reorder(self, rows: np.ndarray, length: int) -> None:
+        """Let sequence ``i`` go on as a copy of sequence ``rows[i]``, which reads the same source.
+
+        Beams of one source have one memory, so that nothing of it moves.
+
+        Parameters
+        ----------
+        rows, length
+            As for `State.reorder`.
+        """
+        self.own.reorder(rows, length)

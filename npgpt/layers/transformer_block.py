@@ -15,9 +15,11 @@ from npgpt.layers.core.progress import Progress
 from npgpt.layers.dropout import add_dropped
 from npgpt.layers.feed_forward import FeedForward
 from npgpt.layers.norms import NORMS, norm_backward
-from npgpt.layers.states import KeyValueCache
+from npgpt.layers.states import KeyValueCache, WithMemory
 from npgpt.ops import Mask
 from npgpt.ops.array import Array
+
+BlockState = KeyValueCache | WithMemory  # with the memory, of a block that attends to one
 
 
 def new_norm(config: BlockConfig, init: Init, name: str | None = None) -> Layer:
@@ -98,7 +100,7 @@ class TransformerBlock(Layer):
         memory: Array | None = None,
         mask: Mask | None = None,
         memory_mask: Mask | None = None,
-        state: KeyValueCache | None = None,
+        state: BlockState | None = None,
     ) -> Array:
         """Map (batch, time, d_model) to the same shape.
 
@@ -108,10 +110,11 @@ class TransformerBlock(Layer):
         memory : ndarray, shape (batch, keys, d_model), optional
         mask, memory_mask : Mask, optional
             Of the attention to ``x``, and of that to the memory.
-        state : KeyValueCache, optional
-            As for `MultiHeadAttention.forward`.
+        state : KeyValueCache or WithMemory, optional
+            As for `MultiHeadAttention.forward`. One that holds a memory stands for it.
         """
-        if (memory is not None) != (self.cross_attention is not None):
+        is_given = memory is not None or (isinstance(state, WithMemory) and state.memory != ())
+        if is_given != (self.cross_attention is not None):
             raise ValueError(
                 f"{self._where()}: a block with cross=True takes a memory, and no other does."
             )
@@ -130,14 +133,14 @@ class TransformerBlock(Layer):
         memory: Array | None,
         mask: Mask | None,
         memory_mask: Mask | None,
-        state: KeyValueCache | None,
+        state: BlockState | None,
     ) -> Array:
         branch = self._attend(self.attention_norm.forward(x), mask, state)
         x = self.tap("residual_middle", self._join(self.attention_dropout, x, branch))
 
         if self.cross_attention is not None:
             normed = self.cross_attention_norm.forward(x)
-            branch = self._attend_across(normed, memory, memory_mask)
+            branch = self._attend_across(normed, memory, memory_mask, state)
             x = self.tap("residual_cross", self._join(self.cross_attention_dropout, x, branch))
 
         branch = self.feed_forward.forward(self.feed_forward_norm.forward(x))
@@ -167,14 +170,14 @@ class TransformerBlock(Layer):
         memory: Array | None,
         mask: Mask | None,
         memory_mask: Mask | None,
-        state: KeyValueCache | None,
+        state: BlockState | None,
     ) -> Array:
         branch = self._attend(x, mask, state)
         x = self._join(self.attention_dropout, x, branch)
         x = self.tap("residual_middle", self.attention_norm.forward(x))
 
         if self.cross_attention is not None:
-            branch = self._attend_across(x, memory, memory_mask)
+            branch = self._attend_across(x, memory, memory_mask, state)
             x = self._join(self.cross_attention_dropout, x, branch)
             x = self.tap("residual_cross", self.cross_attention_norm.forward(x))
 
@@ -199,14 +202,18 @@ class TransformerBlock(Layer):
 
     # --- attention, of which a plain layer in its place knows only the input ----------------------
 
-    def _attend(self, x: Array, mask: Mask | None, state: KeyValueCache | None) -> Array:
+    def _attend(self, x: Array, mask: Mask | None, state: BlockState | None) -> Array:
         named: dict[str, Any] = {} if mask is None else {"mask": mask}
         if state is not None and self.attention.takes_state:
-            named["state"] = state
+            named["state"] = state.own if isinstance(state, WithMemory) else state
         return self.attention.forward(x, **named)
 
-    def _attend_across(self, x: Array, memory: Array | None, mask: Mask | None) -> Array:
+    def _attend_across(
+        self, x: Array, memory: Array | None, mask: Mask | None, state: BlockState | None
+    ) -> Array:
         assert self.cross_attention is not None
+        if isinstance(state, WithMemory):
+            return self.cross_attention.forward(x, memory, mask, state)
         if mask is None:
             return self.cross_attention.forward(x, memory)
         return self.cross_attention.forward(x, memory, mask)
@@ -258,7 +265,7 @@ class RecomputingBlock(TransformerBlock):
         memory: Array | None = None,
         mask: Mask | None = None,
         memory_mask: Mask | None = None,
-        state: KeyValueCache | None = None,
+        state: BlockState | None = None,
     ) -> Array:
         """Map (batch, time, d_model) to the same shape.
 

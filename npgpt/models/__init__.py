@@ -6,7 +6,16 @@ from npgpt.models.config import GPTConfig
 from npgpt.models.convolutional import ConvolutionalConfig, ConvolutionalLM
 from npgpt.models.gpt import GPT
 from npgpt.models.memory import MemoryPlan
-from npgpt.models.model import MODELS, LanguageModel, Model, ModelConfig, Trainable, register
+from npgpt.models.model import (
+    MODELS,
+    LanguageModel,
+    Model,
+    ModelConfig,
+    PairBatch,
+    TokenBatch,
+    Trainable,
+    register,
+)
 from npgpt.models.objectives.bert_classification import (
     BertForClassification,
     BertForTokenClassification,
@@ -23,8 +32,16 @@ from npgpt.models.recurrent import (
     RecurrentLM,
     RNNConfig,
 )
+from npgpt.models.rnn_attention import RNNAttention, RNNAttentionConfig
+from npgpt.models.rnn_encoder_decoder import RNNEncoderDecoder, RNNEncoderDecoderConfig
 from npgpt.models.sentence_vectors import sentence_vectors
+from npgpt.models.sequence_to_sequence import (
+    SequenceToSequence,
+    SequenceToSequenceConfig,
+    translators,
+)
 from npgpt.models.stateful import StatefulModel
+from npgpt.models.transformer import Transformer, TransformerConfig
 
 __all__ = [
     "GPT",
@@ -47,11 +64,22 @@ __all__ = [
     "MemoryPlan",
     "Model",
     "ModelConfig",
+    "PairBatch",
+    "RNNAttention",
+    "RNNAttentionConfig",
     "RNNConfig",
+    "RNNEncoderDecoder",
+    "RNNEncoderDecoderConfig",
     "RecurrentConfig",
     "RecurrentLM",
+    "SequenceToSequence",
+    "SequenceToSequenceConfig",
     "StatefulModel",
+    "TokenBatch",
     "Trainable",
+    "Transformer",
+    "TransformerConfig",
     "register",
     "sentence_vectors",
+    "translators",
 ]

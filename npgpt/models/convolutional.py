@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from npgpt import ops
 from npgpt.fields import documented, option
 from npgpt.layers import GatedConv1d, Init
 from npgpt.layers.block_config import MODEL
@@ -98,7 +99,7 @@ class ConvolutionalLM(UnboundedModel):
         dx = self.tap_grad("hidden", dx)
         for layer, (convolution, dropout) in reversed([*enumerate(self._layers())]):
             dx = self.tap_grad(f"residual_l{layer}", dx)
-            dx = dx + convolution.backward(dropout.backward(dx))
+            dx = ops.add(dx, convolution.backward(dropout.backward(dx)))
         self._embed_backward(dx)
 
     def _layers(self) -> Iterator[tuple[GatedConv1d, Dropout]]:

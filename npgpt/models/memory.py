@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
+from npgpt import ops
 from npgpt.layers import Init, Layer, LayerNorm, Linear, NoNorm, RMSNorm, TransformerBlock
-from npgpt.models.config import GPTConfig
+from npgpt.models.config import check_is_gpt
 from npgpt.models.gpt import GPT
+from npgpt.models.model import ModelConfig, family_of
+from npgpt.models.unbounded import UnboundedConfig
 from npgpt.ops.workspace import head_chunk_rows
 
 # numbers a position that a norm makes and keeps beside its output; of others it is not known
 STATISTICS: dict[type[Layer], int] = {LayerNorm: 2, RMSNorm: 1, NoNorm: 0}
+OF_NUMPY = 2.0  # numbers for each token and unit that NumPy itself makes on the way
+# a narrow model, of which the arrays are counted; and its sequences, and tokens of each
+REHEARSAL: dict[str, Any] = {"vocab_size": 3, "d_model": 16}
+REHEARSAL_BATCH = 2, 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +39,7 @@ class MemoryPlan:
     logits : int
         The chunk of them that exists at a time.
     cache : int
-        Keys and values of generation.
+        Keys and values of generation, or the states of a model that reads without an end.
 
     Notes
     -----
@@ -67,7 +75,7 @@ class MemoryPlan:
     @classmethod
     def of(
         cls,
-        config: GPTConfig,
+        config: ModelConfig,
         batch: int,
         time: int,
         recompute: bool = False,
@@ -80,7 +88,8 @@ class MemoryPlan:
 
         Parameters
         ----------
-        config : GPTConfig
+        config : ModelConfig
+            A GPT's, or that of a recurrent or convolutional model.
         batch, time : int
             Sequences, and tokens in each.
         recompute : bool
@@ -94,7 +103,22 @@ class MemoryPlan:
         num_moments : int
             Arrays of the parameters' size that the optimiser keeps, `Optimizer.num_kept`: 2 of Adam
             and AdamW, 1 of SGD with momentum, 0 without.
+
+        Raises
+        ------
+        ValueError
+            If the model has no blocks, and blocks are to be recomputed or frozen.
+
+        Notes
+        -----
+        Of a recurrent or convolutional model, whose arrays are all as wide as a multiple of
+        ``d_model``, a narrow one does a step of a few tokens, and its arrays are counted.
         """
+        if isinstance(config, UnboundedConfig):
+            if recompute or method != "full":
+                check_is_gpt(config, "Recomputing blocks" if recompute else f"Method {method}")
+            return cls._of_unbounded(config, batch, time, dtype, num_moments)
+        config = check_is_gpt(config, "The memory plan")
         d, model = config.d_model, GPT(config, init=Init(fill=False))
         first = model.blocks[0]
         d_qkv, feed_forward = first.attention.qkv.d_out, _feed_forward_width(first)
@@ -126,20 +150,52 @@ class MemoryPlan:
         )
 
     @classmethod
-    def of_generation(
-        cls, config: GPTConfig, batch: int, time: int, dtype=np.float32
+    def _of_unbounded(
+        cls, config: UnboundedConfig, batch: int, time: int, dtype, num_moments: int
     ) -> MemoryPlan:
-        """Count the arrays of `GPT.generate`, with keys and values kept.
+        size = np.dtype(dtype).itemsize * num_parameters(config)
+        forward, step = _rehearsed(config)
+        of_tokens = np.dtype(dtype).itemsize * batch * time * config.d_model
+        rows = min(batch * time, head_chunk_rows(config.vocab_size))
+        return cls(
+            parameters=size,
+            gradients=size,
+            moments=num_moments * size,
+            saved=round(forward * of_tokens),
+            working=round((step - forward) * of_tokens),
+            logits=np.dtype(dtype).itemsize * rows * config.vocab_size,
+        )
+
+    @classmethod
+    def of_generation(
+        cls, config: ModelConfig, batch: int, time: int, dtype=np.float32
+    ) -> MemoryPlan:
+        """Count the arrays of ``generate``, with keys and values kept, or the states.
 
         Parameters
         ----------
-        config : GPTConfig
+        config : ModelConfig
+            As of `of`.
         batch, time : int
             Texts, and tokens of each, the new ones included; only the last of the context are kept.
         dtype : dtype
             Of keys, values and parameters, all in floating point.
         """
-        d, itemsize = config.d_model, np.dtype(dtype).itemsize
+        itemsize = np.dtype(dtype).itemsize
+        if isinstance(config, UnboundedConfig):
+            unfilled: Any = family_of(type(config))(config, init=Init(fill=False))
+            states = [state.arrays for state in unfilled.new_states(1, time)]
+            return cls(
+                parameters=itemsize * unfilled.num_parameters(),
+                gradients=0,
+                moments=0,
+                saved=0,
+                working=round(_rehearsed(config)[0] * itemsize * batch * time * config.d_model),
+                logits=itemsize * batch * config.vocab_size,
+                cache=itemsize * batch * sum(array.size for arrays in states for array in arrays),
+            )
+        config = check_is_gpt(config, "The memory plan")
+        d = config.d_model
         time = min(time, config.context_length)
         model = GPT(config, init=Init(fill=False))
         d_kv, first = config.num_kv_heads * config.head_size, model.blocks[0]
@@ -157,15 +213,35 @@ class MemoryPlan:
         )
 
 
-def num_parameters(config: GPTConfig) -> int:
-    """Count the numbers that a GPT of this shape learns, without their memory.
+def num_parameters(config: ModelConfig) -> int:
+    """Count the numbers that a model of this shape learns, without their memory.
 
     Examples
     --------
     >>> num_parameters(GPTConfig.gpt2("124M"))
     124439808
     """
-    return GPT(config, init=Init(fill=False)).num_parameters()
+    return family_of(type(config))(config, init=Init(fill=False)).num_parameters()
+
+
+def _rehearsed(config: UnboundedConfig) -> tuple[float, float]:
+    """Count the numbers that forward, and a whole step, make for each token and unit of the width.
+
+    A narrow model of as many layers does a step of a few tokens.
+    """
+    batch, time = REHEARSAL_BATCH
+    small = dataclasses.replace(config, **REHEARSAL)
+    model = family_of(type(config))(small)
+    ids = np.zeros((batch, time), np.int64)
+    numbers = []
+    with ops.use("compiled"), ops.Workspace() as workspace:
+        model.hidden_states(ids)
+        numbers.append(workspace.bytes_made)
+        model.loss_and_backward(ids, ids)
+        numbers.append(workspace.bytes_made - model.dtype.itemsize * ids.size * small.vocab_size)
+    unit = model.dtype.itemsize * ids.size * small.d_model
+    forward, step = (made / unit for made in numbers)
+    return forward, step + OF_NUMPY
 
 
 def _trained_and_frozen(model: GPT, method: str, rank: int) -> tuple[int, int]:

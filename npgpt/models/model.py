@@ -297,3 +297,8 @@ def register(family: Family) -> Family:
     if MODELS.setdefault(family.kind, family) is not family:
         raise ValueError(f"register: there is a model of kind {family.kind!r} already.")
     return family
+
+
+def family_of(config_class: type) -> Any:
+    """Return the class of the models that the configs of a class describe."""
+    return next(family for family in MODELS.values() if family.Config is config_class)

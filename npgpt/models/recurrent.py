@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from npgpt import ops
 from npgpt.fields import documented, option
 from npgpt.layers import GRU, LSTM, RNN, Init
 from npgpt.layers.block_config import MODEL
@@ -87,10 +88,12 @@ class RecurrentLM(StatefulModel):
 
     def start(self, token_ids, lengths, states, memory=None) -> np.ndarray:
         """Read the beginnings of sequences into fresh states; see `Generates.start`."""
-        y, after = self.network.forward(self._embed(token_ids), None, lengths)
-        hidden = self.tap("hidden", y)[np.arange(len(y)), lengths - 1]
-        logits = self._keep_states(hidden, after, states, lengths)
-        self.forget()
+        ended = lengths if lengths.min() < token_ids.shape[1] else None
+        with ops.Workspace():
+            y, after = self.network.forward(self._embed(token_ids), None, ended)
+            hidden = self.tap("hidden", y)[np.arange(len(y)), lengths - 1]
+            logits = self._keep_states(hidden, after, states, lengths)
+            self.forget()
         return logits
 
     def step(self, tokens, states) -> np.ndarray:

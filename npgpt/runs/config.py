@@ -17,7 +17,8 @@ from npgpt.fields import (
     names_of,
     option,
 )
-from npgpt.models import MODELS, ModelConfig
+from npgpt.models import MODELS, LanguageModel, ModelConfig
+from npgpt.models.model import family_of
 from npgpt.optim import OPTIMIZERS, SCHEDULES
 from npgpt.runs.tokenizer import check_tokenizer_name
 
@@ -41,7 +42,7 @@ class DataConfig(Settings):
         reads standard input. Files may be packed (.gz). A folder of npgpt tokenize is taken as it
         is.
     tokenizer : str
-        bpe (byte pairs), char, word, gpt2, or the path of a tokenizer.
+        bpe (byte pairs), char, word, wordpiece, gpt2, or the path of a tokenizer.
     vocab_size : int
         Tokens of a bpe vocabulary; others have the size they need.
     validation_fraction : float
@@ -319,13 +320,13 @@ class RunConfig:
         return cls(**fields)
 
 
-def family_of(config_class: type) -> Any:
-    """Return the class of the models that the configs of a class describe."""
-    return next(family for family in MODELS.values() if family.Config is config_class)
+def families_of_text() -> list[str]:
+    """List the kinds of models that learn from a text: those that predict its next token."""
+    return [kind for kind, family in MODELS.items() if issubclass(family, LanguageModel)]
 
 
 def _family(name: str) -> tuple[type, Mapping[str, Any]]:
     """Return the config of a family of models, and what a run takes for its fields."""
-    if name not in MODELS:
-        raise ValueError(f"model must be one of {', '.join(MODELS)}, got {name!r}.")
+    if name not in families_of_text():
+        raise ValueError(f"model must be one of {', '.join(families_of_text())}, got {name!r}.")
     return MODELS[name].Config, SHAPE

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from npgpt.layers import Parameter
-from npgpt.models import GPT, GPTConfig
+from npgpt.models import Model, ModelConfig
+from npgpt.models.model import family_of
 from npgpt.ops import Workspace
 from npgpt.optim import AdamW, Optimizer
 from npgpt.training.step import train_step
@@ -28,18 +29,18 @@ def peak_resident_size() -> int:
 
 
 def measure_step(
-    config: GPTConfig,
+    config: ModelConfig,
     batch: int,
     time: int,
     recompute: bool = False,
-    prepare: Callable[[GPT], object] | None = None,
+    prepare: Callable[[Model], object] | None = None,
     optimizer: Callable[[Iterable[Parameter]], Optimizer] = AdamW,
 ) -> int:
     """Do two training steps on random tokens in a process of its own; return its peak memory.
 
     Parameters
     ----------
-    config : GPTConfig
+    config : ModelConfig
     batch, time : int
         Sequences, and tokens in each.
     recompute : bool
@@ -63,12 +64,12 @@ def measure_step(
     return _measured(_steps, config, batch, time, recompute, prepare, optimizer)
 
 
-def measure_generation(config: GPTConfig, batch: int, time: int) -> int:
+def measure_generation(config: ModelConfig, batch: int, time: int) -> int:
     """Read prompts that nearly fill ``time`` and generate the rest, in a process of its own.
 
     Parameters
     ----------
-    config : GPTConfig
+    config : ModelConfig
     batch, time : int
         Texts, and tokens of each.
 
@@ -97,17 +98,18 @@ def _measured(work: Callable[..., None], *arguments: Any) -> int:
         process.join()
 
 
-def _generation(sender, config: GPTConfig, batch: int, time: int) -> None:
-    model = GPT(config)
+def _generation(sender, config: ModelConfig, batch: int, time: int) -> None:
+    model = family_of(type(config))(config)
     ids = np.random.default_rng(0).integers(0, config.vocab_size, (batch, max(1, time - 4)))
     model.generate(ids, min(4, time - 1), temperature=0.0)
     sender.send(peak_resident_size())
 
 
 def _steps(
-    sender, config: GPTConfig, batch: int, time: int, recompute: bool, prepare, optimizer
+    sender, config: ModelConfig, batch: int, time: int, recompute: bool, prepare, optimizer
 ) -> None:
-    model = GPT(config, recompute=recompute)
+    again: Any = {"recompute": True} if recompute else {}  # which only models of blocks take
+    model = family_of(type(config))(config, **again)
     if prepare is not None:
         prepare(model)
     chosen = optimizer(model.parameters())

@@ -31,6 +31,8 @@ from npgpt.models import (
     BertForTokenClassification,
     GPTConfig,
     GPTForClassification,
+    Transformer,
+    TransformerConfig,
 )
 from npgpt.models import MODELS as FAMILIES
 from npgpt.ops import IGNORE_INDEX
@@ -40,6 +42,7 @@ _seeds = st.integers(0, 2**32 - 1)
 _sides = st.integers(1, 6)
 _sequences = st.tuples(st.integers(1, 3), st.integers(1, 6))  # batch, time
 _drop = st.sampled_from([0.0, 0.4])
+_smoothings = st.sampled_from([0.0, 0.3])
 
 
 @st.composite
@@ -230,8 +233,7 @@ def _cross_entropy(draw, rng):
     targets = rng.integers(0, logits.shape[-1], logits.shape[:-1])
     if draw(st.booleans()):
         targets.reshape(-1)[1::2] = IGNORE_INDEX
-    smoothing = draw(st.sampled_from([0.0, 0.3]))
-    return kinds.CrossEntropy(label_smoothing=smoothing), (logits, targets)
+    return kinds.CrossEntropy(label_smoothing=draw(_smoothings)), (logits, targets)
 
 
 def _of_ids(kind):
@@ -289,6 +291,53 @@ def _bert_classifier(draw, rng, kind):
     lengths = rng.integers(1, ids.shape[1] + 1, len(ids))
     shape = ids.shape if kind is BertForTokenClassification else ids.shape[:1]
     return kind(body, 3), (ids, lengths, rng.integers(0, 3, shape))
+
+
+def _pairs(draw, rng, config):
+    """Draw a batch for a model of pairs."""
+    (batch, time), source = draw(_sequences), draw(_sides)
+    targets = rng.integers(0, config.vocab_size, (batch, time))
+    targets[1:, 1:] = IGNORE_INDEX
+    source_ids = rng.integers(0, config.num_source_tokens, (batch, source))
+    target_ids = rng.integers(0, config.vocab_size, targets.shape)
+    return source_ids, rng.integers(1, source + 1, batch), target_ids, targets
+
+
+def _vocabularies(draw):
+    """Draw whether two sides have one vocabulary, and what they share."""
+    shares = draw(st.booleans())
+    return {
+        "share_embeddings": shares, "source_vocab_size": None if shares else draw(_sides),
+        "tie_embeddings": draw(st.booleans()), "label_smoothing": draw(_smoothings),
+    }  # fmt: skip
+
+
+def _rnn_translator(kind, **options):
+    """Make a drawer of an encoder and a decoder that are recurrent."""
+
+    def drawn(draw, rng):
+        family: Any = FAMILIES[kind]
+        config = family.Config(
+            draw(st.integers(2, 7)), 6, n_layers=draw(st.integers(1, 2)),
+            d_model=2 * draw(st.integers(1, 3)), dropout=draw(_drop), bias=draw(st.booleans()),
+            cell=draw(st.sampled_from(["lstm", "gru", "rnn"])), bidirectional=draw(st.booleans()),
+            **{name: draw(values) for name, values in options.items()}, **_vocabularies(draw),
+        )  # fmt: skip
+        return family(config, int(rng.integers(1000))), _pairs(draw, rng, config)
+
+    return drawn
+
+
+def _transformer(draw, rng):
+    more = {"scale_embeddings": st.booleans(), "n_encoder_layers": st.none() | st.integers(1, 2)}
+    more["ends_with_norm"] = st.sampled_from([None, True, False])
+    fixed = {name: draw(values) for name, values in more.items()}
+    config = draw(configs(TransformerConfig, **fixed, **_vocabularies(draw)))
+    if "none" in (config.norm, config.final_norm):  # or logits grow until only rounding is left
+        config = dataclasses.replace(config, scale_embeddings=False)
+    recompute = draw(st.booleans())
+    model = Transformer(config, int(rng.integers(1000)), recompute=recompute)
+    return model, _pairs(draw, rng, config)
 
 
 def _classifier(draw, rng):
@@ -378,6 +427,11 @@ MODELS: dict[str, Drawer] = {
     "GRULM": _of_family("gru"),
     "LSTMLM": _of_family("lstm", forget_bias=st.sampled_from([0.0, 1.0])),
     "ConvolutionalLM": _of_family("conv", kernel=st.integers(1, 4)),
+    "RNNEncoderDecoder": _rnn_translator("rnn-encoder-decoder", reverse_source=st.booleans()),
+    "RNNAttention": _rnn_translator(
+        "rnn-attention", score=st.sampled_from(["additive", "dot", "general", "concat"])
+    ),
+    "Transformer": _transformer,
     "GPT": _gpt,
     "GPT (training step)": lambda draw, rng: _gpt(draw, rng, TrainingStep),
     "GPTForClassification": _classifier,

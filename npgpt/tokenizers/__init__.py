@@ -2,8 +2,9 @@
 
 `WordTokenizer` gives every word an id, `CharTokenizer` every character; `BPETokenizer` merges bytes
 to subwords, as GPT-2 does, and `WordBPETokenizer` characters of words, as it is taught;
-`GPT2Tokenizer` is GPT-2's own. They train, encode, decode, save and load; `load` reads any of their
-files, `load_folder` the vocabulary of a pretrained model.
+`GPT2Tokenizer` is GPT-2's own; `WordPieceTokenizer` takes the longest pieces of words, as BERT.
+They train, encode, decode, save and load; `load` reads any of their files, `load_folder` the
+vocabulary of a pretrained model.
 """
 
 from npgpt.tokenizers.base import Tokenizer
@@ -13,18 +14,22 @@ from npgpt.tokenizers.compression import compress, decompress
 from npgpt.tokenizers.files import load, load_folder
 from npgpt.tokenizers.gpt2 import GPT2Tokenizer, bpe_from_files
 from npgpt.tokenizers.merge_step import MergeStep
+from npgpt.tokenizers.pairs import EncodedPair
 from npgpt.tokenizers.special import AddedToken
 from npgpt.tokenizers.word import WordTokenizer
 from npgpt.tokenizers.word_bpe import WordBPETokenizer
+from npgpt.tokenizers.word_piece import WordPieceTokenizer
 
 __all__ = [
     "AddedToken",
     "BPETokenizer",
     "CharTokenizer",
+    "EncodedPair",
     "GPT2Tokenizer",
     "MergeStep",
     "Tokenizer",
     "WordBPETokenizer",
+    "WordPieceTokenizer",
     "WordTokenizer",
     "bpe_from_files",
     "compress",

@@ -69,9 +69,9 @@ def template_of(folder: Path, ids: Mapping[str, int]) -> Template:
     ValueError
         If it is damaged, or names no token.
     """
-    config = _read(folder / CONFIG)
+    config = read_config(folder / CONFIG)
     if not config.get(DECODER):
-        config = {**_read(folder / SPECIAL), **config}
+        config = {**read_config(folder / SPECIAL), **config}
     template: Template = WHOLE
     for key, role, before in (
         ("add_bos_token", "bos_token", True),
@@ -89,7 +89,7 @@ def _beside(
     folder: Path,
 ) -> tuple[dict[str, Any], list[tuple[int, AddedToken]], dict[str, AddedToken]]:
     """Return the config, the tokens that are listed with their ids, and those with a role."""
-    config, special, added = (_read(folder / name) for name in (CONFIG, SPECIAL, ADDED))
+    config, special, added = (read_config(folder / name) for name in (CONFIG, SPECIAL, ADDED))
     # with a list in the config, the other two files are of an earlier time
     named = dict(_named(config if config.get(DECODER) else {**special, **config}))
     listed = [(token_id, added_token(t["content"], t)) for token_id, t in _listed(config)]
@@ -100,7 +100,8 @@ def _beside(
     return config, sorted(listed, key=lambda item: item[0]), named
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_config(path: Path) -> dict[str, Any]:
+    """Read a JSON object; an empty one if there is no such file."""
     return hub.read_json(path) if path.is_file() else {}
 
 

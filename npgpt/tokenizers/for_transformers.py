@@ -18,6 +18,8 @@ from npgpt.tokenizers.char import CharTokenizer
 from npgpt.tokenizers.companions import CONFIG as TOKENIZER_CONFIG
 from npgpt.tokenizers.word import WordTokenizer
 from npgpt.tokenizers.word_bpe import WordBPETokenizer
+from npgpt.tokenizers.word_piece import WordPieceTokenizer
+from npgpt.tokenizers.word_piece_folder import files_of
 
 OurOwn = CharTokenizer | WordTokenizer | WordBPETokenizer
 # white space as Python has it, which is not quite the library's; the last is the ideographic one
@@ -43,6 +45,8 @@ def files_for_transformers(tokenizer: Tokenizer) -> dict[str, bytes]:
         If there is no such file: the vocabulary holds half of a surrogate pair, or twice the same
         token, or the tokenizer is of another kind.
     """
+    if isinstance(tokenizer, WordPieceTokenizer):
+        return files_of(tokenizer)
     if isinstance(tokenizer, BPETokenizer):
         content = tokenizer.to_json()
     else:

@@ -9,6 +9,6 @@ from npgpt.ops.jit_state import jit_is_off
 
 
 def forms() -> Any:
-    """Return the module with MergeEncoder, PieceDecoder, PreTokenCounts and learn_merges."""
+    """Return the module with the encoders, decoders and counts, and learn_merges."""
     room = "reference" if jit_is_off() else "compiled"
     return importlib.import_module(f"npgpt.tokenizers.{room}.forms")

@@ -129,7 +129,18 @@ def test_tokenizers_are_measured_on_the_same_work(tmp_path):
 
 @needs_torch
 @pytest.mark.parametrize(
-    "part", ["train", "attention", "layers", "memory", "scaling", "listening", "decode", "loading"]
+    "part",
+    [
+        "train",
+        "attention",
+        "layers",
+        "memory",
+        "recurrent",
+        "scaling",
+        "listening",
+        "decode",
+        "loading",
+    ],
 )
 def test_a_part_measures_both_sides_and_saves_what_it_found(part, tmp_path):
     result = subprocess.run(

@@ -14,6 +14,7 @@ from npgpt.finetuning import FineTuningConfig
 from npgpt.finetuning.config import OF_TASKS, TASKS
 from npgpt.models import MODELS, GPTConfig
 from npgpt.runs import DataConfig, OptimisationConfig, PretrainingRun, RunConfig
+from npgpt.runs.config import families_of_text
 from tests.models.toys import Recurrent
 from tests.runs.test_config import OTHERS
 from tests.runs.tiny_run import TEXT
@@ -163,7 +164,9 @@ def test_an_option_that_the_chosen_family_lacks_is_named(monkeypatch, tmp_path):
         refused = run("--model=recurrent", "--window=3")
         assert refused.exit_code == 2
         assert "no field is named 'window', with the model 'recurrent'" in refused.output
-        assert f"model must be one of {', '.join(MODELS)}" in run("--model=mamba").output
+        assert (
+            f"model must be one of {', '.join(families_of_text())}" in run("--model=mamba").output
+        )
         (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
         small = ["--tokenizer=char", "--context=8", "--d-model=6", "--steps=2", "--out=run"]
         trained = run("text.txt", "--model=recurrent", *small)

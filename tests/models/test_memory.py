@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from npgpt import ops
 from npgpt.finetuning import LoRAConfig, apply_lora
 from npgpt.finetuning.freezing import train_last_block
-from npgpt.models import GPT, GPTConfig, MemoryPlan
-from npgpt.models.memory import num_parameters
+from npgpt.models import GPT, MODELS, GPTConfig, MemoryPlan
+from npgpt.models.memory import OF_NUMPY, num_parameters
 from npgpt.runs import measure_generation, measure_step
 
 
@@ -81,6 +81,54 @@ def test_the_plan_counts_the_arrays_of_a_step_with_frozen_parameters(method):
             model.loss_and_backward(ids[:, :-1], ids[:, 1:])
     plan = MemoryPlan.of(config, 8, 64, method=method)
     assert workspace.bytes_made == pytest.approx(plan.saved + plan.working + plan.logits, rel=0.05)
+
+
+WITHOUT_ATTENTION = ["rnn", "gru", "lstm", "conv"]
+
+
+@settings(max_examples=8)
+@given(
+    kind=st.sampled_from(WITHOUT_ATTENTION),
+    n_layers=st.integers(1, 4),
+    vocab_size=st.sampled_from([70, 500]),
+    dropout=st.sampled_from([0.0, 0.1]),
+)
+def test_the_plan_counts_the_arrays_of_a_step_without_attention(
+    kind, n_layers, vocab_size, dropout
+):
+    family, ids = MODELS[kind], np.random.default_rng(0).integers(0, vocab_size, (8, 65))
+    config = family.Config(vocab_size, 64, n_layers=n_layers, d_model=128, dropout=dropout)
+    model = family(config)
+    with ops.use("compiled"), ops.Workspace() as workspace:
+        for _ in range(3):
+            model.zero_grad()
+            model.loss_and_backward(ids[:, :-1], ids[:, 1:])
+    plan = MemoryPlan.of(config, 8, 64)
+    assert plan.parameters == 4 * model.num_parameters()
+    working = plan.working - 4 * OF_NUMPY * 8 * 64 * 128  # which no workspace makes
+    assert workspace.bytes_made == pytest.approx(plan.saved + working + plan.logits, rel=0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", WITHOUT_ATTENTION)
+def test_without_attention_larger_steps_and_texts_are_predicted_within_a_tenth(kind):
+    small, large = (MODELS[kind].Config(1000, 128, n_layers=n, d_model=256) for n in (1, 6))
+    predicted = MemoryPlan.of(large, 32, 128).total - MemoryPlan.of(small, 1, 128).total
+    measured = measure_step(large, 32, 128) - measure_step(small, 1, 128)
+    assert predicted == pytest.approx(measured, rel=0.1)
+    plans = [MemoryPlan.of_generation(large, 64, 512), MemoryPlan.of_generation(small, 1, 32)]
+    measured = measure_generation(large, 64, 512) - measure_generation(small, 1, 32)
+    assert plans[0].total - plans[1].total == pytest.approx(measured, rel=0.1)
+
+
+def test_what_only_blocks_can_is_refused_without_them():
+    config = MODELS["gru"].Config(70, 8, n_layers=1, d_model=8)
+    with pytest.raises(
+        ValueError, match="Recomputing blocks needs a GPT, and this model has a GRU"
+    ):
+        MemoryPlan.of(config, 2, 8, recompute=True)
+    with pytest.raises(ValueError, match="Method lora needs a GPT"):
+        MemoryPlan.of(config, 2, 8, method="lora")
 
 
 @pytest.mark.parametrize("n_kv_heads", [None, 2])

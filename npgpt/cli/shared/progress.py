@@ -29,8 +29,8 @@ from npgpt.evaluation.loss import evaluate
 from npgpt.fields import names_of
 from npgpt.generation import ContextWarning, continuation, sampling_with
 from npgpt.models import GPTConfig, LanguageModel, ModelConfig
+from npgpt.models.model import family_of
 from npgpt.optim import AdamW
-from npgpt.runs.config import family_of
 from npgpt.tokenizers import Tokenizer
 from npgpt.training.callbacks import Callback, EvaluationMetrics, StepMetrics
 from npgpt.training.step import train_step

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from npgpt.data.left_out import LeftOut, is_unicode
 from npgpt.data.records import Record
 from npgpt.data.splits import TRAIN, VALIDATION
+from npgpt.fields import check_whole
 
 
 class Pair(NamedTuple):
@@ -94,6 +95,19 @@ class PairParts:
     name: str
     train: list[Pair]
     held_out: list[Pair]
+
+    def some_held_out(self, most: int) -> list[Pair]:
+        """Return an even spread of the held-out pairs, at most so many; 0 means all.
+
+        Examples
+        --------
+        >>> parts = PairParts("letters", [], [Pair(letter, "") for letter in "abcdef"])
+        >>> [pair.source for pair in parts.some_held_out(3)]
+        ['a', 'c', 'e']
+        """
+        check_whole("PairParts", most=most)
+        count = min(most or len(self.held_out), len(self.held_out))
+        return [self.held_out[i * len(self.held_out) // count] for i in range(count)]
 
     def __repr__(self) -> str:
         return f"PairParts({self})"

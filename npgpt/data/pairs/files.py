@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from npgpt.data.pairs.corpus import Found
 from npgpt.data.records import Record, read_records, read_text
 
+SETTING = re.compile(r"#[a-z ]+:[^\t]*$")
 ANKI, TATOEBA = "source, tab, target", "id, text, id, text"
 # names of the two sides where a record has them, the first that fits
 SIDES = (("source", "target"), ("src", "tgt"), ("src", "trg"), ("input", "output"))
@@ -20,7 +22,8 @@ def table_pairs(path: Path) -> Iterator[Found]:
     """Read a table without a header.
 
     Anki has the source, a tab, the target, and perhaps a tab and an attribution; Tatoeba has an id
-    before each text. The first line tells which.
+    before each text. The first line tells which. Settings that Anki writes before it, such as
+    ``#separator:tab``, are passed over.
 
     Raises
     ------
@@ -29,7 +32,7 @@ def table_pairs(path: Path) -> Iterator[Found]:
     """
     kind = ""
     for number, line in lines_of(path):
-        if not line.strip(" "):
+        if not line.strip(" ") or (not kind and SETTING.match(line)):
             continue
         where, columns = f"{path}, line {number}", line.split("\t")
         if not kind:

@@ -39,15 +39,10 @@ def with_numbers(source: str, target: str) -> tuple[str, str] | None:
     >>> with_numbers("%d files", "files")
     """
     names: dict[str, int] = {}
-    written = [_numbered(source, names)]
-    count = len(names)
-    seen: dict[str, int] = {}
-    _numbered(target, seen)
-    if seen.keys() != names.keys():
-        return None
-    written.append(_numbered(target, names))
-    assert len(names) == count
-    return written[0], written[1]
+    written = _numbered(source, names)
+    others: dict[str, int] = {}
+    _numbered(target, others)
+    return (written, _numbered(target, names)) if others.keys() == names.keys() else None
 
 
 def _numbered(text: str, names: dict[str, int]) -> str:

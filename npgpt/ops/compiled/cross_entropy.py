@@ -89,7 +89,7 @@ def _backward(
             _backward_row(scale, logits[i], targets[i], lse[i], dlogits[i])
 
 
-# --- label smoothing, in kernels of their own, so that the others stay as fast as they are ----------
+# --- label smoothing, in kernels of their own, so that the others stay as fast as they are --------
 
 
 @kernel()

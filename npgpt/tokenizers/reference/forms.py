@@ -11,6 +11,8 @@ from npgpt.tokenizers.reference.merging import encode
 from npgpt.tokenizers.reference.pre_tokens import pre_tokens_of_bytes
 from npgpt.tokenizers.reference.training import Pair
 from npgpt.tokenizers.reference.training import learn_merges as learn
+from npgpt.tokenizers.reference.word_pieces import PieceEncoder as PieceEncoder
+from npgpt.tokenizers.reference.word_pieces import Speller as Speller
 
 FIRST_MERGED = 256  # the id of the first merge; below it are the bytes
 

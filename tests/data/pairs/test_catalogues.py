@@ -85,6 +85,36 @@ def test_a_catalogue_cut_anywhere_is_refused_in_one_sentence(tmp_path_factory, d
         read_pairs(path)
 
 
+@given(st.integers(0), st.integers(0, 255))
+def test_a_catalogue_with_a_wrong_byte_is_read_or_refused_in_one_sentence(
+    tmp_path_factory, place, byte
+):
+    path = write_catalogue(tmp_path_factory.mktemp("wrong") / "wrong.mo", MESSAGES)
+    content = bytearray(path.read_bytes())
+    content[place % len(content)] = byte
+    path.write_bytes(content)
+    said = ""
+    try:
+        assert read_pairs(path).pairs
+    except ValueError as error:
+        said = str(error)
+    assert not said or "wrong.mo" in said
+
+
+WORDS = st.text(string.ascii_letters + "äßé -.", min_size=1).map(lambda t: " ".join(t.split()))
+SENTENCES = WORDS.filter(lambda text: any(map(str.isalpha, text)))
+
+
+@given(st.dictionaries(SENTENCES, SENTENCES, min_size=1))
+def test_sentences_come_back_from_a_catalogue(tmp_path_factory, messages):
+    translated = {source: target for source, target in messages.items() if source != target}
+    path = write_catalogue(tmp_path_factory.mktemp("drawn") / "drawn.mo", messages)
+    if translated:
+        pairs = read_pairs(path).pairs
+        assert {pair.source: pair.target for pair in pairs} == translated
+        assert len(pairs) == len(translated)
+
+
 def test_one_that_is_damaged_is_left_out_of_the_machines_and_named(machine, caplog):
     (machine / "cut.mo").write_bytes((machine / "program.mo").read_bytes()[:200])
     with caplog.at_level(logging.WARNING):

@@ -23,6 +23,12 @@ def anki(folder, pairs):
     return path
 
 
+def anki_export(folder, pairs):
+    path = anki(folder, pairs)
+    path.write_bytes(b"#separator:tab\n#html:false\n#tags column:3\n" + path.read_bytes())
+    return path
+
+
 def tatoeba(folder, pairs):
     lines = [f"{i}\t{a}\t{i + 7}\t{b}\r\n" for i, (a, b) in enumerate(pairs)]
     path = folder / "tatoeba.TSV"
@@ -48,6 +54,7 @@ def objects(make):
 
 FORMATS = {
     "anki": anki,
+    "anki with settings": anki_export,
     "tatoeba": tatoeba,
     "parallel": parallel,
     "source and target": objects(lambda a, b: {"target": b, "source": a, "note": "x"}),
@@ -147,3 +154,17 @@ def test_half_a_surrogate_pair_is_left_out(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('{"en": "a", "de": "b"}\n{"en": "a", "de": "\\ud800"}')
     assert [len(c) for c in (read_pairs(path), read_pairs(path).left_out)] == [1, 1]
+
+
+@given(st.binary(max_size=60), st.sampled_from([".tsv", ".jsonl", ".mo"]))
+def test_no_bytes_do_anything_but_be_read_or_refused_in_one_sentence(
+    tmp_path_factory, content, ending
+):
+    path = tmp_path_factory.mktemp("bytes") / f"any{ending}"
+    path.write_bytes(content)
+    said = ""
+    try:
+        assert read_pairs(path).pairs
+    except ValueError as error:
+        said = str(error)
+    assert not said or (path.name in said and "\n" not in said)

@@ -1,5 +1,6 @@
 """Pairs are held out by the hash of their source."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,6 +46,15 @@ def test_about_as_many_are_held_out_as_are_asked_for():
         == f"many: {len(parts.train):,} pairs to train on, {len(parts.held_out)} held out"
     )
     assert repr(parts) == f"PairParts({parts})"
+
+
+def test_some_of_what_is_held_out_are_spread_evenly():
+    parts = split_pairs(PairCorpus("many", [Pair(f"s{i}", "x") for i in range(200)]), 0.5)
+    some = parts.some_held_out(10)
+    places = [parts.held_out.index(pair) for pair in some]
+    assert len(some) == 10
+    assert len({*np.diff(places)}) <= 2
+    assert parts.some_held_out(0) == parts.some_held_out(10**6) == parts.held_out
 
 
 def test_a_corpus_can_be_learned_backwards_with_the_same_split():
