@@ -10,9 +10,9 @@ import numpy as np
 from npgpt.data.datasets import Dataset, Draws, Indices
 from npgpt.fields import check_whole
 from npgpt.ops import IGNORE_INDEX
-from npgpt.tokenizers import Tokenizer, WordTokenizer
+from npgpt.tokenizers import Tokenizer, WordPieceTokenizer, WordTokenizer
+from npgpt.tokenizers.word_piece_file import MASK, PREFIX
 
-MASK = "[MASK]"  # the token that stands in the place of a masked one
 MASKING = ("exact", "bernoulli")
 
 
@@ -211,7 +211,8 @@ def mask_id_of(tokenizer: Tokenizer) -> int:
     if MASK not in ids:
         raise ValueError(
             f"The tokenizer, a {type(tokenizer).__name__}, has no token {MASK} to put in the place "
-            "of masked words; --tokenizer bpe learns one that has, or give the path of another."
+            "of masked words; --tokenizer wordpiece or bpe learns one that has, or give the path of "
+            "another."
         )
     return ids[MASK]
 
@@ -236,9 +237,8 @@ def continuing_pieces(tokenizer: Tokenizer) -> np.ndarray:
     """
     if isinstance(tokenizer, WordTokenizer):
         return np.zeros(tokenizer.vocab_size, bool)
-    own = getattr(tokenizer, "continuing", None)
-    if own is not None:
-        return np.asarray(own, bool)
+    if isinstance(tokenizer, WordPieceTokenizer):
+        return np.array([name.startswith(PREFIX) for name in tokenizer.tokens])
     special = set(getattr(tokenizer, "special_ids", {}).values())
     texts = [tokenizer.decode([i]) for i in range(tokenizer.vocab_size)]
     return np.array(

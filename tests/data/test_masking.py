@@ -15,9 +15,10 @@ from npgpt.data import (
     TokenWindows,
     continuing_pieces,
     mask_id_of,
+    masked_words,
 )
 from npgpt.data.sequences import LabelledTexts
-from npgpt.tokenizers import BPETokenizer, CharTokenizer, WordTokenizer
+from npgpt.tokenizers import BPETokenizer, CharTokenizer, WordPieceTokenizer, WordTokenizer
 from tests.strategies import seeds
 
 VOCAB, MASK, SPECIAL = 40, 39, (0, 38)
@@ -161,3 +162,13 @@ def test_pieces_of_words_and_the_mask_are_found():
     assert continuing_pieces(CharTokenizer.train("ab c"))[:4].tolist() == [False, True, True, True]
     with pytest.raises(ValueError, match=r"a WordTokenizer, has no token \[MASK\]"):
         mask_id_of(word)
+
+
+def test_pieces_of_word_piece_begin_with_its_prefix():
+    tokenizer = WordPieceTokenizer.train("low lower lowest. " * 9, 30)
+    pieces = continuing_pieces(tokenizer)
+    assert [bool(piece) for piece in pieces] == [t.startswith("##") for t in tokenizer.tokens]
+    windows = TokenWindows(tokenizer.encode("low lower lowest. " * 9), 12)
+    masked = masked_words(windows, tokenizer, whole_words=True)
+    assert masked.mask_id == tokenizer.tokens.index("[MASK]")
+    assert masked.is_special.sum() == len(tokenizer.special_ids)

@@ -68,7 +68,7 @@ def test_a_run_that_is_resumed_goes_on_bit_for_bit(tmp_path):
 
 @pytest.mark.parametrize("tokenizer", ["char", "word"])
 def test_a_tokenizer_without_a_mask_is_refused_and_nothing_is_written(tokenizer, tmp_path):
-    with pytest.raises(ValueError, match=r"has no token \[MASK\].*--tokenizer bpe"):
+    with pytest.raises(ValueError, match=r"has no token \[MASK\].*--tokenizer wordpiece or bpe"):
         made(tmp_path, tokenizer=tokenizer)
     assert not (tmp_path / "run").exists()
 
