@@ -211,8 +211,8 @@ def mask_id_of(tokenizer: Tokenizer) -> int:
     if MASK not in ids:
         raise ValueError(
             f"The tokenizer, a {type(tokenizer).__name__}, has no token {MASK} to put in the place "
-            "of masked words; --tokenizer wordpiece or bpe learns one that has, or give the path of "
-            "another."
+            "of masked words; --tokenizer wordpiece or bpe learns one that has, or give the path "
+            "of another."
         )
     return ids[MASK]
 
