@@ -31,7 +31,8 @@ PICTURES = {  # name: style added to the page, size of the window
 }
 PICTURES_OF_STATES = {
     "trace-lstm": (
-        "header, #tokens, #explanation, #flow, #reading, footer, #model > p, .box { display: none } "
+        "header, #tokens, #explanation, #flow, #reading, footer, #model > p { display: none } "
+        ".box { display: none } "
         '[data-box="network.forget_gate"], [data-box="network.cell"] { display: block } '
         "h2 { border: 0 }",
         (1160, 960),
@@ -62,7 +63,7 @@ def main() -> None:
     parser.add_argument("run")
     opened = open_model(parser.parse_args().run)
     page = trace(opened.model, opened.tokenizer, TEXT).to_html()
-    pictures = PICTURES if "data-head" in page else PICTURES_OF_STATES
+    pictures = PICTURES if 'id="head"' in page else PICTURES_OF_STATES
     page = page.replace('data-box="network.forget_gate"', 'data-box="network.forget_gate" open')
     for name, (style, size) in pictures.items():
         changed = re.sub("</style>", f"{style}</style>", page, count=1)

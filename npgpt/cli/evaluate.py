@@ -18,17 +18,22 @@ from npgpt.cli.shared.arguments import (
     Model,
     Plot,
     Revision,
+    check_checkpoint,
     open_argument,
+    translation_run,
 )
 from npgpt.cli.shared.console import console, shown_on
 from npgpt.cli.shared.options import numbers_of, with_options
 from npgpt.cli.shared.pictures import draw_last
 from npgpt.cli.shared.tables import make_table
+from npgpt.cli.shared.translation_scores import print_scores, score_run
 from npgpt.data.questions import Question
 from npgpt.evaluation.few_shot import FewShotResult
+from npgpt.files import CONFIG
 from npgpt.runs import DataConfig, OpenedModel, PretrainingRun
 
 SHOTS = "0,1,5"
+QUESTIONS, PAIRS = 100, 2000
 FORMATS = {float: ",.4f", int: ","}
 
 
@@ -62,7 +67,17 @@ def evaluate_command(
             help="Examples before each question; several numbers compare.", show_default=SHOTS
         ),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Questions to ask.")] = 100,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Questions to ask, or held-out pairs to translate, evenly spread.",
+            show_default=f"{QUESTIONS}; of pairs {PAIRS:,}",
+        ),
+    ] = None,
+    beams: Annotated[
+        int, typer.Option(min=1, help="Of a run of pairs: as of npgpt translate.")
+    ] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Of the examples' choice.")] = 0,
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse a task in which a record is empty.")
@@ -77,12 +92,13 @@ def evaluate_command(
     as_json: AsJson = False,
     **reading: Any,
 ) -> None:
-    """Measure how well a model predicts text: loss, perplexity, bits per byte.
+    """Measure how well a model predicts text, or translates: loss, perplexity, bits per byte.
 
     The loss is the mean cross-entropy in nats a token. Bits per byte compares models with
     different tokenizers. A TEXT is read in overlapping windows, so that every token is predicted
     after a long past; the smaller --stride, the longer the past. With --dtype bfloat16 or int8 the
-    loss in float32 is measured too, and the difference reported.
+    loss in float32 is measured too, and the difference reported. A run of npgpt train --pairs
+    translates held-out pairs: the share that is right of built-in tasks, BLEU and chrF of others.
 
     [bold]Examples[/bold]
 
@@ -93,6 +109,8 @@ def evaluate_command(
       npgpt eval gpt2 README.md --stride 256
 
       npgpt eval gpt2 --task signatures --shots 0,1,5 --plot shots.png
+
+      npgpt eval runs/dates --limit 500 --beams 4
     """
     if task is not None:
         all_shots = numbers_of(shots or SHOTS, f"--shots must be numbers such as {SHOTS}")
@@ -102,10 +120,22 @@ def evaluate_command(
             _print_prompt(task, all_shots[-1], seed, strict)
             return
         opened = open_argument(model, checkpoint, revision)
-        _ask_questions(opened, task, all_shots, seed, limit, strict, as_json, plot)
+        _ask_questions(opened, task, all_shots, seed, limit or QUESTIONS, strict, as_json, plot)
         return
     if shots or show_prompt or plot or strict:
         raise typer.BadParameter("--shots, --show-prompt, --strict and --plot go with --task.")
+    if (pairs_run := translation_run(model)) is not None:
+        if text is not None or reading or stride or dtype != "float32":
+            raise typer.BadParameter(
+                f"{model} translates its held-out pairs: leave out TEXT, --field, --errors, "
+                "--stride and --dtype."
+            )
+        check_checkpoint(checkpoint)
+        scores = score_run(pairs_run, checkpoint, limit or PAIRS, beams)
+        print_scores(scores, as_json)
+        return
+    if beams > 1:
+        raise typer.BadParameter("--beams goes with a run of npgpt train --pairs.")
     from npgpt.cli.shared.progress import compile_kernels, counting_bar
     from npgpt.data import HeldOutBatches, StridedWindows, encode_documents, load_corpus
     from npgpt.layers.quantized import KINDS as FEWER_BITS
@@ -113,6 +143,14 @@ def evaluate_command(
     from npgpt.tokenizers import WordPieceTokenizer, WordTokenizer
     from npgpt.training import Evaluation, evaluate
 
+    if run_of_masked := find_masked_run(model):
+        if text or stride or dtype != "float32":
+            raise typer.BadParameter(
+                "a model of masked words is measured on its run's held-out text in float32: leave "
+                "out TEXT, --stride and --dtype."
+            )
+        _find_words(run_of_masked, checkpoint, as_json)
+        return
     few_bits = dtype in FEWER_BITS
     opened = open_argument(model, checkpoint, revision, "float32" if few_bits else dtype)
     if few_bits:
@@ -166,12 +204,45 @@ def evaluate_command(
         "dtype": dtype,
         **extra,
     }
+    _print_numbers(numbers, as_json)
+
+
+def _print_numbers(numbers: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(numbers))
         return
     for key, value in numbers.items():
         shown = format(value, FORMATS.get(type(value), ""))
         console.print(f"{key.replace('_', ' '):<18} {shown}", soft_wrap=True)
+
+
+def find_masked_run(model: str) -> PretrainingRun | None:
+    """Open the run of a model of masked words; None if a model is something else."""
+    from npgpt.runs.open import find_run
+
+    run = find_run(Path(model)) if (Path(model) / CONFIG).is_file() else None
+    return run if isinstance(run, PretrainingRun) and run.is_masked else None
+
+
+def _find_words(run: PretrainingRun, checkpoint: str, as_json: bool) -> None:
+    """Print how many of a held-out text's masked words are found; the masks are always the same."""
+    from npgpt.cli.shared.progress import compile_kernels, counting_bar
+    from npgpt.evaluation.masked import evaluate_masked, frequency_accuracy
+
+    compile_kernels(console, run.model_config)
+    model, batches = run.load_model(checkpoint), run.held_out_batches()
+    with counting_bar(console, "Evaluating", len(batches)) as on_batch:
+        found = evaluate_masked(model, batches, on_batch)
+    numbers = {
+        "text": f"held-out part of {run.corpus.name}",
+        "checkpoint": checkpoint,
+        "masked_words": found.words,
+        "loss": found.loss,
+        "accuracy": found.accuracy,
+        "standard_error": found.standard_error,
+        "commonest_word": frequency_accuracy(run.windows[0].ids, batches),
+    }
+    _print_numbers(numbers, as_json)
 
 
 def strided(ids, context_length: int, stride: int | None, batch_size: int):

@@ -146,7 +146,8 @@ def paired_bootstrap(
     metrics = _metrics(tokenize)
     from sacrebleu.significance import PairedTest
 
-    named = [(name, [*translations]) for name, translations in systems.items()]
+    named: Any = [(name, [*translations]) for name, translations in systems.items()]
+    found: Any
     signatures, found = PairedTest(named, metrics, [[*references]], "bs", samples)()
     return [
         BootstrapScore(
@@ -155,6 +156,11 @@ def paired_bootstrap(
         for metric, signature in signatures.items()
         for system, r in zip(systems, found[metric], strict=True)
     ]
+
+
+def require_sacrebleu() -> None:
+    """Raise ModuleNotFoundError, which says how to get it, if sacreBLEU is not there."""
+    _metrics(None)
 
 
 def _metrics(tokenize: str | None) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from npgpt.generation.sampling import (
     sample_tokens,
 )
 from npgpt.generation.text import continuation, ids_without_token, sampling_with, stream_text
+from npgpt.generation.translated import TranslatedText, translate_texts
 from npgpt.generation.translates import Encoded, Translation
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Hypothesis",
     "Sampling",
     "StepByStep",
+    "TranslatedText",
     "Translation",
     "beam_search",
     "continuation",
@@ -42,5 +44,6 @@ __all__ = [
     "sampling_with",
     "search_beams",
     "stream_text",
+    "translate_texts",
     "window_start",
 ]

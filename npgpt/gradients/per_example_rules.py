@@ -63,6 +63,8 @@ def _of_linear(layer: Linear, dy) -> Terms:
 
 def _of_head(layer: OutputHead, dlogits) -> Terms:
     yield layer.weight, OuterProducts(_over_time(dlogits), _over_time(layer.saved))
+    if layer.bias is not None:
+        yield layer.bias, Formed(_over_time(dlogits).sum(axis=1))
 
 
 def _of_embedding(layer: Embedding, dy) -> Terms:
@@ -97,7 +99,7 @@ def _of_convolution(layer: CausalConv1d, dy) -> Terms:
         yield layer.bias, Formed(dy.sum(axis=1))
 
 
-# --- recurrent layers: from the gradients that every step was shown --------------------------------
+# --- recurrent layers: from the gradients that every step was shown -------------------------------
 
 Heard = dict[str, np.ndarray]  # gradients by the taps' names, each (batch, time, d_hidden)
 

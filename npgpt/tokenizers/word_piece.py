@@ -284,6 +284,10 @@ class WordPieceTokenizer(Shown):
         spell, encode = self._code
         return encode(spell(text)).astype(np.int64)
 
+    def encode_batch(self, texts: Iterable[str], **options: Any) -> list[np.ndarray]:
+        """Turn texts into ids, each for itself; options are those of `encode`."""
+        return [self.encode(text, **options) for text in texts]
+
     def encode_prompt(self, text: str) -> np.ndarray:
         """Turn a text that a model is to continue into ids: `encode`, nothing is put around it."""
         return self.encode(text)

@@ -128,6 +128,15 @@ def test_norms_equal_the_loop_without_attention(kind, tied, bias, relu, time, ba
         )
 
 
+def test_a_batch_of_streams_is_measured_where_no_state_is_carried():
+    family = MODELS["gru"]
+    model = family(family.Config(11, 7, n_layers=1, d_model=4), 0, np.float64)
+    batch = family.Batch(*make_batch())
+    assert per_example_gradient_norms(model, *batch).total.shape == (4,)
+    with pytest.raises(ValueError, match="got 3 arrays; each example is a text of its own"):
+        per_example_gradient_norms(model, *batch._replace(begins=np.ones(4, bool)))
+
+
 @contextmanager
 def forbidden_loop():
     """Fail where examples are measured one by one."""
