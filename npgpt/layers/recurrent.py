@@ -101,6 +101,7 @@ class Recurrent(Layer):
         """
         before = self._checked(x, state)
         lengths = self._checked_lengths(lengths, *x.shape[:2])
+        x = x.astype(before[0].dtype, copy=False)
         after = tuple(np.empty_like(states) for states in before)
         read, passes = _swapped(x), []
         for layer in range(self.n_layers):
@@ -210,14 +211,18 @@ class Recurrent(Layer):
         shape = (self.n_layers * self.num_directions, len(x), self.d_hidden)
         if state is None:
             return (np.zeros(shape, x.dtype),) * self.STATES
-        shapes = [np.shape(states) for states in state]
+        given = isinstance(state, Sequence | np.ndarray)
+        shapes = [np.shape(states) for states in state] if given else type(state).__name__
         if shapes != [shape] * self.STATES:
             arrays = "one array" if self.STATES == 1 else f"{self.STATES} arrays"
             raise ValueError(
                 f"{self._where()}: {expected} of {arrays} of shape {shape}, in a tuple, "
                 f"got {shapes}."
             )
-        return tuple(np.asarray(states).astype(x.dtype, copy=False) for states in state)
+        arrays = [np.asarray(states) for states in state]
+        is_complex = any(np.iscomplexobj(array) for array in arrays)  # a complex step of the state
+        dtype = np.result_type(x.dtype, np.complex64) if is_complex else x.dtype
+        return tuple(array.astype(dtype, copy=False) for array in arrays)
 
 
 class Pass(NamedTuple):

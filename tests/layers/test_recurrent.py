@@ -386,6 +386,7 @@ ERRORS = [
     (lambda: make(LSTM).forward(X, state_of(make(GRU))), r"2 arrays of shape \(2, 4, 5\).* got \[\(2, 4, 5\)\]"),
     (lambda: make(GRU).forward(X, state_of(make(GRU, 1))), r"one array of shape \(2, 4, 5\).* got \[\(1, 4, 5\)\]"),
     (lambda: make(GRU).forward(X, state_of(make(GRU))[0]), r"one array .* in a tuple, got \[\(4, 5\), \(4, 5\)\]"),
+    (lambda: make(GRU).forward(X, 3), r"one array .* in a tuple, got int"),
     (lambda: make(GRU).forward(X, None, [1, 2]), r"expected lengths of shape \(4,\)"),
     (lambda: make(GRU).forward(X, None, [1.0] * 4), "whole numbers, got float64"),
     (lambda: make(GRU).forward(X, None, [1, 2, 7, 0]), r"from 0 to the time, 6, got \[1, 2, 7, 0\]"),
@@ -397,6 +398,18 @@ ERRORS = [
 def test_what_does_not_fit_is_refused_with_what_came_and_what_was_expected(attempt, message):
     with pytest.raises(ValueError, match=message):
         attempt()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_complex_step_of_the_state_alone_finds_its_gradient(kind, backend):
+    layer, x = make(kind), X.astype(np.float64)
+    state = [normal(n, array.shape, np.float64) for n, array in enumerate(state_of(layer))]
+    direction = normal(7, state[0].shape, np.float64)
+    y, _ = layer.forward(x, tuple(state))
+    _, dstate = layer.backward(np.ones_like(y))
+    stepped, _ = layer.forward(x, (state[0] + 1e-20j * direction, *state[1:]))
+    slope = stepped.imag.sum() / 1e-20
+    assert slope == pytest.approx((dstate[0] * direction).sum(), rel=1e-11)
 
 
 def test_a_repr_says_how_many_layers_and_directions_there_are():
