@@ -219,10 +219,10 @@ class Recurrent(Layer):
                 f"{self._where()}: {expected} of {arrays} of shape {shape}, in a tuple, "
                 f"got {shapes}."
             )
-        arrays = [np.asarray(states) for states in state]
-        is_complex = any(np.iscomplexobj(array) for array in arrays)  # a complex step of the state
+        before = [np.asarray(states) for states in state]
+        is_complex = any(map(np.iscomplexobj, before))  # a complex step of the state
         dtype = np.result_type(x.dtype, np.complex64) if is_complex else x.dtype
-        return tuple(array.astype(dtype, copy=False) for array in arrays)
+        return tuple(array.astype(dtype, copy=False) for array in before)
 
 
 class Pass(NamedTuple):
