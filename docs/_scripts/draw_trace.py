@@ -1,6 +1,7 @@
 """Draw the pictures of docs/gradients/trace.md: ``python docs/_scripts/draw_trace.py RUN``.
 
-Needs Chromium. The pictures in the repository are those of a run of ``npgpt train --steps 200``.
+Needs Chromium. The pictures in the repository are those of runs of ``npgpt train --steps 200`` and
+``npgpt train --model lstm --steps 200``.
 """
 
 from __future__ import annotations
@@ -28,6 +29,15 @@ PICTURES = {  # name: style added to the page, size of the window
         (1160, 1480),
     ),
 }
+PICTURES_OF_STATES = {
+    "trace-lstm": (
+        "header, #tokens, #explanation, #flow, #reading, footer, #model > p { display: none } "
+        ".box { display: none } "
+        '[data-box="network.forget_gate"], [data-box="network.cell"] { display: block } '
+        "h2 { border: 0 }",
+        (1160, 960),
+    ),
+}
 
 
 def screenshot(page: str, size: tuple[int, int], out: Path) -> None:
@@ -53,7 +63,9 @@ def main() -> None:
     parser.add_argument("run")
     opened = open_model(parser.parse_args().run)
     page = trace(opened.model, opened.tokenizer, TEXT).to_html()
-    for name, (style, size) in PICTURES.items():
+    pictures = PICTURES if 'id="head"' in page else PICTURES_OF_STATES
+    page = page.replace('data-box="network.forget_gate"', 'data-box="network.forget_gate" open')
+    for name, (style, size) in pictures.items():
         changed = re.sub("</style>", f"{style}</style>", page, count=1)
         screenshot(changed, size, IMAGES / f"{name}.png")
 

@@ -139,7 +139,7 @@ def evaluate_command(
     from npgpt.data import HeldOutBatches, StridedWindows, encode_documents, load_corpus
     from npgpt.layers.quantized import KINDS as FEWER_BITS
     from npgpt.models.config import check_is_gpt
-    from npgpt.tokenizers import WordTokenizer
+    from npgpt.tokenizers import WordPieceTokenizer, WordTokenizer
     from npgpt.training import Evaluation, evaluate
 
     few_bits = dtype in FEWER_BITS
@@ -170,7 +170,8 @@ def evaluate_command(
             lengths = tokenizer.bytes_per_token()
             found = evaluate(opened.model, batches, lengths, on_batch=on_batch)
         unknown = getattr(tokenizer, "unknown_id", None)
-        lossy = isinstance(tokenizer, WordTokenizer) or (unknown is not None and unknown in ids)
+        loses = isinstance(tokenizer, (WordTokenizer, WordPieceTokenizer))
+        lossy = loses or (unknown is not None and unknown in ids)
         if not lossy:
             return found
         if text_bytes is None:  # token files do not say what was lost

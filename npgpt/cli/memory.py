@@ -189,14 +189,15 @@ def _find(name: str) -> Step:
         return Step(default.model_config(default.vocab_size))
     if not path.exists():
         raise FileNotFoundError(
-            f"{name} is neither a GPT-2 size ({', '.join(GPT2_SIZES)}), nor a family, nor the folder of a run or "
-            "of a model, nor a JSON file."
+            f"{name} is neither a GPT-2 size ({', '.join(GPT2_SIZES)}), nor a family, nor the "
+            "folder of a run or of a model, nor a JSON file."
         )
     fields = dict(hub.read_json(path))
     kind = fields.pop("kind", "gpt")
     if kind not in MODELS:
         raise ValueError(f"{path}: kind must be one of {', '.join(MODELS)}, got {kind!r}.")
-    return Step(MODELS[kind].Config.from_dict(fields))
+    Config: Any = MODELS[kind].Config
+    return Step(Config.from_dict(fields))
 
 
 def _measured(step: Step, time: int, generate: bool) -> int:

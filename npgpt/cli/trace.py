@@ -139,7 +139,7 @@ def _write_page(
     size = out.stat().st_size / 1e6
     console.print(
         f"{out}: {len(traced.predictions)} tokens, mean loss {traced.loss:.3f} nats, "
-        f"heat maps of {len(traced.layers)} of {traced.config.n_layers} layers, {size:.1f} MB",
+        f"heat maps of {len(traced.layers)} of {traced.n_layers} layers, {size:.1f} MB",
         soft_wrap=True,
     )
 

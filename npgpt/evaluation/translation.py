@@ -146,7 +146,8 @@ def paired_bootstrap(
     metrics = _metrics(tokenize)
     from sacrebleu.significance import PairedTest
 
-    named = [(name, [*translations]) for name, translations in systems.items()]
+    named: Any = [(name, [*translations]) for name, translations in systems.items()]
+    found: Any
     signatures, found = PairedTest(named, metrics, [[*references]], "bs", samples)()
     return [
         BootstrapScore(

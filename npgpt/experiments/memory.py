@@ -204,7 +204,7 @@ def compare_memories(
     check_whole(who, 1, steps=steps, batch_size=batch_size)
     configs = configs_of_equal_size(
         kinds, parameters, LAYERS, vocab_size=SYMBOLS + 1, context_length=2 * max(distances)
-    )  # fmt: skip
+    )
     trainings = [
         (TASKS[task], kind, group)
         for task in tasks

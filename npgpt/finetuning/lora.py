@@ -93,6 +93,11 @@ def apply_lora(model: Layer, config: LoRAConfig | None = None, seed: int = 0) ->
     _refuse_a_second(model)
     linears = {n: layer for n, layer in model.named_layers() if type(layer) is Linear}
     chosen = {name: linear for name, linear in linears.items() if config.targets(name)}
+    if not linears:
+        raise ValueError(
+            f"apply_lora: a {type(model).__name__} has no linear maps that could have an addition; "
+            "LoRA is for models of blocks, such as a GPT."
+        )
     if not chosen:
         raise ValueError(
             f"apply_lora: no linear map matches {', '.join(config.target_modules)}; there is "

@@ -21,15 +21,18 @@ from npgpt.generation.sampling import (
 )
 from npgpt.generation.text import continuation, ids_without_token, sampling_with, stream_text
 from npgpt.generation.translated import TranslatedText, translate_texts
+from npgpt.generation.translates import Encoded, Translation
 
 __all__ = [
     "LENGTH_PENALTIES",
     "ContextWarning",
+    "Encoded",
     "EveryTime",
     "Hypothesis",
     "Sampling",
     "StepByStep",
     "TranslatedText",
+    "Translation",
     "beam_search",
     "continuation",
     "generate_tokens",

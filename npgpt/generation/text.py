@@ -32,8 +32,8 @@ def stream_text(
     ----------
     tokens : iterable of int
     decode : function
-        From token ids to text, such as a tokenizer's ``decode``. Of a tokenizer that `joins`, what
-        has been yielded is not decoded again, so a token costs the same at every position.
+        From token ids to text, such as a tokenizer's ``decode``. Of a tokenizer whose ``joins`` is
+        true, what has been yielded is not decoded again: a token costs the same at every position.
     stop : sequence of str
         The text ends before the first of them, and no further token is asked for.
     stop_id : int or collection of int, optional

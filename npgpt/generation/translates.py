@@ -15,6 +15,8 @@ from npgpt.generation.sampling import Sampling
 from npgpt.layers import Layer, OutputHead
 from npgpt.layers.core.taps import Listening
 
+MOST_NEW_TOKENS = 128  # of a translation, unless more are asked for
+
 
 class Encoded(NamedTuple):
     """What an encoder made of sources.
@@ -147,7 +149,7 @@ class Translates(Steps):
         *,
         start_id: int,
         end_id: int,
-        max_new_tokens: int = 128,
+        max_new_tokens: int | None = None,
         num_beams: int = 1,
         length_penalty: float = 1.0,
         penalty: str = "power",
@@ -167,8 +169,8 @@ class Translates(Steps):
             Token ids, each at least one; or one such sequence.
         start_id, end_id : int
             What a target begins with, and the token that ends it.
-        max_new_tokens : int
-            Of a target; its end token counts.
+        max_new_tokens : int, optional
+            Of a target; its end token counts. By default 128, or as many as there are positions.
         num_beams : int
             Beginnings of targets that are kept.
         length_penalty : float
@@ -200,6 +202,8 @@ class Translates(Steps):
             raise ValueError(
                 f"translate: penalty must be one of {', '.join(LENGTH_PENALTIES)}, got {penalty!r}."
             )
+        if max_new_tokens is None:
+            max_new_tokens = min(MOST_NEW_TOKENS, self.context_length)
         check_whole("translate", 1, max_new_tokens=max_new_tokens, num_beams=num_beams)
         if max_new_tokens > self.context_length:
             raise ValueError(

@@ -36,8 +36,8 @@ def gradient_times_input(
     Parameters
     ----------
     model : NextTokenModel
-        Any language model of this package.
-        Run in evaluation mode; its gradients are left as they are.
+        Any language model of this package, run in evaluation mode; its gradients are left as they
+        are.
     token_ids : ndarray of int, shape (time,)
     position : int
         Where the prediction is made; negative counts from the end.

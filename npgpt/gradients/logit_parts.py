@@ -26,10 +26,11 @@ from npgpt.layers import (
 )
 from npgpt.layers.core.layer import does_as
 from npgpt.layers.dropout import is_plain
-from npgpt.models import GPT, ConvolutionalLM, LanguageModel
+from npgpt.models import GPT, ConvolutionalLM
+from npgpt.models.next_token import NextTokenModel
 
 
-def writes_to_a_sum(model: LanguageModel) -> bool:
+def writes_to_a_sum(model: NextTokenModel) -> bool:
     """Tell whether a logit can be split into what the parts of the model wrote.
 
     The residual stream must be a sum, and the final norm and the head must be ones of which it is
@@ -38,7 +39,7 @@ def writes_to_a_sum(model: LanguageModel) -> bool:
     return not why_no_sum(model)
 
 
-def why_no_sum(model: LanguageModel) -> str:
+def why_no_sum(model: NextTokenModel) -> str:
     """Say why a logit cannot be split; nothing if it can."""
     if isinstance(model, GPT):
         why = _why_no_sum_of_blocks(model)
@@ -79,7 +80,7 @@ def _why_no_sum_of_blocks(model: GPT) -> str:
 
 
 def direct_logit_attribution(
-    model: GPT | ConvolutionalLM,
+    model: NextTokenModel,
     token_ids: ArrayLike,
     position: int = -1,
     token: int | None = None,
@@ -127,6 +128,7 @@ def direct_logit_attribution(
     if isinstance(model, ConvolutionalLM):
         names, writes = _written_by_convolutions(model, recorded, position)
         return LogitParts(names, np.stack(writes) @ row, float(logits[0, position, token]))
+    assert isinstance(model, GPT)  # of the others there is no sum
     names, writes = _written_by_blocks(model, recorded, position)
     values = linear_part(model.final_norm, np.stack(writes), (0, position)) @ row
     beta = getattr(model.final_norm, "beta", None)
@@ -220,7 +222,7 @@ def _of_rms_norm(norm: RMSNorm, parts: np.ndarray, index: tuple[int, ...]) -> np
     return parts * norm.gamma.value * norm.recall().rstd[index]
 
 
-def _ends_of(model: LanguageModel) -> list[str]:
+def _ends_of(model: NextTokenModel) -> list[str]:
     """List patterns of the taps that hold the stream, and what is written to it."""
     last = ("embeddings", "residual_l*", "*.residual_middle", "*.residual", "*.attention.context")
     names = list(model.tap_names())

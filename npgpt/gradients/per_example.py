@@ -114,7 +114,12 @@ def batch_of_gradients(model: Model, *batch: Any) -> tuple[PerExampleNorms, dict
     sums : dict of str to ndarray
         By dotted name, of the parameter's shape.
     """
-    arrays = tuple(map(np.asarray, batch))
+    arrays = tuple(np.asarray(array) for array in batch if array is not None)
+    if isinstance(model, GivesLogits) and len(arrays) != 2:
+        raise ValueError(
+            "per_example_gradient_norms: expected token ids and targets, got "
+            f"{len(arrays)} arrays; each example is a text of its own, so no state is carried."
+        )
     parameters = dict(model.named_parameters(trained_only=True))
     squares, sums = _all_at_once(model, *arrays) if isinstance(model, GivesLogits) else ({}, {})
     others = [name for name in parameters if name not in squares]

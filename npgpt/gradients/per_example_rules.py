@@ -97,7 +97,7 @@ def _of_convolution(layer: CausalConv1d, dy) -> Terms:
         yield layer.bias, Formed(dy.sum(axis=1))
 
 
-# --- recurrent layers: a matrix is used at every step, by the gradients that the steps were shown --
+# --- recurrent layers: from the gradients that every step was shown -------------------------------
 
 Heard = dict[str, np.ndarray]  # gradients by the taps' names, each (batch, time, d_hidden)
 

@@ -212,7 +212,7 @@ class TransformerBlock(Layer):
         self, x: Array, memory: Array | None, mask: Mask | None, state: BlockState | None
     ) -> Array:
         assert self.cross_attention is not None
-        if state is not None:
+        if isinstance(state, WithMemory):
             return self.cross_attention.forward(x, memory, mask, state)
         if mask is None:
             return self.cross_attention.forward(x, memory)

@@ -68,7 +68,7 @@ class GPTConfig(BlockConfig, ModelConfig):
         return cls(**{**shape, **changes})
 
 
-def check_is_gpt(config: Any, what: str) -> None:
+def check_is_gpt(config: Any, what: str) -> GPTConfig:
     """Refuse a model of another family.
 
     Parameters
@@ -76,6 +76,11 @@ def check_is_gpt(config: Any, what: str) -> None:
     config : ModelConfig
     what : str
         What only a GPT can do; the message begins with it.
+
+    Returns
+    -------
+    GPTConfig
+        The config.
 
     Raises
     ------
@@ -87,3 +92,4 @@ def check_is_gpt(config: Any, what: str) -> None:
             f"{what} needs a GPT, and this model has a {type(config).__name__}; "
             "npgpt train --model gpt makes one."
         )
+    return config

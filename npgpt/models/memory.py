@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
 from npgpt import ops
 from npgpt.layers import Init, Layer, LayerNorm, Linear, NoNorm, RMSNorm, TransformerBlock
-from npgpt.models.config import GPTConfig, check_is_gpt
+from npgpt.models.config import check_is_gpt
 from npgpt.models.gpt import GPT
 from npgpt.models.model import ModelConfig, family_of
-from npgpt.models.unbounded import UnboundedConfig, UnboundedModel
+from npgpt.models.unbounded import UnboundedConfig
 from npgpt.ops.workspace import head_chunk_rows
 
 # numbers a position that a norm makes and keeps beside its output; of others it is not known
-OF_NUMPY = 2.0  # numbers for each token and unit that NumPy itself makes on the way
-REHEARSAL = {"vocab_size": 3, "d_model": 16}  # of a small model, whose arrays are counted
-REHEARSAL_BATCH = 2, 64  # sequences, and tokens of each
 STATISTICS: dict[type[Layer], int] = {LayerNorm: 2, RMSNorm: 1, NoNorm: 0}
+OF_NUMPY = 2.0  # numbers for each token and unit that NumPy itself makes on the way
+# a narrow model, of which the arrays are counted; and its sequences, and tokens of each
+REHEARSAL: dict[str, Any] = {"vocab_size": 3, "d_model": 128}
+REHEARSAL_BATCH = 8, 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +48,7 @@ class MemoryPlan:
 
     Examples
     --------
+    >>> from npgpt.models import GPTConfig
     >>> plan = MemoryPlan.of(GPTConfig.gpt2("124M", dropout=0.0), batch=4, time=256)
     >>> round(plan.total / 1e9, 2)
     2.73
@@ -116,8 +119,7 @@ class MemoryPlan:
             if recompute or method != "full":
                 check_is_gpt(config, "Recomputing blocks" if recompute else f"Method {method}")
             return cls._of_unbounded(config, batch, time, dtype, num_moments)
-        if not isinstance(config, GPTConfig):
-            check_is_gpt(config, "The memory plan")
+        config = check_is_gpt(config, "The memory plan")
         d, model = config.d_model, GPT(config, init=Init(fill=False))
         first = model.blocks[0]
         d_qkv, feed_forward = first.attention.qkv.d_out, _feed_forward_width(first)
@@ -182,7 +184,7 @@ class MemoryPlan:
         """
         itemsize = np.dtype(dtype).itemsize
         if isinstance(config, UnboundedConfig):
-            unfilled: UnboundedModel = family_of(type(config))(config, init=Init(fill=False))
+            unfilled: Any = family_of(type(config))(config, init=Init(fill=False))
             states = [state.arrays for state in unfilled.new_states(1, time)]
             return cls(
                 parameters=itemsize * unfilled.num_parameters(),
@@ -193,8 +195,7 @@ class MemoryPlan:
                 logits=itemsize * batch * config.vocab_size,
                 cache=itemsize * batch * sum(array.size for arrays in states for array in arrays),
             )
-        if not isinstance(config, GPTConfig):
-            check_is_gpt(config, "The memory plan")
+        config = check_is_gpt(config, "The memory plan")
         d = config.d_model
         time = min(time, config.context_length)
         model = GPT(config, init=Init(fill=False))
@@ -218,6 +219,7 @@ def num_parameters(config: ModelConfig) -> int:
 
     Examples
     --------
+    >>> from npgpt.models import GPTConfig
     >>> num_parameters(GPTConfig.gpt2("124M"))
     124439808
     """
@@ -237,7 +239,9 @@ def _rehearsed(config: UnboundedConfig) -> tuple[float, float]:
     with ops.use("compiled"), ops.Workspace() as workspace:
         model.hidden_states(ids)
         numbers.append(workspace.bytes_made)
-        model.loss_and_backward(ids, ids)
+        model.forget()
+        for _ in range(2):
+            model.loss_and_backward(ids, ids)
         numbers.append(workspace.bytes_made - model.dtype.itemsize * ids.size * small.vocab_size)
     unit = model.dtype.itemsize * ids.size * small.d_model
     forward, step = (made / unit for made in numbers)

@@ -88,8 +88,9 @@ class RecurrentLM(StatefulModel):
 
     def start(self, token_ids, lengths, states, memory=None) -> np.ndarray:
         """Read the beginnings of sequences into fresh states; see `Generates.start`."""
+        ended = lengths if lengths.min() < token_ids.shape[1] else None
         with ops.Workspace():
-            y, after = self.network.forward(self._embed(token_ids), None, lengths)
+            y, after = self.network.forward(self._embed(token_ids), None, ended)
             hidden = self.tap("hidden", y)[np.arange(len(y)), lengths - 1]
             logits = self._keep_states(hidden, after, states, lengths)
             self.forget()

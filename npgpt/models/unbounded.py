@@ -75,7 +75,7 @@ class UnboundedModel(NextTokenModel):
         In the place of ``seed`` and ``dtype``.
     """
 
-    TAPS = ("embeddings", "hidden")
+    TAPS: tuple[str, ...] = ("embeddings", "hidden")
 
     embedding_dropout: Dropout
 

@@ -33,7 +33,7 @@ class DataConfig(Settings):
         reads standard input. Files may be packed (.gz). A folder of npgpt tokenize is taken as it
         is.
     tokenizer : str
-        bpe (byte pairs), char, word, gpt2, or the path of a tokenizer.
+        bpe (byte pairs), char, word, wordpiece, gpt2, or the path of a tokenizer.
     vocab_size : int
         Tokens of a bpe vocabulary; others have the size they need.
     validation_fraction : float

@@ -6,9 +6,16 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from npgpt import tokenizers
-from npgpt.tokenizers import BPETokenizer, CharTokenizer, GPT2Tokenizer, Tokenizer, WordTokenizer
+from npgpt.tokenizers import (
+    BPETokenizer,
+    CharTokenizer,
+    GPT2Tokenizer,
+    Tokenizer,
+    WordPieceTokenizer,
+    WordTokenizer,
+)
 
-LEARNED = ("bpe", "char", "word")  # from the text
+LEARNED = ("bpe", "char", "word", "wordpiece")  # from the text
 TOKENIZERS = (*LEARNED, "gpt2")
 
 Progress = Callable[[int, int], None]
@@ -49,9 +56,9 @@ def make_tokenizer(
 ) -> Tokenizer:
     """Learn a tokenizer from a text, or take one that is there.
 
-    A vocabulary of byte pairs or words is learned from the training part alone. A character
-    vocabulary takes all of the text, because a held-out character that is not in it could not be
-    encoded.
+    A vocabulary of byte pairs, words or their pieces is learned from the training part alone. A
+    character vocabulary takes all of the text, because a held-out character that is not in it could
+    not be encoded.
 
     Parameters
     ----------
@@ -60,7 +67,7 @@ def make_tokenizer(
     train_texts, all_texts : function
         They begin the texts anew when called.
     vocab_size : int
-        Tokens of a BPE vocabulary.
+        Tokens of a vocabulary of byte pairs or pieces of words.
     end_of_text : bool
         Whether characters get a token between documents; one document needs none.
     progress : function, optional
@@ -73,6 +80,8 @@ def make_tokenizer(
         return WordTokenizer.train(train_texts())
     if kind == "bpe":
         return BPETokenizer.train(train_texts(), vocab_size, progress=progress)
+    if kind == "wordpiece":
+        return WordPieceTokenizer.train(train_texts(), vocab_size, progress=progress)
     if kind == "gpt2" and not Path(kind).exists():
         return GPT2Tokenizer.from_pretrained(kind)
     return open_tokenizer(kind)

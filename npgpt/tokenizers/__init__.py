@@ -2,8 +2,9 @@
 
 `WordTokenizer` gives every word an id, `CharTokenizer` every character; `BPETokenizer` merges bytes
 to subwords, as GPT-2 does, and `WordBPETokenizer` characters of words, as it is taught;
-`GPT2Tokenizer` is GPT-2's own, `WordPieceTokenizer` BERT's kind. They train, encode, decode, save and load; `load` reads any of their
-files, `load_folder` the vocabulary of a pretrained model.
+`GPT2Tokenizer` is GPT-2's own; `WordPieceTokenizer` takes the longest pieces of words, as BERT.
+They train, encode, decode, save and load; `load` reads any of their files, `load_folder` the
+vocabulary of a pretrained model.
 """
 
 from npgpt.tokenizers.base import Tokenizer

@@ -16,7 +16,7 @@ from npgpt.tokenizers.word import WordTokenizer
 from npgpt.tokenizers.word_bpe import WordBPETokenizer
 from npgpt.tokenizers.word_piece import WordPieceTokenizer
 from npgpt.tokenizers.word_piece_file import is_word_piece
-from npgpt.tokenizers.word_piece_folder import word_piece_of_folder
+from npgpt.tokenizers.word_piece_folder import VOCABULARY, word_piece_of_folder
 
 AnyTokenizer = BPETokenizer | CharTokenizer | WordTokenizer | WordBPETokenizer | WordPieceTokenizer
 
@@ -49,9 +49,10 @@ def load_folder(folder: str | Path) -> AnyTokenizer:
     ----------
     folder : path
         With ``tokenizer.json``, or ``vocab.json`` and ``merges.txt``, or ``encoder.json`` and
-        ``vocab.bpe``, or BERT's ``vocab.txt``. Beside a vocabulary of byte pairs ``added_tokens.json``,
-        ``special_tokens_map.json`` and ``tokenizer_config.json`` are read too, as transformers
-        does; beside a WordPiece the flags of ``tokenizer_config.json``. Truncation and padding are not.
+        ``vocab.bpe``, or BERT's ``vocab.txt``. Beside a vocabulary of byte pairs
+        ``added_tokens.json``, ``special_tokens_map.json`` and ``tokenizer_config.json`` are read
+        too, as transformers does; beside a WordPiece the flags of ``tokenizer_config.json``.
+        Truncation and padding are not read.
 
     Returns
     -------
@@ -65,16 +66,20 @@ def load_folder(folder: str | Path) -> AnyTokenizer:
     ValueError
         If one is damaged, or asks for what npgpt does not support.
     """
-    if (word_piece := word_piece_of_folder(Path(folder))) is not None:
-        return word_piece
-    path = Path(folder) / TOKENIZER
-    if path.is_file() and not isinstance(tokenizer := load(path), BPETokenizer):
-        return tokenizer
+    folder = Path(folder)
+    if (folder / TOKENIZER).is_file():
+        tokenizer = load(folder / TOKENIZER)
+        if isinstance(tokenizer, WordPieceTokenizer):
+            return word_piece_of_folder(folder, tokenizer)
+        if not isinstance(tokenizer, BPETokenizer):
+            return tokenizer
+    elif (folder / VOCABULARY).is_file():
+        return word_piece_of_folder(folder)
     return as_gpt2(bpe_of_folder(folder))
 
 
 def _from_hugging_face(content: dict[str, Any]) -> AnyTokenizer:
-    """Make a tokenizer from a ``tokenizer.json``: a byte-level BPE, a WordPiece, or one of ours in that form."""
+    """Make a tokenizer from a ``tokenizer.json``: a byte-level BPE, a WordPiece, or one of ours."""
     if is_word_piece(content):
         return WordPieceTokenizer.from_dict(content)
     ours = from_transformers(content)

@@ -56,12 +56,13 @@ def joined(
         keep_first, keep_second = kept_lengths(*sizes, max_length - around, truncation)
         first = first[:keep_first]
         second = None if second is None else second[:keep_second]
-    parts = [[cls_id], first, [sep_id]]
+    end = np.array([sep_id], np.int64)
+    parts = [np.array([cls_id], np.int64), first, end]
     segments = [np.zeros(len(first) + 2, np.int64)]
     if second is not None:
-        parts += [second, [sep_id]]
+        parts += [second, end]
         segments.append(np.ones(len(second) + 1, np.int64))
-    return EncodedPair(np.concatenate(parts).astype(np.int64), np.concatenate(segments))
+    return EncodedPair(np.concatenate(parts), np.concatenate(segments))
 
 
 def kept_lengths(first: int, second: int | None, room: int, truncation: str) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""WordPiece, as in BERT: the longest token that a word begins with, then the longest of the rest."""
+"""WordPiece, as in BERT: the longest token that a word begins with, then that of the rest."""
 
 from __future__ import annotations
 
@@ -26,8 +26,17 @@ from npgpt.tokenizers.forms import forms
 from npgpt.tokenizers.pairs import EncodedPair, joined
 from npgpt.tokenizers.special import AddedToken, Names, chosen, parts_of, refuse
 from npgpt.tokenizers.tokenizer_json import FORMAT
-from npgpt.tokenizers.word_piece_file import CLS, MASK, PAD, PREFIX, ROLES, SEP, UNKNOWN
-from npgpt.tokenizers.word_piece_file import from_json, to_json
+from npgpt.tokenizers.word_piece_file import (
+    CLS,
+    MASK,
+    PAD,
+    PREFIX,
+    ROLES,
+    SEP,
+    UNKNOWN,
+    from_json,
+    to_json,
+)
 from npgpt.tokenizers.word_piece_training import learn_tokens
 
 MOST_CHARACTERS = 100  # of a word; a longer one is unknown
@@ -275,6 +284,10 @@ class WordPieceTokenizer(Shown):
         spell, encode = self._code
         return encode(spell(text)).astype(np.int64)
 
+    def encode_batch(self, texts: Iterable[str], **options: Any) -> list[np.ndarray]:
+        """Turn texts into ids, each for itself; options are those of `encode`."""
+        return [self.encode(text, **options) for text in texts]
+
     def encode_prompt(self, text: str) -> np.ndarray:
         """Turn a text that a model is to continue into ids: `encode`, nothing is put around it."""
         return self.encode(text)
@@ -295,7 +308,7 @@ class WordPieceTokenizer(Shown):
         max_length : int, optional
             Of all ids; what is too long loses tokens at the end.
         truncation : {"longest_first", "only_first", "only_second"}
-            Which text loses them; "longest_first" leaves both of half the length if they are longer.
+            Which text loses them; "longest_first" leaves both half the room if they need more.
         allowed_special : collection of str, or "all"
             As for `encode`.
 
@@ -349,9 +362,7 @@ class WordPieceTokenizer(Shown):
 
     def to_json(self) -> str:
         """Return the content of the file that `save` writes."""
-        content = to_json(
-            self.tokens, self.normalization, self.max_characters, self.added_tokens
-        )
+        content = to_json(self.tokens, self.normalization, self.max_characters, self.added_tokens)
         return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
 
     @classmethod

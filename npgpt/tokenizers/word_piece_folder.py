@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
 from npgpt.files import TOKENIZER
-from npgpt.tokenizers.base import read_tokenizer
 from npgpt.tokenizers.companions import CONFIG, SPECIAL, read_config
-from npgpt.tokenizers.tokenizer_json import FORMAT
 from npgpt.tokenizers.word_piece import WordPieceTokenizer
-from npgpt.tokenizers.word_piece_file import ROLES, flags_of, from_json, is_word_piece
+from npgpt.tokenizers.word_piece_file import ROLES, flags_of
 
 VOCABULARY = "vocab.txt"
 
 
-def word_piece_of_folder(folder: Path) -> WordPieceTokenizer | None:
-    """Read a WordPiece from ``tokenizer.json`` or ``vocab.txt``; None if there is none.
+def word_piece_of_folder(
+    folder: Path, tokenizer: WordPieceTokenizer | None = None
+) -> WordPieceTokenizer:
+    """Read a WordPiece from ``vocab.txt``, or take that of ``tokenizer.json``, with its flags.
 
     What ``tokenizer_config.json`` says (``do_lower_case``, ``strip_accents``,
     ``tokenize_chinese_chars``) comes first, as in transformers.
@@ -28,15 +29,15 @@ def word_piece_of_folder(folder: Path) -> WordPieceTokenizer | None:
         If a file is damaged, or asks for what npgpt does not support.
     """
     arguments: dict[str, Any]
-    if (folder / TOKENIZER).is_file():
-        content = read_tokenizer(folder / TOKENIZER, {FORMAT: lambda content: content})
-        if not is_word_piece(content):
-            return None
-        arguments = read_tokenizer(folder / TOKENIZER, {FORMAT: from_json})
-    elif (folder / VOCABULARY).is_file():
+    if tokenizer is None:
         arguments = {"tokens": read_vocabulary(folder / VOCABULARY)}
     else:
-        return None
+        arguments = {
+            "tokens": tokenizer.tokens,
+            **dataclasses.asdict(tokenizer.normalization),
+            "max_characters": tokenizer.max_characters,
+            "special_tokens": tokenizer.added_tokens,
+        }
     try:
         flags = flags_of(read_config(folder / CONFIG))
         return WordPieceTokenizer(**{**arguments, **flags})
@@ -79,7 +80,9 @@ def files_of(tokenizer: WordPieceTokenizer) -> dict[str, bytes]:
                 f"save_pretrained: {VOCABULARY} cannot hold the token {name!r}; such a tokenizer "
                 "is kept in a run folder."
             )
-    roles = {role: name for role, name in ROLES.items() if name in tokenizer.special_ids}
+    roles: dict[str, Any] = {
+        role: name for role, name in ROLES.items() if name in tokenizer.special_ids
+    }
     more = [name for name in tokenizer.special_tokens if name not in ROLES.values()]
     if more:
         roles["additional_special_tokens"] = more

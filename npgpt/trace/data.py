@@ -105,3 +105,8 @@ class TraceData:
             i.name if place_of(i.name).number == i.block else f"{i.name}.{i.block}"
             for i in instances
         )
+
+    @property
+    def n_layers(self) -> int:
+        """Blocks of the deepest stack."""
+        return max(map(len, self.stacks.values()), default=0)

@@ -55,7 +55,7 @@ STEPS: dict[str, dict[str, Step]] = {
         ),
         "update_gate": Step(
             "gate of the GRU",
-            "How much of the state before stays: at 1 nothing is written, and gradients pass whole.",
+            "How much of the state before stays: at 1 all of it, and its gradient too.",
             Equation(
                 ("z = σ(a_z + b_z)",),
                 ("dz = dhₜ ⊙ (hₜ₋₁ − n)", "da_z = db_z = dz ⊙ z ⊙ (1 − z)"),

@@ -71,13 +71,14 @@ def trace(
     Parameters
     ----------
     model : NextTokenModel
-        A GPT, a recurrent or a convolutional one. Runs in evaluation mode; its mode and gradients are left as they are.
+        A GPT, a recurrent or a convolutional one. Runs in evaluation mode; its mode and gradients
+        are left as they are.
     tokenizer : Tokenizer
     text : str
         At least two tokens, and no more than the model's positions reach.
     layers : sequence of int, optional
-        Blocks, or recurrent layers, that carry heat maps; all have statistics. By default all of a model of up to 6
-        blocks, otherwise the first, the middle and the last.
+        Blocks, or recurrent layers, that carry heat maps; all have statistics. By default all of a
+        model of up to 6 blocks, otherwise the first, the middle and the last.
     position : int
         Where the prediction that is explained is made; negative counts from the end.
     token : int, optional

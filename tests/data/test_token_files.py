@@ -22,7 +22,7 @@ from npgpt.data import (
     token_writer,
     write_token_folder,
 )
-from npgpt.tokenizers import BPETokenizer, CharTokenizer, WordTokenizer
+from npgpt.tokenizers import BPETokenizer, CharTokenizer, WordPieceTokenizer, WordTokenizer
 
 TOKENIZER = BPETokenizer.train("the sea shells, she sells the sea shells " * 3, 290)
 DOCUMENTS = st.lists(st.text("ab é\n", min_size=1, max_size=30), min_size=1, max_size=5)
@@ -123,6 +123,8 @@ def test_files_of_nanogpt_are_read(tmp_path):
         read_tokens(tmp_path / "nowhere.bin")
 
 
+PIECES = WordPieceTokenizer(["[UNK]", "[SEP]", "a", "##b", "##a"])
+
 # --- corpora as streams ----------------------------------------------------------------------
 
 
@@ -137,7 +139,7 @@ def test_files_hold_what_encoding_the_whole_corpus_gives(tmp_path_factory, docum
     parts = split_corpus(corpus, share)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reading, "PIECE_SIZE", size)
-        for tokenizer in (TOKENIZER, CharTokenizer("ab é\n"), WordTokenizer("ab")):
+        for tokenizer in (TOKENIZER, CharTokenizer("ab é\n"), WordTokenizer("ab"), PIECES):
             out = folder / type(tokenizer).__name__
             expected = [encode_documents(part, tokenizer).tolist() for part in parts]
             if not all(expected):

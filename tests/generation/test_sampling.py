@@ -27,7 +27,13 @@ from npgpt.generation import (
     stream_text,
 )
 from npgpt.runs import open_model
-from npgpt.tokenizers import BPETokenizer, CharTokenizer, WordBPETokenizer, WordTokenizer
+from npgpt.tokenizers import (
+    BPETokenizer,
+    CharTokenizer,
+    WordBPETokenizer,
+    WordPieceTokenizer,
+    WordTokenizer,
+)
 
 TEXT = "The cat sat on the mat. The dog sat on the log, and the cat saw the dog.\n"
 WORDS = TEXT.replace("\n", " ").split()
@@ -37,6 +43,7 @@ TOKENIZERS = {
     "word, white space kept": WordTokenizer.train(TEXT, keep_whitespace=True),
     "word bpe": WordBPETokenizer.train(TEXT, num_merges=5),
     "bpe": BPE,
+    "word piece": WordPieceTokenizer.train(TEXT, 50),
     "char": CharTokenizer.train(TEXT + "é", unknown="<|unk|>"),
 }
 
@@ -300,7 +307,7 @@ def bytes_text(ids):
 # --- bits per byte ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["word", "word bpe", "bpe", "char"])
+@pytest.mark.parametrize("kind", ["word", "word bpe", "word piece", "bpe", "char"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_bits_per_byte_divide_by_the_bytes_of_the_file(tmp_path, kind, end):
     tokenizer = TOKENIZERS[kind]

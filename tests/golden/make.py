@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from safetensors.numpy import save_file
 
-from npgpt.tokenizers import BPETokenizer
+from npgpt.tokenizers import BPETokenizer, WordPieceTokenizer
 from tests.golden.optimizers import OPTIMIZERS, WEIGHT_DECAY
 from tests.golden.recurrent import GOLDEN, recurrent
 from tests.models.tiny import CONFIGS, batch_for, shaken_model
@@ -104,6 +104,45 @@ def make_added_tokens():
     (FOLDER / "added_tokens.json").write_text(json.dumps(content) + "\n", encoding="utf-8")
 
 
+def make_word_piece():
+    """Write WordPiece vocabularies, texts, and what the library makes of them, alone and paired."""
+    from tokenizers import Tokenizer
+
+    rng, contents = np.random.default_rng(0), {}
+    pieces = [
+        "the ",
+        "cat",
+        "Sat",
+        "é",
+        "É",
+        "İ",
+        "ß",
+        "中",
+        "한",
+        "\uf900",
+        "≮",
+        ".",
+        "[MASK]",
+        "##",
+    ]
+    pieces += ["\u302e", "\U0001d165", "\u0301", "\x85", "\xad", "\u3000", " ", "\n", "z" * 101]
+    pieces += ["\u1734", "\u1c89", "\u166d", "\U0001e944", "\U000111c9", "\u08d4", "\U0001171e"]
+    corpus = "".join(rng.choice(pieces, 400))
+    texts = ["", "The cat.", *("".join(rng.choice(pieces, 9)) for _ in range(60))]
+    for lowercase in (True, False):
+        ours = WordPieceTokenizer.train(corpus, 120, lowercase=lowercase)
+        theirs = Tokenizer.from_str(ours.to_json())
+        theirs.encode_special_tokens = True
+        rows = [[text, theirs.encode(text, add_special_tokens=False).ids] for text in texts]
+        theirs.enable_truncation(16)
+        for row in rows:
+            pair = theirs.encode(row[0], row[0][::-1])
+            row.append([pair.ids, pair.type_ids])
+        content = {"tokenizer": json.loads(theirs.to_str()), "texts": rows}
+        contents["uncased" if lowercase else "cased"] = content
+    (FOLDER / "word_piece.json").write_text(json.dumps(contents) + "\n", encoding="utf-8")
+
+
 def make_recurrent():
     """Write what PyTorch's recurrent layers return, and every gradient."""
     arrays = {}
@@ -120,5 +159,6 @@ if __name__ == "__main__":
         make(configuration)
     make_nanogpt()
     make_added_tokens()
+    make_word_piece()
     make_optimizers()
     make_recurrent()

@@ -120,8 +120,21 @@ def test_norms_equal_the_loop_without_attention(kind, tied, bias, relu, time, ba
     largest = max(array.max() for array in expected.values())
     for name, array in expected.items():
         np.testing.assert_allclose(
-            norms.by_parameter[name] ** 2, array**2, rtol=1e-9, atol=1e-14 * largest**2, err_msg=name
+            norms.by_parameter[name] ** 2,
+            array**2,
+            rtol=1e-9,
+            atol=1e-14 * largest**2,
+            err_msg=name,
         )
+
+
+def test_a_batch_of_streams_is_measured_where_no_state_is_carried():
+    family = MODELS["gru"]
+    model = family(family.Config(11, 7, n_layers=1, d_model=4), 0, np.float64)
+    batch = family.Batch(*make_batch())
+    assert per_example_gradient_norms(model, *batch).total.shape == (4,)
+    with pytest.raises(ValueError, match="got 3 arrays; each example is a text of its own"):
+        per_example_gradient_norms(model, *batch._replace(begins=np.ones(4, bool)))
 
 
 @contextmanager

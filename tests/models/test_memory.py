@@ -123,7 +123,9 @@ def test_without_attention_larger_steps_and_texts_are_predicted_within_a_tenth(k
 
 def test_what_only_blocks_can_is_refused_without_them():
     config = MODELS["gru"].Config(70, 8, n_layers=1, d_model=8)
-    with pytest.raises(ValueError, match="Recomputing blocks needs a GPT, and this model has a GRU"):
+    with pytest.raises(
+        ValueError, match="Recomputing blocks needs a GPT, and this model has a GRU"
+    ):
         MemoryPlan.of(config, 2, 8, recompute=True)
     with pytest.raises(ValueError, match="Method lora needs a GPT"):
         MemoryPlan.of(config, 2, 8, method="lora")

@@ -8,12 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from npgpt import ops
-from npgpt.generation import LENGTH_PENALTIES, search_beams
+from npgpt.generation import LENGTH_PENALTIES, Encoded, search_beams
 from npgpt.generation.decoders import EveryTime
 from npgpt.gradients import per_example_gradient_norms, record
-from npgpt.models import MODELS, translators
+from npgpt.layers import MultiHeadAttention
+from npgpt.layers.states import WithMemory
+from npgpt.models import MODELS, RNNEncoderDecoder, translators
 from npgpt.optim import AdamW
 from tests.gradients.test_any_model import single_gradients
+from tests.mutations import mutated
 from tests.strategies import backends, seeds
 
 VOCAB, START, END = 9, 1, 2
@@ -314,3 +317,35 @@ def test_a_search_needs_no_model():
     ((best,),) = search_beams(decoder, [np.array([0])], 2, 3)
     assert best.token_ids.tolist() == [1, 2]
     assert best.log_p == pytest.approx(np.log(0.4))
+
+
+# --- a mistake is noticed -------------------------------------------------------------------------
+
+
+def check_translations(name):
+    """Compare batches of three lengths with each source alone, and with no states."""
+    model, sources, choices = make(name), sources_of(3, [5, 2, 4]), {"num_beams": 3, "num_best": 3}
+    together = translate(model, sources, **choices)
+    alone = [translate(model, source, use_cache=False, **choices)[0] for source in sources]
+    for ours, theirs in zip(together, alone, strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(a.token_ids, b.token_ids)
+            assert a.log_p == pytest.approx(b.log_p, abs=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("function", "old", "new", "name"),
+    [
+        (search_beams, "begins + [", "0 * begins + [", "additive"),
+        (Encoded.repeated, "np.repeat(self.lengths, times)", "np.tile(self.lengths, times)", "rope"),
+        (Encoded.repeated, "np.repeat(array, times, axis=1)", "np.tile(array, (1, times, 1))", "one vector"),
+        (WithMemory.reorder, "self.own.reorder(rows, length)", "pass", "post-norm"),
+        (MultiHeadAttention._look_back, "q, k, v, lengths, scale", "q, k, v, lengths * 0 + k.shape[2], scale", "t5"),
+        (RNNEncoderDecoder._keep_states, "state.lengths = lengths", "array[...] = 0", "general"),
+    ],
+    ids=["others' beams", "others' lengths", "others' vectors", "states that stay", "padding", "no state"],
+)  # fmt: skip
+def test_what_goes_wrong_between_steps_is_noticed(function, old, new, name):
+    check_translations(name)
+    with mutated(function, old, new), pytest.raises((AssertionError, ValueError)):
+        check_translations(name)

@@ -160,7 +160,10 @@ def test_metrics_are_json_lines(finished):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"tokenizer": "words"}, "tokenizer must be one of bpe, char, word, gpt2, or the path"),
+        (
+            {"tokenizer": "words"},
+            "tokenizer must be one of bpe, char, word, wordpiece, gpt2, or the path",
+        ),
         ({"lr": -1.0}, "lr must be at least 0"),
         ({"lr": 1e-3, "min_lr": 1e-2}, "0 <= min_lr <= lr"),
         ({"steps": 0}, "steps must be a positive integer, got 0"),

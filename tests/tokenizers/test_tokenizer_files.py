@@ -273,7 +273,7 @@ UNSUPPORTED = [
     ),
     *(
         ({"model": {"type": kind, "vocab": {}}}, f"its model is '{kind}', not 'BPE'")
-        for kind in ("WordPiece", "Unigram", "WordLevel")
+        for kind in ("Unigram", "WordLevel")
     ),
     ({"model": {"ignore_merges": True}}, "its model sets ignore_merges to True"),
     ({"model": {"dropout": 0.1}}, "its model sets dropout to 0.1"),

@@ -10,7 +10,11 @@ import numpy as np
 
 from npgpt.tokenizers.bert_characters import (
     CHINESE_POINTS,
-    NEWER_POINTS,
+    CLASSES,
+    LOWER_POINTS,
+    MARKS,
+    ORDERED_POINTS,
+    PUNCTUATION,
     Normalization,
     combining_class,
     decomposed,
@@ -32,9 +36,15 @@ COPIED, REMOVED, ALONE, SPELLED, ORDERED = range(5)  # what becomes of a code po
 ALONE_BIT = 0x80  # in the table of ASCII, whose other bits are the character, 0 if it is removed
 BLANK = 0x20
 GROWTH = 3  # a text has at most so many times its bytes when it is spaced
-ASSIGNED = (range(0x80, 0x323B0), range(0xE0000, 0xE01F0))  # beyond them is private use
+# without the unified Chinese characters, which stay as they are, and planes of private use
+ASSIGNED = (
+    range(0x80, 0x3400), range(0x4DC0, 0x4E00), range(0xA000, 0x20000), range(0x2F800, 0x2FA20),
+    range(0xE0000, 0xE01F0),
+)  # fmt: skip
+REPLACEMENT = 0xFFFD
+HANGUL = range(0xAC00, 0xD7A4)  # syllables, which `unicodedata.decomposition` leaves out
 PRIVATE = ((0xE000, 0xF8FF), (0xF0000, 0xFFFFD), (0x100000, 0x10FFFD))
-PLAIN = {"Ll", "Lo", "Lm", "Nd", "No", "Nl", "So", "Sm", "Sc", "Sk", "Mc", "Me", "Cn"}
+PLAIN = {"Ll", "Lo", "Lm", "Nd", "No", "Nl", "So", "Sm", "Sc", "Sk", "Me", "Cn"}
 
 
 class Speller:
@@ -88,7 +98,7 @@ def tables(how: Normalization) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     for first, last in PRIVATE:
         kinds[first : last + 1] = REMOVED
     lengths, pieces = np.zeros(NUM_CODE_POINTS + 1, np.int32), []
-    for point in _changed(how):
+    for point in _changed():
         c = chr(point)
         words = reference.spaced(c, how)
         kinds[point] = COPIED if words == c else REMOVED if not words else SPELLED
@@ -110,15 +120,16 @@ def tables(how: Normalization) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return kinds, starts, np.frombuffer(b"".join(pieces), np.uint8)
 
 
-def _changed(how: Normalization) -> Iterator[int]:
+def _changed() -> Iterator[int]:
     """Yield the code points, beyond ASCII, that may not stay as they are."""
     category, decomposition = unicodedata.category, unicodedata.decomposition
+    listed = {REPLACEMENT, *PUNCTUATION, *MARKS, *LOWER_POINTS, *CLASSES, *HANGUL}
+    for first, last in ORDERED_POINTS.ranges:
+        listed.update(range(first, last + 1))
     for points in ASSIGNED:
         for point in points:
             c = chr(point)
-            if category(c) not in PLAIN or decomposition(c) or c.lower() != c:
-                yield point
-            elif point in NEWER_POINTS or (0xAC00 <= point < 0xD7A4) or combining_class(c):
+            if category(c) not in PLAIN or decomposition(c) or c.lower() != c or point in listed:
                 yield point
 
 
@@ -242,7 +253,9 @@ def encode_words(
             break
         if length > LONGEST_KEPT:
             part = ids[count : count + length]
-            count += match(content[start:end], limits, mark, table, starts, kept, token_ids, buffer, part)  # noqa: E501
+            count += match(
+                content[start:end], limits, mark, table, starts, kept, token_ids, buffer, part
+            )
             continue
         slot = np.int64(hash_bytes(content, start, end) & mask)
         if is_kept(content, start, length, slot, sizes, words):

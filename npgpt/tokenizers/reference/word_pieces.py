@@ -53,9 +53,7 @@ def in_order(characters: Iterator[str]) -> Iterator[str]:
 
 def spaced(text: str, how: Normalization) -> str:
     """Normalize a text, with one blank or more between words; a punctuation mark is a word."""
-    return "".join(
-        f" {c} " if is_punctuation(c) else c for c in normalize(text, how)
-    )
+    return "".join(f" {c} " if is_punctuation(c) else c for c in normalize(text, how))
 
 
 def longest_match(

@@ -65,7 +65,7 @@ def page(trace: TraceData) -> str:
         logit_rows=logit_rows(trace),
         plots=[*depth_plots(trace), *time_plots(trace)],
         diagram=diagram(trace),
-        n_layers=max(map(len, trace.stacks.values()), default=0),
+        n_layers=trace.n_layers,
         heads=_most_heads(trace),
         family=FAMILIES.get(trace.boxes[0].kind, "a language model"),
         opened=_opened(trace),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from typing import cast
 
+from npgpt.layers.block_config import BlockConfig
 from npgpt.layers.core.names import parent_of
-from npgpt.models import ModelConfig
 from npgpt.trace.boxes import Box
 from npgpt.trace.data import TraceData
 
@@ -108,7 +109,7 @@ def diagram(trace: TraceData) -> Diagram:
             _labels(drawn, boxes[parent_of(name)], "embeddings", y - GAP / 2 - 4)
             begin, y = y, y + FRAME + 14
             if boxes[name].place.is_block:
-                y = _block(drawn, boxes, name, trace.config, y)
+                y = _block(drawn, boxes, name, cast(BlockConfig, trace.config), y)
                 word = "block" if boxes[name].place.stack.endswith("blocks") else "layer"
                 text = f"{parent_of(name)} {word}, {layers} times".lstrip()
             else:
@@ -140,7 +141,7 @@ def _recurrent(drawn: Diagram, boxes: dict[str, Box], name: str, y: float) -> fl
 
 
 def _block(
-    drawn: Diagram, boxes: dict[str, Box], block: str, config: ModelConfig, y: float
+    drawn: Diagram, boxes: dict[str, Box], block: str, config: BlockConfig, y: float
 ) -> float:
     """Draw what is inside a block: branches, each a layer with its norm before or after it."""
     children = _children(boxes, block)
