@@ -122,13 +122,15 @@ def test_without_sacrebleu_a_sentence_says_how_to_get_it(folders, monkeypatch):
     assert not result.stdout
 
 
-def test_flow_and_info_read_such_a_run(folders):
+def test_flow_info_and_memory_read_such_a_run(folders):
     run = folders["rnn-attention"]
     assert "target.embedding" in told("flow", run, "--batch-size=2").stdout
     shown = told("info", run).stdout
     assert "2 of 2 steps" in shown
     assert "rnn-attention" in shown
     told("flow", run, "text.txt", status=2)
+    assert "6 pairs of 12 tokens a side" in told("memory", run).stdout
+    assert "needs a GPT" in told("memory", run, "--generate", status=1).stderr
 
 
 @pytest.mark.parametrize("command", ["generate", "chat", "classify", "trace", "finetune"])
