@@ -17,7 +17,7 @@ from npgpt.cli.shared.options import refuse_settings, usage_errors, with_options
 from npgpt.cli.shared.training import described, next_free_folder, train
 from npgpt.data import TokenStreams, TokenWindows
 from npgpt.files import quoted
-from npgpt.models import MODELS
+from npgpt.models import MODELS, LanguageModel
 from npgpt.models.sequence_to_sequence import SequenceToSequence, translators
 from npgpt.runs import (
     DataConfig,
@@ -135,19 +135,23 @@ def _translates(model: str | None, settings: Container[str]) -> bool:
 def _train_on_text(run: PretrainingRun, resuming: bool) -> None:
     from npgpt.cli.shared.progress import sample_text
 
-    seed = run.config.seed
+    seed, writes = run.config.seed, issubclass(run.config.family, LanguageModel)
     train(
         run,
         resuming,
         lambda trainer: _introduction(run, trainer),
         f"npgpt train --resume {quoted(run.folder)}",
-        sample=lambda model: sample_text(model, run.tokenizer, seed),
+        sample=(lambda model: sample_text(model, run.tokenizer, seed)) if writes else None,
     )
-    console.print("The model writes:")
-    text = sample_text(run.load_model(), run.tokenizer, seed + 1, max_new_tokens=200)
-    print(shown_on(sys.stdout, text))
+    if writes:
+        console.print("The model writes:")
+        text = sample_text(run.load_model(), run.tokenizer, seed + 1, max_new_tokens=200)
+        print(shown_on(sys.stdout, text))
     if (run.folder / LOSS_PLOT).is_file():
         console.print(f"Loss curve: {run.folder / LOSS_PLOT}", soft_wrap=True)
+    if not writes:
+        console.print(f"Next: npgpt eval {quoted(run.folder)}", soft_wrap=True)
+        return
     prompt = ' "The"' if _can_read(run.tokenizer, "The") else ""
     console.print(f"Next: npgpt generate {quoted(run.folder)}{prompt}", soft_wrap=True)
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from npgpt.data.reading import ERROR_HANDLERS
 from npgpt.fields import FromOthers, Settings, check_options, fill_defaults, option
 from npgpt.models import MODELS, LanguageModel, Model
+from npgpt.models.model import MaskedBatch
 from npgpt.optim import OPTIMIZERS, SCHEDULES
 from npgpt.runs.parts import ConfigOfParts
 from npgpt.runs.tokenizer import check_tokenizer_name
@@ -263,5 +264,9 @@ class RunConfig(ConfigOfParts):
 
 
 def families_of_text() -> list[str]:
-    """List the kinds of models that learn from a text: those that predict its next token."""
-    return [kind for kind, family in MODELS.items() if issubclass(family, LanguageModel)]
+    """List the kinds of models that learn from a text: its next token, or masked ones."""
+    return [
+        kind
+        for kind, family in MODELS.items()
+        if issubclass(family, LanguageModel) or family.Batch is MaskedBatch
+    ]
