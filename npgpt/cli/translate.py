@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -192,22 +192,14 @@ def _print(
 
 def _draw(path: Path, run: TranslationRun, source: str, best: TranslatedText) -> None:
     from npgpt.plots.translation import plot_alignment
+    from npgpt.trace.token_text import labels_of
 
     draw(
         path,
         plot_alignment,
         best.alignment,
-        _labels(run.tokenizer.source, best.source_ids),
-        _labels(run.tokenizer.target, best.token_ids),
+        labels_of(run.tokenizer.source, best.source_ids),
+        labels_of(run.tokenizer.target, best.token_ids),
         path,
         f"{run.folder.name}: {source}",
     )
-
-
-def _labels(tokenizer: Any, ids: Any) -> list[str]:
-    """Write tokens one by one, as a picture can show them."""
-    from npgpt.trace.token_text import TokenText
-
-    return [
-        "end" if i == tokenizer.end_of_text_id else TokenText.of(tokenizer, i).shown for i in ids
-    ]
