@@ -159,8 +159,8 @@ def memory_command(
     what = "generation" if generate else f"a training step{step.trained}"
     how = ", recomputing blocks" if step.recompute and not generate else ""
     of_pairs = isinstance(config, SequenceToSequenceConfig)
-    size = f"pairs of {time} tokens a side" if of_pairs else f"x {time} tokens"
-    console.print(f"{model}: {what} of {step.batch_size} {size} in float32{how}", soft_wrap=True)
+    each = f"pairs of {time} tokens a side" if of_pairs else f"x {time} tokens"
+    console.print(f"{model}: {what} of {step.batch_size} {each} in float32{how}", soft_wrap=True)
     try:
         if measure:
             measured = _measured(step, time, generate)

@@ -228,7 +228,8 @@ class _Training:
         """Translate held-out pairs."""
         run = self.run
         built_in = run.corpus.built_in
-        model = self.model.eval()
+        model = self.model
+        model.eval()
         found = translate_texts(
             model,
             run.tokenizer,

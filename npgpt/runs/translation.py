@@ -22,7 +22,7 @@ from npgpt.data.pairs import (
 )
 from npgpt.evaluation import exact_match
 from npgpt.generation.translated import translate_texts
-from npgpt.models import LanguageModel, Model, ModelConfig
+from npgpt.models import LanguageModel, ModelConfig
 from npgpt.models.sequence_to_sequence import SequenceToSequence
 from npgpt.runs.folder import refuse_used_by_run
 from npgpt.runs.run import Run
@@ -207,11 +207,14 @@ class TranslationRun(Run):
         budget = TokenBudget(texts.lengths, config.batch_tokens)
         return HeldOutBudget(texts, budget, config.eval_batches)
 
-    def new_model(self) -> Model:
+    def new_model(self) -> SequenceToSequence:
         """Make the model with its initial weights."""
         optimisation = self.config.optimisation
         options = {"recompute": True} if optimisation.recompute else {}
-        return self.config.family(self.model_config, seed=optimisation.seed, **options)
+        model: SequenceToSequence = self.config.family(
+            self.model_config, seed=optimisation.seed, **options
+        )
+        return model
 
     def load_language_model(self, checkpoint: str = "best") -> LanguageModel:
         """Raise ValueError: no such run makes a model that goes on with a text."""
@@ -243,7 +246,7 @@ class TranslationRun(Run):
         loader, held_out = self.train_loader(), self.held_out_batches()
         model, config = self.new_model(), self.config.optimisation
         options = {}
-        if self.corpus.built_in and isinstance(model, SequenceToSequence):
+        if self.corpus.built_in:
             scored = self.some_held_out(NUM_SCORED)
             options["scores"] = lambda: {"exact match": self.exact_match(model, scored)}
         return self._trainer(model, loader, held_out, config, callbacks, **options)
