@@ -55,6 +55,10 @@ def translate_command(
             "long ones."
         ),
     ] = 1.0,
+    penalty: Annotated[
+        str,
+        typer.Option(help="What that is a power of: power, the length, or gnmt, (5 + length) / 6."),
+    ] = "power",
     n_best: Annotated[
         int,
         typer.Option(
@@ -93,12 +97,14 @@ def translate_command(
       npgpt translate runs/messages --file messages.txt --beams 4 > translations.txt
     """
     from npgpt.cli.shared.progress import progress_bar
-    from npgpt.generation import translate_texts
+    from npgpt.generation import LENGTH_PENALTIES, translate_texts
     from npgpt.runs import TranslationRun
 
     check_checkpoint(checkpoint)
     if n_best > beams:
         raise typer.BadParameter(f"--n-best {n_best} needs --beams of at least {n_best}.")
+    if penalty not in LENGTH_PENALTIES:
+        raise typer.BadParameter(f"--penalty must be one of {', '.join(LENGTH_PENALTIES)}.")
     run = TranslationRun.open(run_folder)
     sources = _read_sources(text, file)
     if align is not None and len(sources) > 1:
@@ -114,6 +120,7 @@ def translate_command(
             max_new_tokens=max_new_tokens or run.config.context_length,
             num_beams=beams,
             length_penalty=length_penalty,
+            penalty=penalty,
             num_best=n_best,
             alignments=align is not None,
             on_batch=progress,

@@ -54,6 +54,8 @@ def test_n_best_come_with_their_source_and_score_best_first(folders):
     rows = [line.split("\t") for line in lines]
     assert [row[0] for row in rows] == [str(i) for i in range(1, 5) for _ in range(2)]
     assert all(float(rows[i][1]) >= float(rows[i + 1][1]) for i in range(0, 8, 2))
+    gnmt = translated(run, "--beams=3", "--n-best=2", "--penalty=gnmt", text="two 7\n")
+    assert float(gnmt[0].split("\t")[1]) < float(rows[0][1])  # 12 tokens divide more than 17 / 6
     content = json.loads(
         told("translate", run, "two 7", "--beams=3", "--n-best=2", "--json").stdout
     )
@@ -87,6 +89,7 @@ def test_the_alignment_is_drawn(folders, tmp_path):
         (["owl", "--file", "latin.txt"], None, 2, "are two sources"),
         (["owl", "--n-best=2"], None, 2, "--n-best 2 needs --beams of at least 2"),
         (["--align=a.png"], "owl\none\n", 2, "--align draws one source"),
+        (["owl", "--penalty=square"], None, 2, "--penalty must be one of power, gnmt"),
         (["owl", "--checkpoint=first"], None, 2, "--checkpoint must be best or last"),
     ],
 )
