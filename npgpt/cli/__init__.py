@@ -12,7 +12,7 @@ from npgpt.cli.chat import chat_command
 from npgpt.cli.classify import classify_command
 from npgpt.cli.data import data_app
 from npgpt.cli.evaluate import evaluate_command
-from npgpt.cli.experiment_families import experiment_app
+from npgpt.cli.experiment_translation import experiment_app
 from npgpt.cli.finetune import finetune
 from npgpt.cli.flow import flow_command
 from npgpt.cli.generate import generate_command
