@@ -210,6 +210,8 @@ def numbers_of_layers():
         parameters = inspect.signature(made).parameters.values()
         of_kind = {p.name: p.annotation for p in parameters if p.annotation in ("int", "float")}
         needed = {p.name: 2 for p in parameters if p.default is p.empty and p.name in of_kind}
+        if of_kind and inspect.signature(made).parameters.get("config"):
+            needed["config"] = layers.BlockConfig(n_layers=1, n_heads=1, d_model=2)
         for number, kind in of_kind.items():
             yield made, needed, number, kind
 

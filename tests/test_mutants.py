@@ -7,6 +7,7 @@ from npgpt import layers, models, ops
 from npgpt.gradients import check_suite
 from npgpt.layers.recurrent import Recurrent
 from npgpt.layers.sequence_attention import SequenceAttention
+from npgpt.models.padding import Counted
 from npgpt.models.token_input import TokenInput
 from npgpt.models.unbounded import UnboundedModel
 from npgpt.models.with_head import ModelWithHead
@@ -139,6 +140,24 @@ MUTANTS = [
     (models.GPT.backward_from_hidden, "self.token_embedding.backward(dx)", "pass", "GPT (2 layers, tied)"),
     (layers.Stack.backward, "reversed(self.blocks[frozen:])", "self.blocks[frozen:]", "GPT (2 layers, tied)"),
     (layers.Stack.backward, "self.final_norm.backward(dy)", "dy", "GPT (2 layers, tied)"),
+    (reference.tanh_backward, "1.0 - y * y", "1.0", "Tanh"),
+    (reference.tanh_backward, "1.0 - y * y", "1.0 - y", "Pooler"),
+    (reference.head_cross_entropy_backward, "dbias=dbias", "dbias=None", "Bert (2 layers, training step)"),
+    (layers.OutputHead.backward, "dbias=self._dbias()", "dbias=None", "OutputHead (bias)"),
+    (layers.MaskedWordHead._transform_backward, "self.norm.backward(dh)", "dh", "MaskedWordHead"),
+    (layers.MaskedWordHead._transform_backward, "self.activation.backward(self.norm.backward(dh))", "self.norm.backward(dh)", "MaskedWordHead"),
+    (layers.MaskedWordHead.backward, "self.decoder.backward(dlogits)", "dlogits @ self.decoder.weight.value", "MaskedWordHead"),
+    (layers.Pooler.backward, "dx[:, 0] = dfirst", "dx[:, -1] = dfirst", "Pooler"),
+    (models.Bert.backward_from_hidden, "self.segment_embedding.backward(dx)", "pass", "Bert (2 layers)"),
+    (models.Bert.backward_from_hidden, "dx = self.position_embedding.backward(dx)", "pass", "Bert (2 layers)"),
+    (models.Bert.backward_from_hidden, "self.token_embedding.backward(dx)", "pass", "Bert (2 layers)"),
+    (models.Bert.backward_from_hidden, "dx = self.embedding_norm.backward(dx)", "pass", "Bert (2 layers)"),
+    (models.Bert.backward_from_hidden, "self.embedding_dropout.backward(self.tap_grad(\"embeddings\", dx))", "dx", "Bert (2 layers, untied, dropout)"),
+    (models.Bert.loss_and_backward, "self._masked_backward(drows)", "pass", "Bert (2 layers, training step)"),
+    (models.BertForClassification._backward, "self.body.pooler.backward(drows)", "np.zeros((2, 5, 12))", "Bert (2 layers, classification)"),
+    (models.BertForTokenClassification._backward, "self.body.backward_from_hidden", "self.body.stack.backward", "Bert (2 layers, token classification)"),
+    (Counted.rows_backward, "self.places] = drows", "self.places[:1]] = drows[:1]", "Bert (2 layers)"),
+    (models.objectives.bert_classification.OnBert.backward, "self.dropout.backward(self.classifier.backward(dlogits))", "self.classifier.backward(dlogits)", "Bert (2 layers, classification)"),
     (reference.low_rank_backward, "lora_b, dweight=dlora_b)", "lora_b)", "LoRALinear"),
     (reference.low_rank_backward, "lora_a, dweight=dlora_a)", "lora_a)", "LoRALinear"),
     (reference.low_rank_backward, "else dshortcut + dx", "else dx", "LoRALinear"),

@@ -26,6 +26,7 @@ from npgpt.cli.shared.pictures import draw_last
 from npgpt.cli.shared.tables import make_table
 from npgpt.data.questions import Question
 from npgpt.evaluation.few_shot import FewShotResult
+from npgpt.files import CONFIG
 from npgpt.runs import DataConfig, OpenedModel, PretrainingRun
 
 SHOTS = "0,1,5"
@@ -113,6 +114,14 @@ def evaluate_command(
     from npgpt.tokenizers import WordPieceTokenizer, WordTokenizer
     from npgpt.training import Evaluation, evaluate
 
+    if run_of_masked := find_masked_run(model):
+        if text or stride or dtype != "float32":
+            raise typer.BadParameter(
+                "a model of masked words is measured on its run's held-out text in float32: leave "
+                "out TEXT, --stride and --dtype."
+            )
+        _find_words(run_of_masked, checkpoint, as_json)
+        return
     few_bits = dtype in FEWER_BITS
     opened = open_argument(model, checkpoint, revision, "float32" if few_bits else dtype)
     if few_bits:
@@ -166,12 +175,45 @@ def evaluate_command(
         "dtype": dtype,
         **extra,
     }
+    _print_numbers(numbers, as_json)
+
+
+def _print_numbers(numbers: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(numbers))
         return
     for key, value in numbers.items():
         shown = format(value, FORMATS.get(type(value), ""))
         console.print(f"{key.replace('_', ' '):<18} {shown}", soft_wrap=True)
+
+
+def find_masked_run(model: str) -> PretrainingRun | None:
+    """Open the run of a model of masked words; None if a model is something else."""
+    from npgpt.runs.open import find_run
+
+    run = find_run(Path(model)) if (Path(model) / CONFIG).is_file() else None
+    return run if isinstance(run, PretrainingRun) and run.is_masked else None
+
+
+def _find_words(run: PretrainingRun, checkpoint: str, as_json: bool) -> None:
+    """Print how many of a held-out text's masked words are found; the masks are always the same."""
+    from npgpt.cli.shared.progress import compile_kernels, counting_bar
+    from npgpt.evaluation.masked import evaluate_masked, frequency_accuracy
+
+    compile_kernels(console, run.model_config)
+    model, batches = run.load_model(checkpoint), run.held_out_batches()
+    with counting_bar(console, "Evaluating", len(batches)) as on_batch:
+        found = evaluate_masked(model, batches, on_batch)
+    numbers = {
+        "text": f"held-out part of {run.corpus.name}",
+        "checkpoint": checkpoint,
+        "masked_words": found.words,
+        "loss": found.loss,
+        "accuracy": found.accuracy,
+        "standard_error": found.standard_error,
+        "commonest_word": frequency_accuracy(run.windows[0].ids, batches),
+    }
+    _print_numbers(numbers, as_json)
 
 
 def strided(ids, context_length: int, stride: int | None, batch_size: int):

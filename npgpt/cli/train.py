@@ -17,7 +17,7 @@ from npgpt.cli.shared.training import next_free_folder, train
 from npgpt.data import TokenStreams, TokenWindows
 from npgpt.fields import names_of
 from npgpt.files import quoted
-from npgpt.models import MODELS, ModelConfig
+from npgpt.models import MODELS, LanguageModel, ModelConfig
 from npgpt.runs import DataConfig, OptimisationConfig, PretrainingRun, RunConfig
 from npgpt.runs.config import FAMILY, SHAPE, families_of_text
 from npgpt.runs.folder import LOSS_PLOT
@@ -91,19 +91,23 @@ def train_command(
         folder = out or next_free_folder(_stem(config.corpus))
         with progress_bar(console, "Training the tokenizer", COMPILING_TOKENIZER) as progress:
             run = PretrainingRun.create(folder, config, progress)
-    seed = run.config.seed
+    seed, writes = run.config.seed, issubclass(run.config.family, LanguageModel)
     train(
         run,
         resume is not None,
         lambda trainer: _introduction(run, trainer),
         f"npgpt train --resume {quoted(run.folder)}",
-        sample=lambda model: sample_text(model, run.tokenizer, seed),
+        sample=(lambda model: sample_text(model, run.tokenizer, seed)) if writes else None,
     )
-    console.print("The model writes:")
-    text = sample_text(run.load_model(), run.tokenizer, seed + 1, max_new_tokens=200)
-    print(shown_on(sys.stdout, text))
+    if writes:
+        console.print("The model writes:")
+        text = sample_text(run.load_model(), run.tokenizer, seed + 1, max_new_tokens=200)
+        print(shown_on(sys.stdout, text))
     if (run.folder / LOSS_PLOT).is_file():
         console.print(f"Loss curve: {run.folder / LOSS_PLOT}", soft_wrap=True)
+    if not writes:
+        console.print(f"Next: npgpt eval {quoted(run.folder)}", soft_wrap=True)
+        return
     prompt = ' "The"' if _can_read(run.tokenizer, "The") else ""
     console.print(f"Next: npgpt generate {quoted(run.folder)}{prompt}", soft_wrap=True)
 

@@ -18,6 +18,13 @@ from npgpt.data.corpora import (
 from npgpt.data.datasets import Dataset, Draws, RandomDataset
 from npgpt.data.held_out import HeldOutBatches, HeldOutBudget
 from npgpt.data.loader import DataLoader
+from npgpt.data.masking import (
+    MASK,
+    MaskedWords,
+    continuing_pieces,
+    mask_id_of,
+    masked_words,
+)
 from npgpt.data.samplers import (
     Balanced,
     BatchSampler,
@@ -35,6 +42,7 @@ from npgpt.data.windows import TokenWindows
 
 __all__ = [
     "BUILT_IN_CORPORA",
+    "MASK",
     "Balanced",
     "BatchLoader",
     "BatchSampler",
@@ -45,6 +53,7 @@ __all__ = [
     "HeldOutBatches",
     "HeldOutBudget",
     "LengthGrouped",
+    "MaskedWords",
     "RandomDataset",
     "Sampler",
     "Shuffled",
@@ -55,9 +64,12 @@ __all__ = [
     "TokenFolder",
     "TokenStreams",
     "TokenWindows",
+    "continuing_pieces",
     "encode_documents",
     "encode_pieces",
     "load_corpus",
+    "mask_id_of",
+    "masked_words",
     "read_tokens",
     "split_corpus",
     "stream_corpus",

@@ -50,8 +50,11 @@ def why_no_sum(model: NextTokenModel) -> str:
             "the residual stream must be a sum of what the parts write, and a "
             f"{type(model).__name__} has none: each of its layers makes its states anew."
         )
-    if not why and not does_as(model.head, OutputHead):
-        return f"the head must be an OutputHead, and this model's is a {type(model.head).__name__}."
+    if not why and (not does_as(model.head, OutputHead) or model.head.bias is not None):
+        return (
+            "the head must be an OutputHead without a bias, and this model's is a "
+            f"{type(model.head).__name__}."
+        )
     return why
 
 

@@ -63,6 +63,8 @@ def _of_linear(layer: Linear, dy) -> Terms:
 
 def _of_head(layer: OutputHead, dlogits) -> Terms:
     yield layer.weight, OuterProducts(_over_time(dlogits), _over_time(layer.saved))
+    if layer.bias is not None:
+        yield layer.bias, Formed(_over_time(dlogits).sum(axis=1))
 
 
 def _of_embedding(layer: Embedding, dy) -> Terms:

@@ -23,7 +23,18 @@ from npgpt.layers import (
     TransformerBlock,
 )
 from npgpt.layers.recurrent import Recurrent
-from npgpt.models import GPT, MODELS, GPTConfig, GPTForClassification, GPTForPreference
+from npgpt.models import (
+    GPT,
+    MODELS,
+    Bert,
+    BertConfig,
+    BertForClassification,
+    BertForTokenClassification,
+    GPTConfig,
+    GPTForClassification,
+    GPTForPreference,
+)
+from npgpt.models.model import MaskedBatch
 from npgpt.ops import IGNORE_INDEX
 
 BATCH, TIME, D_MODEL, N_HEADS, VOCAB_SIZE = 2, 5, 12, 3, 17
@@ -102,6 +113,44 @@ def _cross_entropy(rng, **choices):
         3.0 * rng.standard_normal((BATCH, TIME, VOCAB_SIZE)),
         targets,
     )
+
+
+class MaskedStep(Bert):
+    """A BERT whose gradients come from `Bert.loss_and_backward`, which training uses."""
+
+    _batch: MaskedBatch | None = None
+
+    def loss(self, *batch):
+        """Compute the loss a chunk of logits at a time.
+
+        Parameters
+        ----------
+        *batch
+            As of `MaskedBatch`.
+        """
+        self._batch = MaskedBatch(*batch)
+        return self.evaluation_loss(*batch)
+
+    def backward(self, dloss=1.0):
+        """Compute the loss again, and add to the gradients."""
+        if self._batch is None:
+            raise RuntimeError("MaskedStep: backward needs a call of loss before it.")
+        self.loss_and_backward(*self._batch, dloss=dloss)
+
+
+def _bert(rng, kind=Bert, **changes):
+    shape = {"n_layers": 2, "n_heads": N_HEADS, "d_model": D_MODEL, "layer_norm_eps": 1e-5}
+    config = BertConfig(VOCAB_SIZE, TIME + 1, **{**shape, **changes})
+    targets = np.where(rng.random((BATCH, TIME)) < 0.5, _ids(rng), IGNORE_INDEX)
+    targets[:, 0] = 3
+    segments, lengths = rng.integers(0, config.n_segments, targets.shape), np.array([TIME, 3])
+    return kind(config, seed=1), (_ids(rng), targets, segments, lengths)
+
+
+def _bert_classifier(rng, kind=BertForClassification, **changes):
+    body, (ids, _, segments, lengths) = _bert(rng, **changes)
+    labels = np.array([2, 0]) if kind is BertForClassification else _ids(rng) % 3
+    return kind(body, num_classes=3, seed=1), (ids, lengths, labels, segments)
 
 
 class TwoSidedConfig(BlockConfig):
@@ -242,6 +291,7 @@ LAYER_EXAMPLES: dict[str, Example] = {
     "GELU (tanh)": lambda rng: (layers.GELU("tanh"), (_x(rng),)),
     "GELU (exact)": lambda rng: (layers.GELU("none"), (_x(rng),)),
     "ReLU": lambda rng: (layers.ReLU(), (_x(rng),)),
+    "Tanh": lambda rng: (layers.Tanh(), (_x(rng),)),
     "GLU": lambda rng: (layers.GLU(), (_x(rng),)),
     "SwiGLU": lambda rng: (layers.SwiGLU(), (_x(rng),)),
     "Dropout": lambda rng: (layers.Dropout(0.3, seed=1), (_x(rng),)),
@@ -299,7 +349,16 @@ LAYER_EXAMPLES: dict[str, Example] = {
     "CausalConv1d": _drawn(layers.CausalConv1d, D_MODEL, 7),
     "CausalConv1d (dilation)": _drawn(layers.CausalConv1d, D_MODEL, 7, 2, 3),
     "GatedConv1d": _drawn(layers.GatedConv1d, D_MODEL, 4),
+    "MaskedWordHead": _with_config(
+        lambda config, init: layers.MaskedWordHead(config, VOCAB_SIZE, init),
+        activation="gelu_exact",
+    ),
     "OutputHead": _drawn(layers.OutputHead, D_MODEL, VOCAB_SIZE),
+    "OutputHead (bias)": lambda rng: (
+        layers.OutputHead(D_MODEL, VOCAB_SIZE, rng=rng, bias=True),
+        (_x(rng),),
+    ),
+    "Pooler": _with_config(layers.Pooler),
     "CrossEntropy": _cross_entropy,
     "CrossEntropy (label smoothing)": partial(_cross_entropy, label_smoothing=0.1),
 }
@@ -372,6 +431,14 @@ MODEL_EXAMPLES: dict[str, Example] = {
     "ConvolutionalLM": _of_family("conv"),
     "ConvolutionalLM (dropout)": _of_family("conv", dropout=0.2, kernel=2),
     **{f"GPT (2 layers, {name})": partial(_gpt, **changes) for name, changes in GPTS.items()},
+    "Bert (2 layers)": _bert,
+    "Bert (2 layers, untied, dropout)": partial(_bert, tie_embeddings=False, dropout=0.2),
+    "Bert (2 layers, T5, pre-norm)": partial(_bert, **T5_BUCKETS, norm_position="pre"),
+    "Bert (2 layers, training step)": partial(_bert, kind=MaskedStep),
+    "Bert (2 layers, classification)": partial(_bert_classifier, dropout=0.2),
+    "Bert (2 layers, token classification)": partial(
+        _bert_classifier, kind=BertForTokenClassification
+    ),
     "GPT (2 layers, classification)": _classifier,
     "GPT (2 layers, classification and language)": partial(_classifier, lm_coef=0.5),
     "GPT (2 layers, preference)": _preference,

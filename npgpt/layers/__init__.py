@@ -4,8 +4,9 @@ Each file holds one layer, a class with an explicit ``forward`` and ``backward``
 in `npgpt.ops`. Backward mirrors forward line by line, in reverse.
 """
 
-from npgpt.layers.activations import ACTIVATIONS, GELU, GLU, ReLU, SwiGLU
+from npgpt.layers.activations import ACTIVATIONS, GELU, GLU, ReLU, SwiGLU, Tanh
 from npgpt.layers.attention import MultiHeadAttention
+from npgpt.layers.bert_heads import MaskedWordHead, Pooler
 from npgpt.layers.block_config import NORM_POSITIONS, BlockConfig
 from npgpt.layers.convolution import CausalConv1d, GatedConv1d
 from npgpt.layers.core.flat import FlatParameters, flat_of, flatten_trained
@@ -76,11 +77,13 @@ __all__ = [
     "LayerNorm",
     "Linear",
     "LoRALinear",
+    "MaskedWordHead",
     "MultiHeadAttention",
     "NoNorm",
     "OneHotEmbedding",
     "OutputHead",
     "Parameter",
+    "Pooler",
     "PositionEmbedding",
     "RMSNorm",
     "ReLU",
@@ -93,6 +96,7 @@ __all__ = [
     "Stack",
     "StackedAttention",
     "SwiGLU",
+    "Tanh",
     "TransformerBlock",
     "explain_shapes",
     "flat_of",

@@ -98,6 +98,12 @@ class ReLU(Activation):
     op = "relu"
 
 
+class Tanh(Activation):
+    """The hyperbolic tangent, ``y = tanh(x)``."""
+
+    op = "tanh"
+
+
 class GLU(Activation):
     """The gated linear unit, ``y = value * sigmoid(gate)``.
 

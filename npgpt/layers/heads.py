@@ -18,7 +18,7 @@ from npgpt.ops.array import Array
 
 
 class OutputHead(Layer):
-    """Logits of the next token: ``logits = x W^T``, without a bias.
+    """Logits of a token: ``logits = x W^T``, or ``x W^T + b``.
 
     Parameters
     ----------
@@ -29,10 +29,14 @@ class OutputHead(Layer):
         the head has a weight of its own.
     rng, dtype
         As for `Linear`; used for a weight of its own.
+    bias : bool
+        Whether each token has a number of its own, which starts at 0 (Devlin et al. 2018; released
+        code).
 
     Attributes
     ----------
     weight : Parameter, shape (vocab_size, d_model)
+    bias : Parameter, shape (vocab_size,), or None
     """
 
     TAPS = ("logits",)
@@ -45,6 +49,7 @@ class OutputHead(Layer):
         tied_to: Parameter | None = None,
         rng: np.random.Generator | Unfilled | int | None = None,
         dtype: Any = np.float32,
+        bias: bool = False,
     ):
         super().__init__()
         check_whole("OutputHead", d_model=d_model, vocab_size=vocab_size)
@@ -55,22 +60,24 @@ class OutputHead(Layer):
             )
         self.d_model, self.vocab_size = d_model, vocab_size
         self.weight = tied_to or Parameter(normal(rng, (vocab_size, d_model), 0.02, dtype))
+        self.bias = Parameter(np.zeros(vocab_size, self.weight.value.dtype)) if bias else None
 
     def forward(self, x: Array) -> Array:
         """Map (..., d_model) to logits (..., vocab_size)."""
         self._check_last_axis(x, self.d_model, "d_model")
         self.keep(x)
-        return self.tap("logits", ops.linear_forward(x, self.weight.value))
+        return self.tap("logits", ops.linear_forward(x, self.weight.value, self._bias()))
 
     def backward(self, dlogits: Array) -> Array:
-        """Add to the weight's gradient; return that of ``x``, (..., d_model)."""
+        """Add to the gradients of weight and bias; return that of ``x``, (..., d_model)."""
         x = self.recall()
         self._check_dy(dlogits, (*x.shape[:-1], self.vocab_size))
         dlogits = self.tap_grad("logits", dlogits)
         dweight, overwrite = self.weight.grad_to_fill()
         return ops.linear_backward(
-            dlogits, x, self.weight.value, dweight=dweight, overwrite=overwrite
-        )
+            dlogits, x, self.weight.value,
+            dweight=dweight, dbias=self._dbias(), overwrite=overwrite,
+        )  # fmt: skip
 
     def cross_entropy(
         self,
@@ -90,7 +97,7 @@ class OutputHead(Layer):
         """
         return ops.head_cross_entropy_forward(
             x, self.weight.value, targets,
-            ignore_index=ignore_index, label_smoothing=label_smoothing,
+            ignore_index=ignore_index, label_smoothing=label_smoothing, bias=self._bias(),
         )  # fmt: skip
 
     def cross_entropy_and_backward(
@@ -101,7 +108,7 @@ class OutputHead(Layer):
         ignore_index: int = IGNORE_INDEX,
         label_smoothing: float = 0.0,
     ) -> tuple[np.floating, Array]:
-        """Compute `cross_entropy` and do its backward: add to the weight's gradient.
+        """Compute `cross_entropy` and do its backward: add to the gradients of weight and bias.
 
         Parameters
         ----------
@@ -119,9 +126,15 @@ class OutputHead(Layer):
         dweight, overwrite = self.weight.grad_to_fill()
         return ops.head_cross_entropy_backward(
             dloss, x, self.weight.value, targets,
-            ignore_index=ignore_index, label_smoothing=label_smoothing,
-            dweight=dweight, overwrite=overwrite,
+            ignore_index=ignore_index, label_smoothing=label_smoothing, bias=self._bias(),
+            dweight=dweight, dbias=self._dbias(), overwrite=overwrite,
         )  # fmt: skip
+
+    def _bias(self) -> Array | None:
+        return self.bias.value if self.bias else None
+
+    def _dbias(self) -> Array | None:
+        return self.bias.grad if self.bias else None
 
 
 def head_loss(head: Layer, x: Array, targets: Array, loss: CrossEntropy) -> np.floating:

@@ -1,5 +1,7 @@
 """Models: layers put together, with a loss."""
 
+from npgpt.models.bert import Bert
+from npgpt.models.bert_config import BertConfig
 from npgpt.models.config import GPTConfig
 from npgpt.models.convolutional import ConvolutionalConfig, ConvolutionalLM
 from npgpt.models.gpt import GPT
@@ -13,6 +15,10 @@ from npgpt.models.model import (
     TokenBatch,
     Trainable,
     register,
+)
+from npgpt.models.objectives.bert_classification import (
+    BertForClassification,
+    BertForTokenClassification,
 )
 from npgpt.models.objectives.classification import GPTForClassification
 from npgpt.models.objectives.preference import GPTForPreference
@@ -28,6 +34,7 @@ from npgpt.models.recurrent import (
 )
 from npgpt.models.rnn_attention import RNNAttention, RNNAttentionConfig
 from npgpt.models.rnn_encoder_decoder import RNNEncoderDecoder, RNNEncoderDecoderConfig
+from npgpt.models.sentence_vectors import sentence_vectors
 from npgpt.models.sequence_to_sequence import (
     SequenceToSequence,
     SequenceToSequenceConfig,
@@ -42,6 +49,10 @@ __all__ = [
     "LSTMLM",
     "MODELS",
     "RNNLM",
+    "Bert",
+    "BertConfig",
+    "BertForClassification",
+    "BertForTokenClassification",
     "ConvolutionalConfig",
     "ConvolutionalLM",
     "GPTConfig",
@@ -69,5 +80,6 @@ __all__ = [
     "Transformer",
     "TransformerConfig",
     "register",
+    "sentence_vectors",
     "translators",
 ]

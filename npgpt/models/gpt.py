@@ -19,8 +19,8 @@ from npgpt.layers import (
 )
 from npgpt.layers.block_config import check_config
 from npgpt.layers.core.init import INITIAL_STD, Init
-from npgpt.layers.embedding import adds_rows
-from npgpt.layers.positions import gives_rows, position_embedding
+from npgpt.layers.positions import position_embedding
+from npgpt.models.body import embedded, frozen_blocks
 from npgpt.models.config import GPTConfig
 from npgpt.models.model import TokenBatch, checked_ids, register
 from npgpt.models.next_token import NextTokenModel
@@ -119,7 +119,8 @@ class GPT(NextTokenModel, Pretrained):
 
     def backward_from_hidden(self, dx: np.ndarray) -> None:
         """Send a gradient of the last `hidden_states`, (batch, time, d_model), back."""
-        frozen = self._frozen_blocks()
+        ends = (self.token_embedding, self.position_embedding)
+        frozen = frozen_blocks(self.stack, ends)
         dx = cast(np.ndarray, self.stack.backward(dx, frozen or 0))  # there is no memory
         if frozen is not None:
             return
@@ -129,27 +130,12 @@ class GPT(NextTokenModel, Pretrained):
             dx = self.position_embedding.backward(dx)
         self.token_embedding.backward(dx)
 
-    def _frozen_blocks(self) -> int | None:
-        """Count the first blocks that need no gradient; None if the embeddings need one."""
-        layers = [self.token_embedding, self.position_embedding]
-        if self.listener is not None or any(x and x.trained_parameters() for x in layers):
-            return None
-        trained = [bool(block.trained_parameters()) for block in self.blocks]
-        return trained.index(True) if any(trained) else len(trained)
-
     def embed(self, token_ids) -> np.ndarray:
         """Compute what the first block reads, (batch, time) -> (batch, time, d_model)."""
         token_ids = checked_ids(token_ids, "GPT")
         if not self._unrolling:
             self.cross_entropy.forget()  # an earlier loss does not belong to this forward pass
-        by_place = self.position_embedding
-        if by_place is None:
-            x = self.token_embedding.forward(token_ids)
-        elif gives_rows(by_place) and adds_rows(self.token_embedding):  # in one pass
-            shape = (*token_ids.shape, self.config.d_model)
-            x = self.token_embedding.forward(token_ids, by_place.rows_for(shape, self.dtype))
-        else:
-            x = by_place.forward(self.token_embedding.forward(token_ids))
+        x = embedded(token_ids, self.token_embedding, self.position_embedding, self.dtype)
         return self.tap("embeddings", self.embedding_dropout.forward(x))
 
     def hidden_states(self, token_ids) -> np.ndarray:

@@ -41,6 +41,30 @@ class TokenBatch(NamedTuple):
         return short_repr(self)
 
 
+class MaskedBatch(NamedTuple):
+    """Texts with masked words.
+
+    Parameters
+    ----------
+    token_ids : ndarray of int, shape (batch, time)
+        Padded at the end with any ids.
+    targets : ndarray of int, shape (batch, time)
+        What stood in the places of the masked words; -100 elsewhere.
+    segments : ndarray of int, shape (batch, time), optional
+        To which segment each token belongs; all to the first one by default.
+    lengths : ndarray of int, shape (batch,), optional
+        Tokens of each text; by default nothing is padded.
+    """
+
+    token_ids: np.ndarray
+    targets: np.ndarray
+    segments: np.ndarray | None = None
+    lengths: np.ndarray | None = None
+
+    def __repr__(self) -> str:
+        return short_repr(self)
+
+
 class PairBatch(NamedTuple):
     """Sources, and the targets that they are translated to, word by word under teacher forcing.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from npgpt.layers.core.init import Init
 from npgpt.layers.core.taps import Listeners
 from npgpt.layers.quantized import KINDS, QuantizedHead, QuantizedLinear
 from npgpt.models.model import MODELS, LanguageModel, Model
+from npgpt.models.objectives.objective import body_of
 from npgpt.models.quantize import quantize
 from npgpt.models.summary import Summary
 from npgpt.tokenizers import Tokenizer
@@ -42,7 +43,7 @@ def read_config(folder: Path, files: hub.TensorFiles | None = None) -> Any:
     ValueError
         If it is damaged, or not that of a model as npgpt has it.
     """
-    return _read_config(folder, files, np.float32)[1]
+    return read_architecture(folder, files, np.float32)[1]
 
 
 def load_pretrained(
@@ -70,7 +71,7 @@ def load_pretrained(
     files = hub.TensorFiles(folder)
     rounded = isinstance(dtype, str) and dtype in KINDS
     dtype_here = np.dtype(np.float32 if rounded else dtype)
-    architecture, config = _read_config(folder, files, dtype_here)
+    architecture, config = read_architecture(folder, files, dtype_here)
     if activation is not None:
         config = dataclasses.replace(config, activation=activation)
     family = MODELS[architecture.kind]
@@ -79,10 +80,7 @@ def load_pretrained(
     weights = hub.match_weights(architecture, config.to_dict(), files.shapes, str(folder))
     init = Init(dtype=dtype_here, fill=False)
     made: Any = model_class if issubclass(model_class, family) else family
-    model = made(config, init=init)
-    for name, parameter in model.named_parameters():
-        weights[name].read(files, parameter.value)
-    model.eval()
+    model = fill(made(config, init=init), weights, files)
     if isinstance(model, LanguageModel):
         ids = hub.read_generation_ids(folder)
         model.sampling = Sampling(
@@ -93,20 +91,58 @@ def load_pretrained(
     return model.quantize(dtype) if rounded else model
 
 
+def fill(model: M, weights: Mapping[str, hub.Weight], files: hub.TensorFiles) -> M:
+    """Read arrays of files into a model's parameters; returns the model, ready to be used.
+
+    Parameters
+    ----------
+    model : Model
+    weights : mapping of str to Weight
+        As `npgpt.hub.match_weights` finds them.
+    files : TensorFiles
+    """
+    for name, parameter in model.named_parameters():
+        weights[name].read(files, parameter.value)
+    return model.eval()
+
+
 def save_pretrained(
-    model: Model, folder: str | Path, tokenizer: Tokenizer | None, shard_size: int, overwrite: bool
+    model: Model,
+    folder: str | Path,
+    tokenizer: Tokenizer | None,
+    shard_size: int,
+    overwrite: bool,
+    **more: Any,
 ) -> None:
-    """Write a folder that transformers loads; see `GPT.save_pretrained`."""
-    architecture, fields = _architecture_for(model), model.config.to_dict()
+    """Write a folder that transformers loads; see `GPT.save_pretrained`.
+
+    Parameters
+    ----------
+    model, folder, tokenizer, shard_size, overwrite
+        As there; the model may be an `Objective`, which the architecture knows by ``more``.
+    **more
+        Fields of the architecture beside those of the config.
+    """
+    body = body_of(model)
+    architecture, fields = _architecture_for(body), {**body.config.to_dict(), **more}
     weights = list(architecture.weights(fields))
     arrays = _plain_arrays(model, weights)
-    end = tokenizer.end_of_text_id if tokenizer else None
     files = {} if tokenizer is None else files_for_transformers(tokenizer)
     folder = hub.new_folder(folder, overwrite)
     hub.save_tensors(folder, hub.export_arrays(weights, arrays), shard_size)
     for name, content in files.items():
         write_atomically(folder / name, content)
-    sampling = getattr(model, "sampling", Sampling())  # of the folder that it came from
+    ends = _write_generation(model, folder, tokenizer) if isinstance(model, LanguageModel) else {}
+    dtype = next(iter(arrays.values())).dtype.name
+    hub.write_json(folder / CONFIG, {**architecture.content(fields), **ends, "dtype": dtype})
+
+
+def _write_generation(
+    model: LanguageModel, folder: Path, tokenizer: Tokenizer | None
+) -> dict[str, Any]:
+    """Write how text is generated; return what the config says of it too."""
+    end = tokenizer.end_of_text_id if tokenizer else None
+    sampling = model.sampling  # of the folder that it came from
     own = sampling.stop_ids
     ends = {
         "bos_token_id": end,
@@ -118,8 +154,7 @@ def save_pretrained(
     }
     never = {name: ids for name, ids in never.items() if ids}
     hub.write_json(folder / GENERATION_CONFIG, {**ends, **never})
-    dtype = next(iter(arrays.values())).dtype.name
-    hub.write_json(folder / CONFIG, {**architecture.content(fields), **ends, "dtype": dtype})
+    return ends
 
 
 def _plain_arrays(model: Model, weights: Iterable[hub.Weight]) -> dict[str, np.ndarray]:
@@ -140,7 +175,7 @@ def _plain_arrays(model: Model, weights: Iterable[hub.Weight]) -> dict[str, np.n
             "save_pretrained: the model's activations are edited, which no file says; leave the "
             "`with model.edit(...)` block first."
         )
-    _check_layers(model)
+    _check_layers(body_of(model))
     arrays, merged = model.state_dict(), set()
     for name, layer in model.named_layers():
         if isinstance(layer, LoRALinear):
@@ -173,16 +208,25 @@ def _check_layers(model: Model) -> None:
         )
 
 
-def _read_config(
+def read_architecture(
     folder: Path, files: hub.TensorFiles | None, dtype: Any
 ) -> tuple[hub.Architecture, Any]:
+    """Read what `read_config` does; return the architecture too.
+
+    Parameters
+    ----------
+    folder, files
+        As for `read_config`.
+    dtype : dtype
+        That arrays are compared in.
+    """
     architecture, fields, where = hub.read_config(folder)
     Config = MODELS[architecture.kind].Config
     try:
         config = Config(**fields)
         if files is not None:
             fields = config.to_dict()
-            found = hub.with_head_of_file(architecture, fields, files, str(folder), dtype)
+            found = architecture.with_arrays(fields, files, str(folder), dtype)
             config = config if found is fields else Config(**found)
     except TypeError as error:
         raise ValueError(f"{where}: {error}.") from None
@@ -195,15 +239,28 @@ def _architecture_for(model: Model) -> hub.Architecture:
     for architecture in hub.ARCHITECTURES:
         if architecture.kind == model.kind:
             content = architecture.content(fields)
-            said = model.Config(**architecture.fields(content, CONFIG)).to_dict()
-            said["bias"] &= fields["bias"]  # biases that the model lacks are written as zeros
-            others = [f"{name}={value!r}" for name, value in fields.items() if said[name] != value]
+            said = model.Config(**architecture.fields(content, CONFIG))
+            others = [
+                f"{name}={value!r}"
+                for name, value in fields.items()
+                if name not in architecture.of_arrays and not _says(said, model.config, name)
+            ]
             if not others:
                 return architecture
             refusals.append(f"Hugging Face's {architecture.name} has no {', '.join(others)}")
     raise ValueError(
         f"save_pretrained: {'; '.join(refusals)}; such a model is kept in a run folder."
     )
+
+
+def _says(said: Any, config: Any, name: str) -> bool:
+    """Tell whether a config that was read again has what another one chose."""
+    value = getattr(config, name)
+    if getattr(said, name) == value:
+        return True
+    if name == "d_ff":  # a default may be written out
+        return said.feed_forward_size == config.feed_forward_size
+    return name == "bias" and not value  # biases that the model lacks are written as zeros
 
 
 class Pretrained(Model):

@@ -32,7 +32,7 @@ def quantize(model: Layer, kind: str) -> None:
         if isinstance(layer, Linear):
             model.replace(layer, QuantizedLinear(weight, layer.bias))
         elif isinstance(layer, OutputHead):
-            model.replace(layer, QuantizedHead(weight))
+            model.replace(layer, QuantizedHead(weight, layer.bias))
         else:
             model.replace(layer, QuantizedEmbedding(weight, layer))
     for parameter in model.parameters():

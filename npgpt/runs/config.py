@@ -18,7 +18,7 @@ from npgpt.fields import (
     option,
 )
 from npgpt.models import MODELS, LanguageModel, ModelConfig
-from npgpt.models.model import family_of
+from npgpt.models.model import MaskedBatch, family_of
 from npgpt.optim import OPTIMIZERS, SCHEDULES
 from npgpt.runs.tokenizer import check_tokenizer_name
 
@@ -321,8 +321,12 @@ class RunConfig:
 
 
 def families_of_text() -> list[str]:
-    """List the kinds of models that learn from a text: those that predict its next token."""
-    return [kind for kind, family in MODELS.items() if issubclass(family, LanguageModel)]
+    """List the kinds of models that learn from a text: its next token, or masked ones."""
+    return [
+        kind
+        for kind, family in MODELS.items()
+        if issubclass(family, LanguageModel) or family.Batch is MaskedBatch
+    ]
 
 
 def _family(name: str) -> tuple[type, Mapping[str, Any]]:

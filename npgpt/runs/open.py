@@ -12,7 +12,7 @@ from npgpt import hub
 from npgpt.files import CONFIG
 from npgpt.generation import ids_without_token
 from npgpt.layers.quantized import KINDS as FEWER_BITS
-from npgpt.models import Model
+from npgpt.models import LanguageModel, Model
 from npgpt.models.config import check_is_gpt
 from npgpt.models.pretrained import load_pretrained
 from npgpt.runs.run import Run, kind_of
@@ -85,6 +85,8 @@ def open_model(
         return OpenedModel(name, _drawing_tokens(model, run.tokenizer), run.tokenizer, folder, run)
     tokenizer = open_tokenizer(folder)
     model = load_pretrained(Model, folder, dtype)
+    if not isinstance(model, LanguageModel):
+        raise ValueError(f"{folder} holds a {type(model).__name__}, which writes no text.")
     rows = model.config.vocab_size
     # special tokens without a row are never drawn, nor what a text is encoded to
     if np.any(tokenizer.bytes_per_token()[rows:]):

@@ -6,12 +6,25 @@ import dataclasses
 import functools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from npgpt.data import DataLoader, HeldOutBatches, TokenStreams, TokenWindows
+from npgpt.data import (
+    MASK,
+    DataLoader,
+    Dataset,
+    HeldOutBatches,
+    RandomDataset,
+    TokenStreams,
+    TokenWindows,
+    mask_id_of,
+    masked_words,
+)
 from npgpt.data.token_streams import num_tokens_needed
-from npgpt.models import Model
+from npgpt.evaluation.masked import evaluate_masked
+from npgpt.models import Bert, Model
+from npgpt.models.model import MaskedBatch
 from npgpt.runs.config import RunConfig
 from npgpt.runs.folder import refuse_used_by_run
 from npgpt.runs.run import Run
@@ -64,7 +77,10 @@ class PretrainingRun(Run):
         folder = Path(folder)
         refuse_used_by_run(folder)
         source = open_source(config.data)
-        tokenizer = source.tokenizer(config.data, progress)
+        is_masked = config.family.Batch is MaskedBatch
+        tokenizer = source.tokenizer(config.data, progress, [MASK] if is_masked else [])
+        if is_masked:
+            mask_id_of(tokenizer)  # raises if it has none
         model_config = config.model_config(tokenizer.vocab_size)
         run = cls(folder, config, model_config, tokenizer, source.fingerprint)
         run.corpus = source
@@ -117,15 +133,28 @@ class PretrainingRun(Run):
             )
         return TokenStreams(ids, count, bptt)
 
+    @functools.cached_property
+    def examples(self) -> tuple[Dataset | RandomDataset, Dataset | RandomDataset]:
+        """What the model learns from, and what it is evaluated on: windows, perhaps masked."""
+        train, held_out = self.windows
+        if not self.is_masked:
+            return train, held_out
+        return masked_words(train, self.tokenizer), masked_words(held_out, self.tokenizer)
+
+    @property
+    def is_masked(self) -> bool:
+        """Whether the model learns to find masked words."""
+        return self.config.family.Batch is MaskedBatch
+
     def train_loader(self) -> DataLoader:
         """Make the batches to train on, at their first position: shuffled windows, or streams."""
-        config, cut = self.config, self.windows[0]
+        config, cut = self.config, self.examples[0]
         shuffle = not isinstance(cut, TokenStreams)
         return DataLoader(cut, config.batch_size, shuffle=shuffle, seed=config.seed)
 
     def held_out_batches(self) -> HeldOutBatches:
         """Make the batches to evaluate on; with bptt the state is carried there too."""
-        config, cut = self.config, self.windows[1]
+        config, cut = self.config, self.examples[1]
         rows = cut.num_streams if isinstance(cut, TokenStreams) else config.batch_size
         return HeldOutBatches(cut, rows, config.eval_batches)
 
@@ -139,4 +168,7 @@ class PretrainingRun(Run):
         """Make the trainer of this run, at its first step; ``resume()`` takes up a checkpoint."""
         loader, held_out = self.train_loader(), self.held_out_batches()
         model, config = self.new_model(), self.config.optimisation
-        return self._trainer(model, loader, held_out, config, callbacks)
+        options: dict[str, Any] = {}
+        if isinstance(model, Bert):
+            options["scores"] = lambda: {"accuracy": evaluate_masked(model, held_out).accuracy}
+        return self._trainer(model, loader, held_out, config, callbacks, **options)

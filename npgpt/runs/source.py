@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -46,10 +46,16 @@ class Source(Protocol):
     @property
     def fingerprint(self) -> str: ...  # noqa: D102
 
-    def tokenizer(self, config: DataConfig, progress: Progress | None = None) -> Tokenizer:
+    def tokenizer(
+        self,
+        config: DataConfig,
+        progress: Progress | None = None,
+        special_tokens: Sequence[str] = (),
+    ) -> Tokenizer:
         """Learn the tokenizer that the config names, or find it.
 
-        ``progress`` is called with (done, total) while one is learned.
+        ``progress`` is called with (done, total) while one is learned; ``special_tokens`` are those
+        that it gets beside the end of a text.
         """
 
     def ids(self, tokenizer: Tokenizer) -> tuple[np.ndarray, np.ndarray]:
@@ -83,7 +89,12 @@ class Texts(Corpus):
             return self.documents, []
         return split_corpus(self, self.validation_fraction)
 
-    def tokenizer(self, config: DataConfig, progress: Progress | None = None) -> Tokenizer:
+    def tokenizer(
+        self,
+        config: DataConfig,
+        progress: Progress | None = None,
+        special_tokens: Sequence[str] = (),
+    ) -> Tokenizer:
         """Learn a tokenizer from the training part, or take one that is there."""
         return make_tokenizer(
             config.tokenizer,
@@ -92,6 +103,7 @@ class Texts(Corpus):
             config.vocab_size,
             end_of_text=len(self.documents) > 1,
             progress=progress,
+            special_tokens=special_tokens,
         )
 
     def ids(self, tokenizer: Tokenizer) -> tuple[np.ndarray, np.ndarray]:
@@ -133,7 +145,12 @@ class TokenFiles(TokenFolder):
         """The name of the folder or of the file."""
         return corpus_name(self.place)
 
-    def tokenizer(self, config: DataConfig, progress: Progress | None = None) -> Tokenizer:
+    def tokenizer(
+        self,
+        config: DataConfig,
+        progress: Progress | None = None,
+        special_tokens: Sequence[str] = (),
+    ) -> Tokenizer:
         """Open the one beside the files, else the one that the config names."""
         own = self.folder / TOKENIZER
         if own.is_file():

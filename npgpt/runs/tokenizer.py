@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from npgpt import tokenizers
@@ -14,6 +14,7 @@ from npgpt.tokenizers import (
     WordPieceTokenizer,
     WordTokenizer,
 )
+from npgpt.tokenizers.base import END_OF_TEXT
 
 LEARNED = ("bpe", "char", "word", "wordpiece")  # from the text
 TOKENIZERS = (*LEARNED, "gpt2")
@@ -53,6 +54,7 @@ def make_tokenizer(
     vocab_size: int,
     end_of_text: bool,
     progress: Progress | None = None,
+    special_tokens: Sequence[str] = (),
 ) -> Tokenizer:
     """Learn a tokenizer from a text, or take one that is there.
 
@@ -72,6 +74,8 @@ def make_tokenizer(
         Whether characters get a token between documents; one document needs none.
     progress : function, optional
         Called with (done, total).
+    special_tokens : sequence of str
+        Which a BPE vocabulary is to have beside ``<|endoftext|>``; others have those they have.
     """
     check_tokenizer_name(kind)
     if kind == "char":
@@ -79,7 +83,10 @@ def make_tokenizer(
     if kind == "word":
         return WordTokenizer.train(train_texts())
     if kind == "bpe":
-        return BPETokenizer.train(train_texts(), vocab_size, progress=progress)
+        special = (END_OF_TEXT, *special_tokens)
+        return BPETokenizer.train(
+            train_texts(), vocab_size, progress=progress, special_tokens=special
+        )
     if kind == "wordpiece":
         return WordPieceTokenizer.train(train_texts(), vocab_size, progress=progress)
     if kind == "gpt2" and not Path(kind).exists():

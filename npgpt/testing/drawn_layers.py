@@ -12,12 +12,23 @@ from hypothesis import strategies as st
 from npgpt import layers as kinds
 from npgpt.fields import option_of
 from npgpt.gradients import SUITE
-from npgpt.gradients.suite import Preference, TrainingStep, TwoSidedConfig, WithStates, shake
+from npgpt.gradients.suite import (
+    MaskedStep,
+    Preference,
+    TrainingStep,
+    TwoSidedConfig,
+    WithStates,
+    shake,
+)
 from npgpt.layers import BlockConfig, Init, Layer
 from npgpt.layers.rnn import NONLINEARITIES
 from npgpt.layers.rungs.self_attention import MASKINGS, NORMALISATIONS
 from npgpt.models import (
     GPT,
+    Bert,
+    BertConfig,
+    BertForClassification,
+    BertForTokenClassification,
     GPTConfig,
     GPTForClassification,
     Transformer,
@@ -200,8 +211,21 @@ def _convolution(kind):
 def _head(draw, rng):
     vocab_size, d_model = draw(_sides), draw(_sides)
     table = kinds.Embedding(vocab_size, d_model).weight
-    layer = kinds.OutputHead(d_model, vocab_size, draw(st.sampled_from([None, table])))
-    return layer, (_x(draw, rng, d_model),)
+    tied_to, bias = draw(st.sampled_from([None, table])), draw(st.booleans())
+    return kinds.OutputHead(d_model, vocab_size, tied_to, bias=bias), (_x(draw, rng, d_model),)
+
+
+def _masked_word_head(draw, rng):
+    # the norm's rows of few features and its mean of 0 are what `configs` sets eps for
+    config = draw(configs(TwoSidedConfig))
+    layer = kinds.MaskedWordHead(config, draw(_sides), Init(int(rng.integers(1000))))
+    return layer, (_x(draw, rng, config.d_model),)
+
+
+def _pooler(draw, rng):
+    config = draw(configs(TwoSidedConfig))
+    layer = kinds.Pooler(config, Init(int(rng.integers(1000))))
+    return layer, (_sequence(draw, rng, config.d_model),)
 
 
 def _cross_entropy(draw, rng):
@@ -246,6 +270,27 @@ def _of_family(kind, **options):
         return family(config, int(rng.integers(1000))), (ids, targets)
 
     return drawn
+
+
+def _bert(draw, rng, kind=Bert):
+    config = draw(configs(BertConfig, masked_head=True, pooler=False, next_sentence=False))
+    if kind is MaskedStep:  # as of TrainingStep
+        config = dataclasses.replace(config, dropout=0.0)
+    ids = _ids(draw, rng, config.vocab_size)
+    targets = rng.integers(0, config.vocab_size, ids.shape)
+    targets[:, 1:][rng.random(targets[:, 1:].shape) < 0.5] = IGNORE_INDEX
+    batch: tuple[np.ndarray, ...] = (ids, targets)
+    if draw(st.booleans()):
+        batch += (rng.integers(0, config.n_segments, ids.shape),)
+        batch += (rng.integers(1, ids.shape[1] + 1, len(ids)),)
+    return kind(config, int(rng.integers(1000)), recompute=draw(st.booleans())), batch
+
+
+def _bert_classifier(draw, rng, kind):
+    body, (ids, *_) = _bert(draw, rng)
+    lengths = rng.integers(1, ids.shape[1] + 1, len(ids))
+    shape = ids.shape if kind is BertForTokenClassification else ids.shape[:1]
+    return kind(body, 3), (ids, lengths, rng.integers(0, 3, shape))
 
 
 def _pairs(draw, rng, config):
@@ -338,12 +383,14 @@ LAYERS: dict[str, Drawer] = {
         kinds.LoRALinear, size_in=_sides, size_out=_sides, rank=st.integers(1, 3), dropout=_drop,
         bias=st.booleans(),
     ),
+    "MaskedWordHead": _masked_word_head,
     "MultiHeadAttention": lambda draw, rng: _of_config(
         draw, rng, kinds.MultiHeadAttention, cross=True
     ),
     "NoNorm": lambda draw, rng: (kinds.NoNorm(), (_x(draw, rng, draw(_sides)),)),
     "OneHotEmbedding": _of_ids(kinds.OneHotEmbedding),
     "OutputHead": _head,
+    "Pooler": _pooler,
     "PositionEmbedding": _position_embedding,
     "RMSNorm": _sized(kinds.RMSNorm, size=_sides, eps=st.just(1e-2)),
     "RNN": _recurrent(kinds.RNN, nonlinearity=st.sampled_from(NONLINEARITIES)),
@@ -364,11 +411,18 @@ LAYERS: dict[str, Drawer] = {
     ),
     "StackedAttention": _stacked,
     "SwiGLU": lambda draw, rng: (kinds.SwiGLU(), (_x(draw, rng, 2 * draw(_sides)),)),
+    "Tanh": lambda draw, rng: (kinds.Tanh(), (_x(draw, rng, draw(_sides)),)),
     "TransformerBlock": lambda draw, rng: _of_config(
         draw, rng, kinds.TransformerBlock, cross=True
     ),
 }  # fmt: skip
 MODELS: dict[str, Drawer] = {
+    "Bert": _bert,
+    "Bert (training step)": lambda draw, rng: _bert(draw, rng, MaskedStep),
+    "BertForClassification": lambda draw, rng: _bert_classifier(draw, rng, BertForClassification),
+    "BertForTokenClassification": lambda draw, rng: _bert_classifier(
+        draw, rng, BertForTokenClassification
+    ),
     "RNNLM": _of_family("rnn", nonlinearity=st.sampled_from(NONLINEARITIES)),
     "GRULM": _of_family("gru"),
     "LSTMLM": _of_family("lstm", forget_bias=st.sampled_from([0.0, 1.0])),

@@ -30,6 +30,14 @@ EQUATIONS: dict[str, Equation] = {
         ),
         ("the same in reverse: dx⁽ˡ⁾ = blockₗ.backward(dx⁽ˡ⁺¹⁾)",),
     ),
+    "Bert": Equation(
+        (
+            "x⁽⁰⁾ = dropout(norm(token + position + segment))",
+            "x⁽ˡ⁺¹⁾ = blockₗ(x⁽ˡ⁾), each position seeing all others",
+            "loss = cross_entropy(head(x⁽ᴸ⁾ where a word is masked), the words)",
+        ),
+        ("the same in reverse; a position that is not masked gets no gradient from the head",),
+    ),
     "RecurrentLM": Equation(
         (
             "x = token_embedding[ids]",
@@ -188,6 +196,15 @@ EQUATIONS: dict[str, Equation] = {
     "SwiGLU": Equation(
         ("y = silu(g) ⊙ u,   silu(g) = g σ(g),   (g, u) = the halves of x",),
         ("du = dy ⊙ silu(g)", "dg = dy ⊙ u ⊙ σ(g) (1 + g (1 − σ(g)))"),
+    ),
+    "Tanh": Equation(("y = tanh(x)",), ("dx = dy ⊙ (1 − y²)",)),
+    "MaskedWordHead": Equation(
+        ("h = norm(activation(x Wᵀ + b))", "logits = h Eᵀ + c   at the masked positions alone"),
+        ("dh = dlogits E", "dx = dense.backward(activation.backward(norm.backward(dh)))"),
+    ),
+    "Pooler": Equation(
+        ("y = tanh(x₀ Wᵀ + b)   of the first position",),
+        ("dx₀ = (dy ⊙ (1 − y²)) W,   dxₜ = 0 for t > 0",),
     ),
     "OutputHead": Equation(("logits = x Wᵀ",), ("dx = dlogits W", "dW += dlogitsᵀ x")),
     "CrossEntropy": Equation(

@@ -4,13 +4,16 @@ They let the plain test command compare with PyTorch's numbers where PyTorch is 
 """
 
 import json
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
+import transformers
 from safetensors.numpy import save_file
 
 from npgpt.tokenizers import BPETokenizer, WordPieceTokenizer
+from tests.golden import bert
 from tests.golden.optimizers import OPTIMIZERS, WEIGHT_DECAY
 from tests.golden.recurrent import GOLDEN, recurrent
 from tests.models.tiny import CONFIGS, batch_for, shaken_model
@@ -154,6 +157,37 @@ def make_recurrent():
     save_file(arrays, FOLDER / "recurrent.safetensors")
 
 
+def make_bert():
+    """Write what transformers' BERTs return for the weights of ours, and every gradient."""
+    arrays = {}
+    for kind, (name, _) in bert.KINDS.items():
+        model = bert.bert(kind)
+        with tempfile.TemporaryDirectory() as folder:
+            model.save_pretrained(folder, overwrite=True)
+            theirs = getattr(transformers, name).from_pretrained(
+                folder, dtype=torch.float64, attn_implementation="eager"
+            )
+        out = theirs.eval()(
+            input_ids=torch.from_numpy(bert.IDS),
+            attention_mask=torch.from_numpy(bert.THERE.astype(int)),
+            token_type_ids=torch.from_numpy(bert.SEGMENTS),
+            labels=torch.from_numpy(bert.LABELS if kind == "classes" else bert.TARGETS),
+        )
+        out.loss.backward()
+        rows = ... if kind == "classes" else bert.THERE
+        results = {"logits": out.logits.detach().numpy()[rows], "loss": out.loss.detach().numpy()}
+        results |= {
+            f"grad.{key}": p.grad.numpy()
+            for key, p in theirs.named_parameters()
+            if p.grad is not None
+        }
+        state = {key: array.numpy() for key, array in theirs.state_dict().items()}
+        names = bert.by_their_names(kind, model.state_dict())
+        results |= {f"weight.{key}": state[key] for key in names}
+        arrays |= {f"{kind}/{key}": np.array(array) for key, array in results.items()}
+    save_file(arrays, FOLDER / "bert.safetensors")
+
+
 if __name__ == "__main__":
     for configuration in CONFIGS:
         make(configuration)
@@ -162,3 +196,4 @@ if __name__ == "__main__":
     make_word_piece()
     make_optimizers()
     make_recurrent()
+    make_bert()

@@ -9,6 +9,7 @@ from safetensors.numpy import load_file
 from npgpt.models import GPT
 from npgpt.ops import reference
 from npgpt.optim import SGD, AdamW, Optimizer
+from tests.golden import bert
 from tests.golden.optimizers import OPTIMIZERS, WEIGHT_DECAY
 from tests.golden.recurrent import GOLDEN, recurrent, results_of
 from tests.models.tiny import CONFIGS, batch_for
@@ -119,5 +120,21 @@ def test_recurrent_outputs_states_and_every_gradient(name, backend):
     )
     ours = results_of(layer, *example)
     assert ours.keys() == {key for key in arrays if not key.startswith("weight.")}
+    for key, array in ours.items():
+        close(array, arrays[key], 1e-10)
+
+
+@pytest.mark.parametrize("kind", bert.KINDS)
+def test_bert_on_padded_texts_and_every_gradient(kind, backend):
+    arrays = {
+        key.removeprefix(f"{kind}/"): array
+        for key, array in load_file(FOLDER / "bert.safetensors").items()
+        if key.startswith(f"{kind}/")
+    }
+    model = bert.bert(kind)
+    weights = bert.by_their_names(kind, model.state_dict())
+    ours = {f"weight.{key}": array for key, array in weights.items()}
+    ours |= bert.results_of(kind, model)
+    assert ours.keys() == arrays.keys()
     for key, array in ours.items():
         close(array, arrays[key], 1e-10)

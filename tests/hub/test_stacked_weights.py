@@ -28,6 +28,7 @@ class Toy:
 
     name, model_type, kind = "Toy", "toy", "gpt"
     passed_over = re.compile(r"layers\.\d+\.inv_freq")
+    of_arrays = frozenset()
 
     def __init__(self, layout):
         self.layout = layout
@@ -73,6 +74,9 @@ class Toy:
             )
         yield Weight("final_norm.gamma", ("norm",), ((d_model,),))
         yield Weight("head.weight", ("head",), ((vocab, d_model),))
+
+    def with_arrays(self, fields, source, where, dtype):
+        return hub.with_head_of_file(self, fields, source, where, dtype)
 
     def weights_in(self, fields, shapes, where):
         return self.weights(fields)
@@ -185,8 +189,10 @@ def test_a_folder_of_another_kind_of_model_is_refused_and_any_kind_can_be_asked_
 
 def test_a_config_of_another_architecture_is_refused_with_those_that_are_known(tmp_path, layout):
     saved(tmp_path / "m")
-    rewrite_json(tmp_path / "m" / "config.json", lambda content: {**content, "model_type": "bert"})
-    with pytest.raises(ValueError, match=r"npgpt loads GPT-2 \('gpt2'\), Toy \('toy'\)\."):
+    rewrite_json(tmp_path / "m" / "config.json", lambda content: {**content, "model_type": "opt"})
+    with pytest.raises(
+        ValueError, match=r"npgpt loads GPT-2 \('gpt2'\), BERT \('bert'\), Toy \('toy'\)\."
+    ):
         npgpt.GPT.from_pretrained(tmp_path / "m")
 
 

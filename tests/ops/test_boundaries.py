@@ -89,6 +89,9 @@ def check_head(n_rows, chunk, vocab_size, dtype, seed, overwrite, ignored):
         for name, dy in (("head_cross_entropy", dtype(0.7)), ("head_log_probs", dlog_p)):
             assert_same(f"{name}_backward", dtype, dy, x, weight, targets, **choices)
             assert_same(f"{name}_backward", dtype, dy, x, weight, targets)
+        choices |= {"bias": dweight[:, 0], "dbias": weight[:, 0].copy()}
+        choices["in_place"] = ("dweight", "dbias")
+        assert_same("head_cross_entropy_backward", dtype, dtype(0.7), x, weight, targets, **choices)
 
 
 @given(

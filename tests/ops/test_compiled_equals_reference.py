@@ -92,8 +92,13 @@ def test_embedding_lookup(shape, dtype, seed, vocab_size, has_rows):
 smoothings = st.sampled_from([0.0, 0.1, 1.0])
 
 
-@given(row_shapes(), dtypes, seeds, st.integers(2, 9), st.booleans(), st.booleans(), smoothings)
-def test_head_cross_entropy(shape, dtype, seed, vocab_size, ignoring, overwrite, smoothing):
+@given(
+    row_shapes(), dtypes, seeds, st.integers(2, 9), st.booleans(), st.booleans(), smoothings,
+    st.booleans(),
+)  # fmt: skip
+def test_head_cross_entropy(
+    shape, dtype, seed, vocab_size, ignoring, overwrite, smoothing, has_bias
+):
     x = normal(seed, shape, dtype)
     weight, dweight = normal(seed + 1, (2, vocab_size, shape[-1]), dtype)
     targets = np.random.default_rng(seed).integers(0, vocab_size, shape[:-1])
@@ -102,10 +107,15 @@ def test_head_cross_entropy(shape, dtype, seed, vocab_size, ignoring, overwrite,
         targets.reshape(-1)[::2] = 0
         choices["ignore_index"] = 0
         targets.reshape(-1)[0] = 1
+    bias, dbias = normal(seed + 2, (2, vocab_size), dtype)
+    if has_bias:
+        choices["bias"] = bias
     assert_same("head_cross_entropy_forward", dtype, x, weight, targets, **choices)
     arguments = dtype(0.7), x, weight, targets
     assert_same("head_cross_entropy_backward", dtype, *arguments, **choices)
     choices |= {"dweight": dweight, "overwrite": overwrite, "in_place": ("dweight",)}
+    if has_bias:
+        choices |= {"dbias": dbias, "in_place": ("dweight", "dbias")}
     assert_same("head_cross_entropy_backward", dtype, *arguments, **choices)
 
 

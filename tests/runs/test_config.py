@@ -127,7 +127,7 @@ def test_bptt_is_the_context_of_a_recurrent_model():
     [
         ("gru", {"forget_bias": 1.0}, "'forget_bias' belongs to lstm"),
         ("lstm", {"kernel": 2}, "'kernel' belongs to conv"),
-        ("lstm", {"n_heads": 2}, "'n_heads' belongs to gpt"),
+        ("lstm", {"n_heads": 2}, "'n_heads' belongs to bert, gpt"),
         ("gpt", {"nonlinearity": "relu"}, "'nonlinearity' belongs to rnn"),
     ],
 )

@@ -15,6 +15,7 @@ from npgpt.hub.architectures.architecture import (
     match_weights,
     with_head_of_file,
 )
+from npgpt.hub.architectures.bert import BERT
 from npgpt.hub.architectures.gpt2 import GPT2
 
 __all__ = [
@@ -26,7 +27,7 @@ __all__ = [
     "with_head_of_file",
 ]
 
-ARCHITECTURES: list[Architecture] = [GPT2()]  # asked in this order
+ARCHITECTURES: list[Architecture] = [GPT2(), BERT()]  # asked in this order
 
 
 def architecture_of(content: Mapping[str, Any], where: str) -> Architecture:

@@ -28,12 +28,15 @@ class Architecture(Protocol):
         Of the model that npgpt makes of it.
     passed_over : pattern
         Of the names of arrays that a file may hold though the model does without them.
+    of_arrays : frozenset of str
+        Our fields that the arrays of a file say, whatever its config does; see `with_arrays`.
     """
 
     name: str
     model_type: str
     kind: str
     passed_over: re.Pattern[str]
+    of_arrays: frozenset[str]
 
     def fields(self, content: Fields, where: str) -> dict[str, Any]:
         """Translate the content of a config to fields of ours.
@@ -49,6 +52,15 @@ class Architecture(Protocol):
         """Translate fields of ours to the content of ``config.json``.
 
         A choice that the architecture does not have is not said: `fields` gives another one back.
+        """
+
+    def with_arrays(self, fields: Fields, source: WeightSource, where: str, dtype: Any) -> Fields:
+        """Return the fields as the arrays of a file have them, where these say more than a config.
+
+        Parameters
+        ----------
+        fields, source, where, dtype
+            As for `with_head_of_file`.
         """
 
     def weights(self, fields: Fields) -> Iterable[Weight]:
@@ -111,7 +123,12 @@ def match_weights(
 
 
 def with_head_of_file(
-    architecture: Architecture, fields: Fields, source: WeightSource, where: str, dtype: Any
+    architecture: Architecture,
+    fields: Fields,
+    source: WeightSource,
+    where: str,
+    dtype: Any,
+    head: str = HEAD,
 ) -> Fields:
     """Untie the head if a file holds one that is not the token embedding, and warn.
 
@@ -122,20 +139,22 @@ def with_head_of_file(
     source : WeightSource
     dtype : dtype
         That the arrays will have here: they are equal if they are in it.
+    head : str
+        Our name of the head's matrix.
     """
     if not fields.get("tie_embeddings"):
         return fields
     untied = {**fields, "tie_embeddings": False}
     names = {w.ours: w.theirs for w in architecture.weights_in(untied, source.shapes, where)}
-    table, head = names[TABLE], names.get(HEAD, ())
-    if not all(name in source.shapes for name in (*table, *head)) or not head:
+    table, own = names[TABLE], names.get(head, ())
+    if not all(name in source.shapes for name in (*table, *own)) or not own:
         return fields
-    if _are_equal(source, table[0], head[0], dtype):
+    if _are_equal(source, table[0], own[0], dtype):
         return fields
     warnings.warn(
-        f"{where}: {head[0]} differs from {table[0]}, though the config does not say "
+        f"{where}: {own[0]} differs from {table[0]}, though the config does not say "
         '"tie_word_embeddings": false; the head of the file is used, untied.',
-        stacklevel=3,
+        stacklevel=4,
     )
     return untied
 
@@ -189,6 +208,36 @@ def by_plain_name(plain: Callable[[str], str], shapes: Shapes, where: str) -> di
         if other != name:
             raise ValueError(f"{where} has both {other} and {name}; one model has one of them.")
     return found
+
+
+def check_num_blocks(
+    fields: Fields,
+    numbers: Iterable[re.Match[str] | None],
+    shapes: Shapes,
+    where: str,
+    example: str,
+) -> None:
+    """Raise ValueError if a file has no blocks, or another number of them than the config asks for.
+
+    Parameters
+    ----------
+    fields, shapes, where
+        As for `match_weights`.
+    numbers : iterable of match or None
+        Of the names of arrays; the first group is the number of the block.
+    example : str
+        Of what, and how its arrays are named, for the error.
+    """
+    blocks = max((int(number[1]) + 1 for number in numbers if number), default=0)
+    if not blocks:
+        raise ValueError(
+            f"{where} has no array that is named like one of {example}, but "
+            f"{', '.join(sorted(shapes)[:3]) or 'none at all'}."
+        )
+    if blocks != fields["n_layers"]:
+        raise ValueError(
+            f"{where} has weights of {blocks} blocks, but its config asks for {fields['n_layers']}."
+        )
 
 
 def positive_integer(content: Fields, names: Sequence[str], where: str) -> int:

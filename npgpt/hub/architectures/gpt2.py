@@ -7,8 +7,15 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from npgpt.hub.architectures.architecture import Fields, by_plain_name, positive_integer, real
-from npgpt.hub.weights import Layout, Shape, Shapes, Weight
+from npgpt.hub.architectures.architecture import (
+    Fields,
+    by_plain_name,
+    check_num_blocks,
+    positive_integer,
+    real,
+    with_head_of_file,
+)
+from npgpt.hub.weights import Layout, Shape, Shapes, Weight, WeightSource
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,6 +116,7 @@ class GPT2:
     """
 
     name, model_type, kind = "GPT-2", "gpt2", "gpt"
+    of_arrays: frozenset[str] = frozenset()
     # the causal mask, which nanoGPT and early versions of transformers save, and a tied head
     passed_over = re.compile(
         rf"(.*[./])?(h\.\d+\.{WRAPPERS}attn\.{WRAPPERS}(masked_)?bias|lm_head(\.weight)?)"
@@ -162,6 +170,10 @@ class GPT2:
             "tie_word_embeddings": fields["tie_embeddings"],
         }
 
+    def with_arrays(self, fields: Fields, source: WeightSource, where: str, dtype: Any) -> Fields:
+        """Untie the head if a file holds one of its own; see `with_head_of_file`."""
+        return with_head_of_file(self, fields, source, where, dtype)
+
     def weights(self, fields: Fields) -> Iterator[Weight]:
         """List the arrays of a ``GPT2LMHeadModel``, which has every bias."""
         for line, ours, theirs, shape in _lines({**fields, "bias": True}, openai=False):
@@ -179,17 +191,8 @@ class GPT2:
         if fields["tie_embeddings"] and TIED[0] not in found and TIED[1] in found:
             found[TIED[0]] = found[TIED[1]]
         numbers = (re.match(r"h\.?(\d+)[./]", name) for name in found)
-        blocks = max((int(number[1]) + 1 for number in numbers if number), default=0)
-        if not blocks:
-            raise ValueError(
-                f"{where} has no array that is named like one of a GPT-2's block (h.0.ln_1.weight, "
-                f"model/h0/ln_1/g), but {', '.join(sorted(shapes)[:3]) or 'none at all'}."
-            )
-        if blocks != fields["n_layers"]:
-            raise ValueError(
-                f"{where} has weights of {blocks} blocks, but its config asks for "
-                f"{fields['n_layers']}."
-            )
+        example = "a GPT-2's block (h.0.ln_1.weight, model/h0/ln_1/g)"
+        check_num_blocks(fields, numbers, shapes, where, example)
         openai = any("/" in name for name in shapes)
         attention = found.get("h0/attn/c_attn/w" if openai else "h.0.attn.c_attn.weight", "")
         shape = shapes.get(attention, ())

@@ -1,21 +1,22 @@
-"""What models have in common that are a GPT with another loss."""
+"""What models have in common that are another model with a loss of their own."""
 
 from __future__ import annotations
 
-from npgpt.models.gpt import GPT
+from typing import Any
+
 from npgpt.models.model import Model
 
 
 class Objective(Model):
-    """A GPT that is trained for something else than the next token.
+    """A model of tokens that is trained for something else than tokens.
 
     Attributes
     ----------
-    body : GPT
+    body : GPT or Bert
         A part of the model; its own name begins the names of its parameters.
     """
 
-    body: GPT
+    body: Any
 
 
 def body_of(model: Model) -> Model:

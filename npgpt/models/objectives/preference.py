@@ -96,10 +96,11 @@ class GPTForPreference(Objective):
         -------
         ndarray, shape (rows,)
         """
-        if not does_as(self.policy.head, OutputHead):
+        if not does_as(self.policy.head, OutputHead) or self.policy.head.bias is not None:
             raise TypeError(
-                "GPTForPreference: the policy's head must be an OutputHead, whose logits never "
-                f"exist all at once, and this one is a {type(self.policy.head).__name__}."
+                "GPTForPreference: the policy's head must be an OutputHead without a bias, whose "
+                "logits never exist all at once, and this one is a "
+                f"{type(self.policy.head).__name__}."
             )
         x = self.policy.hidden_states(token_ids)  # (rows, time, d_model)
         log_p = ops.head_log_probs_forward(x, self.policy.head.weight.value, targets)

@@ -9,7 +9,7 @@ from npgpt.ops import reference
 from npgpt.ops.array import Array, Scalar
 from npgpt.ops.compiled.embedding import flat_ids
 from npgpt.ops.compiled.jit import as_rows, compiled_form_of, exp, kernel, parallel_kernel
-from npgpt.ops.compiled.linear import linear_forward, product
+from npgpt.ops.compiled.linear import add_column_sums, linear_forward, product
 from npgpt.ops.reference.cross_entropy import IGNORE_INDEX
 from npgpt.ops.workspace import empty, head_chunk_rows
 
@@ -166,26 +166,27 @@ def _mean(nats: Array, targets: Array, ignore_index: int, dtype: np.dtype) -> np
 @compiled_form_of(reference.head_cross_entropy_forward)
 def head_cross_entropy_forward(  # noqa: D103
     x: Array, weight: Array, targets: Array, *, ignore_index: int = IGNORE_INDEX,
-    label_smoothing: float = 0.0,
+    label_smoothing: float = 0.0, bias: Array | None = None,
 ) -> np.floating:  # fmt: skip
-    nats = _head_nats(x, weight, targets, ignore_index, label_smoothing)
+    nats = _head_nats(x, weight, targets, ignore_index, label_smoothing, bias)
     return _mean(nats, targets, ignore_index, x.dtype)
 
 
 def _head_nats(
-    x: Array, weight: Array, targets: Array, ignore_index: int, smoothing: float = 0.0
-) -> Array:
+    x: Array, weight: Array, targets: Array, ignore_index: int, smoothing: float = 0.0,
+    bias: Array | None = None,
+) -> Array:  # fmt: skip
     """Each row's loss; 0 where it does not count."""
     rows, ids = as_rows(x), flat_ids(targets)
     counted = np.flatnonzero(ids != ignore_index)
     if counted.size < ids.size:  # a prompt's rows: no logits are made of them
         nats = np.zeros(ids.size, np.float64)
         some = rows[counted], weight, ids[counted]
-        nats[counted] = _head_nats(*some, ignore_index, smoothing)
+        nats[counted] = _head_nats(*some, ignore_index, smoothing, bias)
         return nats
     nats, lse = np.empty(ids.size, np.float64), np.empty(ids.size, x.dtype)
     for part in _chunks(ids.size, weight.shape[0]):
-        logits = linear_forward(rows[part], weight)
+        logits = linear_forward(rows[part], weight, bias)
         _nats(logits, ids[part], ignore_index, smoothing, nats[part], lse[part])
     return nats
 
@@ -202,18 +203,20 @@ def _nats(
 @compiled_form_of(reference.head_cross_entropy_backward, decided_by=1)
 def head_cross_entropy_backward(  # noqa: D103
     dloss: Scalar, x: Array, weight: Array, targets: Array, *, ignore_index: int = IGNORE_INDEX,
-    label_smoothing: float = 0.0, dweight: Array | None = None, overwrite: bool = False,
+    label_smoothing: float = 0.0, bias: Array | None = None, dweight: Array | None = None,
+    dbias: Array | None = None, overwrite: bool = False,
 ) -> tuple[np.floating, Array]:  # fmt: skip
     scales = np.full(targets.size, _scale(dloss, targets, ignore_index, x.dtype))
     nats, dx = _head_backward(
-        scales, x, weight, targets, ignore_index, dweight, overwrite, label_smoothing
+        scales, x, weight, targets, ignore_index, dweight, overwrite, label_smoothing, bias, dbias
     )
     return _mean(nats, targets, ignore_index, x.dtype), dx
 
 
 def _head_backward(
     scales: Array, x: Array, weight: Array, targets: Array, ignore_index: int,
-    dweight: Array | None, overwrite: bool, smoothing: float = 0.0,
+    dweight: Array | None, overwrite: bool, smoothing: float = 0.0, bias: Array | None = None,
+    dbias: Array | None = None,
 ) -> tuple[Array, Array]:  # fmt: skip
     """Scale each row's loss, and send it back; returns the losses and dx."""
     rows, ids = as_rows(x), flat_ids(targets)
@@ -222,15 +225,17 @@ def _head_backward(
         nats, dx = np.zeros(ids.size, np.float64), np.zeros(x.shape, x.dtype)
         nats[counted], as_rows(dx)[counted] = _head_backward(
             scales[counted], rows[counted], weight, ids[counted], ignore_index, dweight, overwrite,
-            smoothing,
+            smoothing, bias, dbias,
         )  # fmt: skip
         return nats, dx
     nats, dx = np.empty(ids.size, np.float64), empty(x.shape, x.dtype)
     for part in _chunks(ids.size, weight.shape[0]):
-        logits = linear_forward(rows[part], weight)
+        logits = linear_forward(rows[part], weight, bias)
         _gradients(scales[part], logits, ids[part], ignore_index, nats[part], smoothing)
         if dweight is not None:
             product(True, logits, False, rows[part], dweight, accumulate=not overwrite)
+        if dbias is not None:
+            add_column_sums(logits, dbias)
         product(False, logits, False, weight, as_rows(dx)[part])
         overwrite = False
     return nats, dx

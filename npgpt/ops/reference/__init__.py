@@ -42,6 +42,7 @@ from npgpt.ops.reference.rotary import *
 from npgpt.ops.reference.sgd import *
 from npgpt.ops.reference.softmax import *
 from npgpt.ops.reference.swiglu import *
+from npgpt.ops.reference.tanh import *
 
 if not TYPE_CHECKING:  # checkers and editors follow the imports: what each file's own list names
     __all__ = sorted(

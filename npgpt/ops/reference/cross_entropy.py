@@ -91,9 +91,9 @@ def cross_entropy_backward(
 
 def head_cross_entropy_forward(
     x: Array, weight: Array, targets: Array, *, ignore_index: int = IGNORE_INDEX,
-    label_smoothing: float = 0.0,
+    label_smoothing: float = 0.0, bias: Array | None = None,
 ) -> np.floating:  # fmt: skip
-    """Compute the cross-entropy of the logits ``x W^T``, for when nobody needs the logits.
+    """Compute the cross-entropy of the logits ``x W^T + b``, for when nobody needs the logits.
 
     Parameters
     ----------
@@ -102,13 +102,14 @@ def head_cross_entropy_forward(
     targets : ndarray of int, shape (...)
     ignore_index, label_smoothing
         As for `cross_entropy_forward`.
+    bias : ndarray, shape (vocab_size,), optional
 
     Returns
     -------
     scalar
         The loss, as of `cross_entropy_forward`.
     """
-    logits = linear_forward(x, weight)
+    logits = linear_forward(x, weight, bias)
     loss, _ = cross_entropy_forward(
         logits, targets, ignore_index=ignore_index, label_smoothing=label_smoothing
     )
@@ -117,11 +118,13 @@ def head_cross_entropy_forward(
 
 def head_cross_entropy_backward(
     dloss: Scalar, x: Array, weight: Array, targets: Array, *, ignore_index: int = IGNORE_INDEX,
-    label_smoothing: float = 0.0, dweight: Array | None = None, overwrite: bool = False,
+    label_smoothing: float = 0.0, bias: Array | None = None, dweight: Array | None = None,
+    dbias: Array | None = None, overwrite: bool = False,
 ) -> tuple[np.floating, Array]:  # fmt: skip
-    """Make the logits ``x W^T`` again, and send ``dloss`` back through them.
+    """Make the logits ``x W^T + b`` again, and send ``dloss`` back through them.
 
-    ``dlogits`` is that of `cross_entropy_backward`; ``dW += dlogits^T x``, ``dx = dlogits W``.
+    ``dlogits`` is that of `cross_entropy_backward`; ``dW += dlogits^T x``, ``db += sum of dlogits
+    over rows``, ``dx = dlogits W``.
 
     Parameters
     ----------
@@ -131,7 +134,8 @@ def head_cross_entropy_backward(
     targets : ndarray of int, shape (...)
     ignore_index, label_smoothing
         As for `cross_entropy_forward`.
-    dweight, overwrite
+    bias : ndarray, shape (vocab_size,), optional
+    dweight, dbias, overwrite
         As for `linear_backward`.
 
     Returns
@@ -140,11 +144,13 @@ def head_cross_entropy_backward(
         The same as forward's, which a training step therefore need not call.
     dx : ndarray, shape (..., d_model)
     """
-    logits = linear_forward(x, weight)
+    logits = linear_forward(x, weight, bias)
     choices: dict[str, Any] = {"ignore_index": ignore_index, "label_smoothing": label_smoothing}
     loss, lse = cross_entropy_forward(logits, targets, **choices)
     dlogits = cross_entropy_backward(dloss, logits, targets, lse, **choices)
-    return loss, linear_backward(dlogits, x, weight, dweight=dweight, overwrite=overwrite)
+    return loss, linear_backward(
+        dlogits, x, weight, dweight=dweight, dbias=dbias, overwrite=overwrite
+    )
 
 
 def head_log_probs_forward(
