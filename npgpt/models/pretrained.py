@@ -286,7 +286,7 @@ class Pretrained(Model):
             ``"bfloat16"`` or ``"int8"`` is for inference only, see `quantize`.
         revision : str, optional
             A branch, tag or commit of the hub's repository.
-        activation : {"gelu", "gelu_exact", "relu"}, optional
+        activation : {"gelu", "gelu_exact", "relu", "silu"}, optional
             In the place of what the config says, or of what it is taken to mean: nanoGPT's names
             none, and was trained with ``"gelu"`` before June 2023, with ``"gelu_exact"`` since.
 
