@@ -21,6 +21,7 @@ from npgpt.generation.sampling import (
 )
 from npgpt.generation.text import continuation, ids_without_token, sampling_with, stream_text
 from npgpt.generation.translates import Encoded, Translation
+from npgpt.generation.translating import Translating
 
 __all__ = [
     "LENGTH_PENALTIES",
@@ -30,6 +31,7 @@ __all__ = [
     "Hypothesis",
     "Sampling",
     "StepByStep",
+    "Translating",
     "Translation",
     "beam_search",
     "continuation",
