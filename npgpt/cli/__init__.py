@@ -22,12 +22,14 @@ from npgpt.cli.memory import memory_command
 from npgpt.cli.tokenize import tokenize_command
 from npgpt.cli.trace import trace_command
 from npgpt.cli.train import train_command
+from npgpt.cli.translate import translate_command
 
 COMMANDS = {
     "train": train_command,
     "tokenize": tokenize_command,
     "generate": generate_command,
     "chat": chat_command,
+    "translate": translate_command,
     "eval": evaluate_command,
     "classify": classify_command,
     "info": info_command,

@@ -18,18 +18,22 @@ from npgpt.cli.shared.arguments import (
     Model,
     Plot,
     Revision,
+    check_checkpoint,
     open_argument,
+    translation_run,
 )
 from npgpt.cli.shared.console import console, shown_on
 from npgpt.cli.shared.options import numbers_of, with_options
 from npgpt.cli.shared.pictures import draw_last
 from npgpt.cli.shared.tables import make_table
+from npgpt.cli.shared.translation_scores import print_scores, score_run
 from npgpt.data.questions import Question
 from npgpt.evaluation.few_shot import FewShotResult
 from npgpt.files import CONFIG
 from npgpt.runs import DataConfig, OpenedModel, PretrainingRun
 
 SHOTS = "0,1,5"
+QUESTIONS, PAIRS = 100, 2000
 FORMATS = {float: ",.4f", int: ","}
 
 
@@ -63,7 +67,17 @@ def evaluate_command(
             help="Examples before each question; several numbers compare.", show_default=SHOTS
         ),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Questions to ask.")] = 100,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Questions to ask, or held-out pairs to translate, evenly spread.",
+            show_default=f"{QUESTIONS}; of pairs {PAIRS:,}",
+        ),
+    ] = None,
+    beams: Annotated[
+        int, typer.Option(min=1, help="Of a run of pairs: as of npgpt translate.")
+    ] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Of the examples' choice.")] = 0,
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse a task in which a record is empty.")
@@ -78,12 +92,13 @@ def evaluate_command(
     as_json: AsJson = False,
     **reading: Any,
 ) -> None:
-    """Measure how well a model predicts text: loss, perplexity, bits per byte.
+    """Measure how well a model predicts text, or translates: loss, perplexity, bits per byte.
 
     The loss is the mean cross-entropy in nats a token. Bits per byte compares models with
     different tokenizers. A TEXT is read in overlapping windows, so that every token is predicted
     after a long past; the smaller --stride, the longer the past. With --dtype bfloat16 or int8 the
-    loss in float32 is measured too, and the difference reported.
+    loss in float32 is measured too, and the difference reported. A run of npgpt train --pairs
+    translates held-out pairs: the share that is right of built-in tasks, BLEU and chrF of others.
 
     [bold]Examples[/bold]
 
@@ -94,6 +109,8 @@ def evaluate_command(
       npgpt eval gpt2 README.md --stride 256
 
       npgpt eval gpt2 --task signatures --shots 0,1,5 --plot shots.png
+
+      npgpt eval runs/dates --limit 500 --beams 4
     """
     if task is not None:
         all_shots = numbers_of(shots or SHOTS, f"--shots must be numbers such as {SHOTS}")
@@ -103,10 +120,22 @@ def evaluate_command(
             _print_prompt(task, all_shots[-1], seed, strict)
             return
         opened = open_argument(model, checkpoint, revision)
-        _ask_questions(opened, task, all_shots, seed, limit, strict, as_json, plot)
+        _ask_questions(opened, task, all_shots, seed, limit or QUESTIONS, strict, as_json, plot)
         return
     if shots or show_prompt or plot or strict:
         raise typer.BadParameter("--shots, --show-prompt, --strict and --plot go with --task.")
+    if (pairs_run := translation_run(model)) is not None:
+        if text is not None or reading or stride or dtype != "float32":
+            raise typer.BadParameter(
+                f"{model} translates its held-out pairs: leave out TEXT, --field, --errors, "
+                "--stride and --dtype."
+            )
+        check_checkpoint(checkpoint)
+        scores = score_run(pairs_run, checkpoint, limit or PAIRS, beams)
+        print_scores(scores, as_json)
+        return
+    if beams > 1:
+        raise typer.BadParameter("--beams goes with a run of npgpt train --pairs.")
     from npgpt.cli.shared.progress import compile_kernels, counting_bar
     from npgpt.data import HeldOutBatches, StridedWindows, encode_documents, load_corpus
     from npgpt.layers.quantized import KINDS as FEWER_BITS

@@ -9,12 +9,23 @@ from typing import Annotated, Any
 import typer
 
 from npgpt.cli.app import tells_errors
-from npgpt.cli.shared.arguments import AsJson, Checkpoint, Model, Plot, Revision, open_argument
+from npgpt.cli.shared.arguments import (
+    AsJson,
+    Checkpoint,
+    Model,
+    Plot,
+    Revision,
+    check_checkpoint,
+    open_argument,
+    open_trained,
+    translation_run,
+)
 from npgpt.cli.shared.console import console
 from npgpt.cli.shared.options import with_options
 from npgpt.cli.shared.pictures import draw_last
+from npgpt.data.pairs import encode_pairs
 from npgpt.gradients import Flow
-from npgpt.runs import DataConfig, OpenedModel, PretrainingRun
+from npgpt.runs import DataConfig, OpenedModel, PretrainingRun, TranslationRun
 from npgpt.runs.folder import FLOW
 
 
@@ -25,10 +36,11 @@ def flow_command(
     text: Annotated[
         str | None,
         typer.Argument(
-            help="A text file, folder or glob to measure on; by default a run's held-out text."
+            help="A text file, folder or glob to measure on; by default a run's held-out text or "
+            "pairs."
         ),
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Windows to measure on.")] = 4,
+    batch_size: Annotated[int, typer.Option(min=1, help="Windows, or pairs, to measure on.")] = 4,
     step: Annotated[
         int | None,
         typer.Option(
@@ -63,6 +75,14 @@ def flow_command(
     if step is not None:
         flow = _measured_at(model, step)
         title = f"{Path(model).name}, step {step}"
+    elif (run := translation_run(model)) is not None:
+        if text is not None or reading:
+            raise typer.BadParameter(
+                f"{model} is measured on its held-out pairs: leave out {text}."
+            )
+        check_checkpoint(checkpoint)
+        flow = _measured_on_pairs(run, batch_size, checkpoint)
+        title = f"{model}, {checkpoint} checkpoint"
     else:
         opened = open_argument(model, checkpoint, revision)
         flow = _measured_now(opened, text, batch_size, reading)
@@ -96,8 +116,17 @@ def _measured_now(
     return gradient_flow(opened.model, inputs, targets)
 
 
+def _measured_on_pairs(run: TranslationRun, batch_size: int, checkpoint: str) -> Flow:
+    from npgpt.cli.shared.progress import compile_kernels
+    from npgpt.gradients import gradient_flow
+
+    pairs, _ = encode_pairs(run.some_held_out(batch_size), run.tokenizer)
+    compile_kernels(console, run.model_config)
+    return gradient_flow(run.load_translator(checkpoint), *pairs.batch(range(len(pairs))))
+
+
 def _measured_at(folder: str, step: int) -> Flow:
-    run = PretrainingRun.open(folder)
+    run = open_trained(folder)
     flows = {flow.step: flow for flow in run.flows if flow.step is not None}
     if not flows:
         raise FileNotFoundError(

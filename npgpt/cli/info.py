@@ -16,7 +16,7 @@ from npgpt.cli.shared.tables import plain_table
 from npgpt.models import ModelConfig
 from npgpt.models.config import GPT2_SIZES, GPTConfig
 from npgpt.models.model import family_of
-from npgpt.runs import FineTuningRun, PretrainingRun, Run
+from npgpt.runs import FineTuningRun, PretrainingRun, Run, TranslationRun
 from npgpt.runs.folder import CHECKPOINTS
 from npgpt.version import __version__
 
@@ -99,7 +99,7 @@ def _describe_run(run: Run) -> None:
     console.print(console.styled(f"Run {run.folder}"), soft_wrap=True)
     _print_facts(run.config.to_dict() | _facts_of(run))
     steps = [line["step"] for line in run.metrics if line["kind"] == "step"]
-    of_all = f" of {run.config.steps}" if isinstance(run, PretrainingRun) else ""
+    of_all = f" of {run.config.steps}" if isinstance(run, PretrainingRun | TranslationRun) else ""
     done = f": {max(steps, default=0)}{of_all} steps"
     console.print()
     console.print(console.styled("Progress", rest=done))

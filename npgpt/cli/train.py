@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
+from collections.abc import Container
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,29 +11,41 @@ import typer
 from rich.text import Text
 
 from npgpt.cli.app import tells_errors
+from npgpt.cli.shared.arguments import open_trained
 from npgpt.cli.shared.console import console, shown_on
 from npgpt.cli.shared.options import refuse_settings, usage_errors, with_options
-from npgpt.cli.shared.training import next_free_folder, train
+from npgpt.cli.shared.training import described, next_free_folder, train
 from npgpt.data import TokenStreams, TokenWindows
-from npgpt.fields import names_of
 from npgpt.files import quoted
-from npgpt.models import MODELS, LanguageModel, ModelConfig
-from npgpt.runs import DataConfig, OptimisationConfig, PretrainingRun, RunConfig
+from npgpt.models import MODELS, LanguageModel
+from npgpt.models.sequence_to_sequence import SequenceToSequence, translators
+from npgpt.runs import (
+    DataConfig,
+    OptimisationConfig,
+    PairOptimisationConfig,
+    PairsConfig,
+    PretrainingRun,
+    Run,
+    RunConfig,
+    TranslationConfig,
+    TranslationRun,
+)
 from npgpt.runs.config import FAMILY, SHAPE, families_of_text
 from npgpt.runs.folder import LOSS_PLOT
+from npgpt.runs.translation_config import FAMILY as PAIRS_FAMILY
+from npgpt.runs.translation_config import SHAPE as PAIRS_SHAPE
 from npgpt.tokenizers import Tokenizer
 from npgpt.training import Trainer
 
 # of several families' options of one name the help is the first's
 FAMILIES = sorted(families_of_text(), key=lambda kind: kind != FAMILY)
 
-# how an introduction says the shape, as far as a model has it
-SHAPE_WORDS = {
-    "n_layers": "{} layers",
-    "n_heads": "{} heads",
-    "d_model": "d_model {}",
-    "context_length": "context {}",
-}
+TRANSLATORS = sorted(translators(), key=lambda name: name != PAIRS_FAMILY)
+CONFIGS_OF_PAIRS = (
+    PairsConfig,
+    *(translators()[name].Config for name in TRANSLATORS),
+    PairOptimisationConfig,
+)
 
 
 @tells_errors
@@ -41,6 +53,8 @@ SHAPE_WORDS = {
     DataConfig,
     *(MODELS[kind].Config for kind in FAMILIES),
     OptimisationConfig,
+    others={"With --pairs": (CONFIGS_OF_PAIRS, PAIRS_SHAPE)},
+    without=("source_vocab_size",),  # the tokenizers say it
     defaults=SHAPE,
     arguments=("corpus",),
 )
@@ -57,14 +71,20 @@ def train_command(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help=f"The family of models: {', '.join(FAMILIES)}.", show_default=FAMILY),
+        typer.Option(
+            help=f"The family of models: of a text {', '.join(FAMILIES)}; of --pairs "
+            f"{', '.join(TRANSLATORS)}.",
+            show_default=f"{FAMILY}; with --pairs {PAIRS_FAMILY}",
+        ),
     ] = None,
     **settings: Any,
 ) -> None:
-    """Train a GPT on a text, from scratch.
+    """Train a model from scratch: a GPT on a text, or one that translates on --pairs.
 
     Without arguments it learns from Python's own help texts, in under two minutes on two cores.
-    Ctrl-C saves the run and says how to go on.
+    With --pairs, or --model transformer or rnn-attention, it learns to translate, dates if nothing
+    else is named; --model rnn with --pairs has an encoder and a decoder, without it is a language
+    model. Ctrl-C saves the run and says how to go on.
 
     [bold]Examples[/bold]
 
@@ -78,23 +98,47 @@ def train_command(
 
       npgpt train shakespeare.txt --tokenizer char --model lstm --bptt 64
 
+      npgpt train --model transformer --out runs/dates
+
+      npgpt train --model rnn-attention --pairs gettext:de --out runs/messages
+
       npgpt train --resume runs/shakespeare
     """
-    from npgpt.cli.shared.progress import COMPILING_TOKENIZER, progress_bar, sample_text
+    from npgpt.cli.shared.progress import COMPILING_TOKENIZER, progress_bar
+    from npgpt.cli.shared.translation import train_translator
 
+    run: Run
     if resume is not None:
         refuse_settings(settings, out=out, model=model)
-        run = PretrainingRun.open(resume)
+        run = open_trained(resume)
     else:
+        kind = TranslationConfig if _translates(model, settings) else RunConfig
         with usage_errors():
-            config = RunConfig(model or FAMILY, **settings)
-        folder = out or next_free_folder(_stem(config.corpus))
+            config = kind(model, **settings)
+        name = config.pairs if kind is TranslationConfig else config.corpus
+        folder = out or next_free_folder(_stem(name))
         with progress_bar(console, "Training the tokenizer", COMPILING_TOKENIZER) as progress:
-            run = PretrainingRun.create(folder, config, progress)
+            run = Run.create(folder, config, progress)
+    if isinstance(run, TranslationRun):
+        train_translator(run, resume is not None)
+    elif isinstance(run, PretrainingRun):
+        _train_on_text(run, resume is not None)
+
+
+def _translates(model: str | None, settings: Container[str]) -> bool:
+    """Say whether it is pairs that are learned: where they are given, or the model needs them."""
+    family = TranslationConfig.families().get(model or "") or MODELS.get(model or "")
+    needs_pairs = family is not None and issubclass(family, SequenceToSequence)
+    return "pairs" in settings or (needs_pairs and model not in FAMILIES)
+
+
+def _train_on_text(run: PretrainingRun, resuming: bool) -> None:
+    from npgpt.cli.shared.progress import sample_text
+
     seed, writes = run.config.seed, issubclass(run.config.family, LanguageModel)
     train(
         run,
-        resume is not None,
+        resuming,
         lambda trainer: _introduction(run, trainer),
         f"npgpt train --resume {quoted(run.folder)}",
         sample=(lambda model: sample_text(model, run.tokenizer, seed)) if writes else None,
@@ -124,21 +168,14 @@ def _stem(corpus: str) -> str:
 
 
 def _introduction(run: PretrainingRun, trainer: Trainer) -> list[str | Text]:
-    corpus, tokenizer, config = run.corpus, run.tokenizer, run.model_config
-    shape = [
-        words.format(getattr(config, name))
-        for name, words in SHAPE_WORDS.items()
-        if name in names_of(type(config))
-    ]
+    corpus, tokenizer = run.corpus, run.tokenizer
     return [
         console.styled(
             corpus.name,
             rest=f": {corpus.size}, {len(run.windows[0].ids):,} tokens to train on, vocabulary of "
             f"{tokenizer.vocab_size:,} ({type(tokenizer).__name__})",
         ),
-        f"{type(trainer.model).__name__} of {trainer.model.num_parameters():,} parameters: "
-        + ", ".join(shape)
-        + _choices(config),
+        described(trainer.model),
         *_streams(run.windows[0]),
     ]
 
@@ -151,13 +188,3 @@ def _streams(cut: TokenWindows | TokenStreams) -> list[str | Text]:
         f"Truncated backpropagation: {cut.num_streams} streams, {cut.piece_length} tokens a step, "
         "with the state carried on"
     ]
-
-
-def _choices(config: ModelConfig) -> str:
-    """Say in what a model differs from its family's defaults, if it does."""
-    differing = [
-        f"{field.name} {getattr(config, field.name)}"
-        for field in dataclasses.fields(config)
-        if field.default is not dataclasses.MISSING and getattr(config, field.name) != field.default
-    ]
-    return f"; {', '.join(differing)}" if differing else ""

@@ -158,6 +158,11 @@ def paired_bootstrap(
     ]
 
 
+def require_sacrebleu() -> None:
+    """Raise ModuleNotFoundError, which says how to get it, if sacreBLEU is not there."""
+    _metrics(None)
+
+
 def _metrics(tokenize: str | None) -> dict[str, Any]:
     try:
         from sacrebleu.metrics import BLEU, CHRF

@@ -12,11 +12,10 @@ from npgpt import ops
 from npgpt.experiments.sizes import FAMILIES, check_families, configs_of_equal_size
 from npgpt.fields import check_whole
 from npgpt.models import Model
-from npgpt.models.model import TokenBatch
+from npgpt.models.model import TokenBatch, family_of
 from npgpt.ops import IGNORE_INDEX
 from npgpt.optim import AdamW
 from npgpt.optim.schedules import Constant, Warmup
-from npgpt.runs.config import family_of
 from npgpt.training import train_step
 
 SYMBOLS = 8  # and one more token, which asks for the answer

@@ -8,7 +8,7 @@ from typing import Any
 from npgpt.fields import check_whole, names_of
 from npgpt.layers import Init
 from npgpt.models import MODELS, ModelConfig
-from npgpt.runs.config import family_of
+from npgpt.models.model import family_of
 
 FAMILIES = ("rnn", "gru", "lstm", "conv", "gpt")
 

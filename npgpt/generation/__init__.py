@@ -20,6 +20,7 @@ from npgpt.generation.sampling import (
     sample_tokens,
 )
 from npgpt.generation.text import continuation, ids_without_token, sampling_with, stream_text
+from npgpt.generation.translated import TranslatedText, translate_texts
 from npgpt.generation.translates import Encoded, Translation
 from npgpt.generation.translating import Translating
 
@@ -31,6 +32,7 @@ __all__ = [
     "Hypothesis",
     "Sampling",
     "StepByStep",
+    "TranslatedText",
     "Translating",
     "Translation",
     "beam_search",
@@ -44,5 +46,6 @@ __all__ = [
     "sampling_with",
     "search_beams",
     "stream_text",
+    "translate_texts",
     "window_start",
 ]

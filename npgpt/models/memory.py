@@ -19,8 +19,8 @@ from npgpt.ops.workspace import head_chunk_rows
 STATISTICS: dict[type[Layer], int] = {LayerNorm: 2, RMSNorm: 1, NoNorm: 0}
 OF_NUMPY = 2.0  # numbers for each token and unit that NumPy itself makes on the way
 # a narrow model, of which the arrays are counted; and its sequences, and tokens of each
-REHEARSAL: dict[str, Any] = {"vocab_size": 3, "d_model": 16}
-REHEARSAL_BATCH = 2, 64
+REHEARSAL: dict[str, Any] = {"vocab_size": 3, "d_model": 128}
+REHEARSAL_BATCH = 8, 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -239,7 +239,9 @@ def _rehearsed(config: UnboundedConfig) -> tuple[float, float]:
     with ops.use("compiled"), ops.Workspace() as workspace:
         model.hidden_states(ids)
         numbers.append(workspace.bytes_made)
-        model.loss_and_backward(ids, ids)
+        model.forget()
+        for _ in range(2):
+            model.loss_and_backward(ids, ids)
         numbers.append(workspace.bytes_made - model.dtype.itemsize * ids.size * small.vocab_size)
     unit = model.dtype.itemsize * ids.size * small.d_model
     forward, step = (made / unit for made in numbers)

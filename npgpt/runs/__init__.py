@@ -11,6 +11,12 @@ from npgpt.runs.measured_memory import (
 from npgpt.runs.open import OpenedModel, open_model
 from npgpt.runs.pretraining import PretrainingRun
 from npgpt.runs.run import Run
+from npgpt.runs.translation import TranslationRun
+from npgpt.runs.translation_config import (
+    PairOptimisationConfig,
+    PairsConfig,
+    TranslationConfig,
+)
 
 TrainingConfig = RunConfig  # its name in earlier versions
 
@@ -19,10 +25,14 @@ __all__ = [
     "FineTuningRun",
     "OpenedModel",
     "OptimisationConfig",
+    "PairOptimisationConfig",
+    "PairsConfig",
     "PretrainingRun",
     "Run",
     "RunConfig",
     "TrainingConfig",
+    "TranslationConfig",
+    "TranslationRun",
     "measure_generation",
     "measure_step",
     "open_model",

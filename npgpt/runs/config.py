@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from npgpt.data.reading import ERROR_HANDLERS
-from npgpt.fields import (
-    FromOthers,
-    Settings,
-    check_options,
-    fill_defaults,
-    from_fields,
-    names_of,
-    option,
-)
-from npgpt.models import MODELS, LanguageModel, ModelConfig
-from npgpt.models.model import MaskedBatch, family_of
+from npgpt.fields import FromOthers, Settings, check_options, fill_defaults, option
+from npgpt.models import MODELS, LanguageModel, Model
+from npgpt.models.model import MaskedBatch
 from npgpt.optim import OPTIMIZERS, SCHEDULES
+from npgpt.runs.parts import ConfigOfParts
 from npgpt.runs.tokenizer import check_tokenizer_name
 
 # what a run takes where the config of the model's family has no default
@@ -205,7 +197,7 @@ class OptimisationConfig(Settings):
 
 
 @dataclasses.dataclass(frozen=True, init=False)
-class RunConfig:
+class RunConfig(ConfigOfParts):
     """What ``npgpt train`` can be told; the same config and corpus give the same run.
 
     Parameters
@@ -233,42 +225,24 @@ class RunConfig:
     (3, 0.0001)
     """
 
-    model: ModelConfig
     data: DataConfig
     optimisation: OptimisationConfig
 
-    def __init__(
-        self,
-        model: str | ModelConfig = FAMILY,
-        data: DataConfig | None = None,
-        optimisation: OptimisationConfig | None = None,
-        **settings: Any,
-    ):
-        held: dict[str, tuple[type, Mapping[str, Any]]] = {
-            "model": _family(model) if isinstance(model, str) else (type(model), vars(model)),
-            "data": (DataConfig, vars(data) if data else {}),
-            "optimisation": (OptimisationConfig, vars(optimisation) if optimisation else {}),
-        }
-        names = {part: names_of(config_class) for part, (config_class, _) in held.items()}
-        unknown = [name for name in settings if not any(name in of for of in names.values())]
-        if unknown:
-            others = [
-                kind for kind, family in MODELS.items() if unknown[0] in names_of(family.Config)
-            ]
-            whose = f"; {unknown[0]!r} belongs to {', '.join(others)}" if others else ""
-            raise ValueError(
-                f"TrainingConfig: no field is named {', '.join(map(repr, unknown))}, with the "
-                f"model {family_of(held['model'][0]).kind!r}{whose}."
-            )
-        settings = {"vocab_size": (data or DataConfig()).vocab_size, **settings}
+    Data, Optimisation = DataConfig, OptimisationConfig
+    FAMILY, SHAPE = FAMILY, SHAPE
+
+    @classmethod
+    def families(cls) -> dict[str, type[Model]]:
+        """Map names to the families that learn from a text."""
+        return {kind: MODELS[kind] for kind in families_of_text()}
+
+    @classmethod
+    def _implied(cls, model: Any, data: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
         bptt = settings.get("bptt", data.bptt if data and isinstance(model, str) else None)
-        if bptt is not None:
-            settings = {"context_length": bptt, **settings}
-        for part, (config_class, fields) in held.items():
-            fields = {name: v for name, v in {**fields, **settings}.items() if name in names[part]}
-            vars(self)[part] = from_fields(config_class, fields)  # the dataclass is frozen
-        if self.recompute and "recompute" not in inspect.signature(self.family).parameters:
-            raise ValueError(f"recompute: a model of the kind {self.family.kind!r} cannot do it.")
+        return {} if bptt is None else {"context_length": bptt}
+
+    def _check(self) -> None:
+        super()._check()
         if self.data.bptt is not None:
             self._check_bptt(self.data.bptt)
         elif self.data.stride is None:
@@ -288,37 +262,6 @@ class RunConfig:
                 f"be {self.model.context_length}: leave one of the two out."
             )
 
-    def __getattr__(self, name: str) -> Any:
-        """Read a field of a part."""
-        for part in vars(self).values():
-            if name in names_of(type(part)):
-                return getattr(part, name)
-        raise AttributeError(f"A run has no setting {name!r}.")
-
-    def changed(self, **settings: Any) -> RunConfig:
-        """Return a config with other values of some fields."""
-        return RunConfig(self.model, self.data, self.optimisation, **settings)
-
-    @property
-    def family(self) -> Any:
-        """The class of the model."""
-        return family_of(type(self.model))
-
-    def model_config(self, vocab_size: int) -> ModelConfig:
-        """Return the model's shape for a vocabulary of this size."""
-        return dataclasses.replace(self.model, vocab_size=vocab_size)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields of all parts, ready for JSON."""
-        parts = (self.data, self.model, self.optimisation)
-        shown = {name: value for part in parts for name, value in dataclasses.asdict(part).items()}
-        return {"model": self.family.kind, **shown}
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> RunConfig:
-        """Make a config from `to_dict`'s fields; an unknown one raises ValueError."""
-        return cls(**fields)
-
 
 def families_of_text() -> list[str]:
     """List the kinds of models that learn from a text: its next token, or masked ones."""
@@ -327,10 +270,3 @@ def families_of_text() -> list[str]:
         for kind, family in MODELS.items()
         if issubclass(family, LanguageModel) or family.Batch is MaskedBatch
     ]
-
-
-def _family(name: str) -> tuple[type, Mapping[str, Any]]:
-    """Return the config of a family of models, and what a run takes for its fields."""
-    if name not in families_of_text():
-        raise ValueError(f"model must be one of {', '.join(families_of_text())}, got {name!r}.")
-    return MODELS[name].Config, SHAPE

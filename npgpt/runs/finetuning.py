@@ -24,6 +24,7 @@ from npgpt.runs.config import OptimisationConfig
 from npgpt.runs.folder import ADAPTER, BASE, refuse_used_by_run
 from npgpt.runs.open import open_model
 from npgpt.runs.run import Run
+from npgpt.tokenizers import Tokenizer
 from npgpt.training.callbacks import Callback
 from npgpt.training.checkpoints import load_checkpoint, save_checkpoint
 from npgpt.training.trainer import Trainer
@@ -45,6 +46,7 @@ class FineTuningRun(Run):
         SHA-256 of the records, so that a resumed run cannot go on with others.
     """
 
+    tokenizer: Tokenizer
     labels: list[str]
     data_fingerprint: str
 

@@ -29,6 +29,7 @@ from npgpt.runs.config import RunConfig
 from npgpt.runs.folder import refuse_used_by_run
 from npgpt.runs.run import Run
 from npgpt.runs.source import Progress, Source, open_source
+from npgpt.tokenizers import Tokenizer
 from npgpt.training.callbacks import Callback
 from npgpt.training.trainer import Trainer
 
@@ -47,6 +48,7 @@ class PretrainingRun(Run):
         SHA-256 of the text, so that a resumed run cannot go on with another one.
     """
 
+    tokenizer: Tokenizer
     corpus_fingerprint: str
 
     kind = "training"

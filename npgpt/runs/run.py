@@ -28,7 +28,6 @@ from npgpt.runs.folder import (
     read_settings,
     write_settings,
 )
-from npgpt.tokenizers import Tokenizer
 from npgpt.training.callbacks import Callback
 from npgpt.training.checkpoints import load_checkpoint, without_prefix
 from npgpt.training.metrics import MetricsLog, read_metrics
@@ -48,20 +47,21 @@ class Run:
     Attributes
     ----------
     folder : Path
-    config : RunConfig or FineTuningConfig
+    config : RunConfig, FineTuningConfig or TranslationConfig
     model_config : ModelConfig
         The model's shape, with the tokenizer's vocabulary.
-    tokenizer : Tokenizer
+    tokenizer : Tokenizer or PairTokenizers
     """
 
     folder: Path
     config: Any
     model_config: Any
-    tokenizer: Tokenizer
+    tokenizer: Any
 
     kind: ClassVar[str] = ""
     Config: ClassVar[Any]
     command: ClassVar[str] = ""  # which makes such runs
+    refusal: ClassVar[str] = ""  # behind the folder's name, where another kind is asked for
 
     def __init_subclass__(cls) -> None:
         KINDS[cls.kind] = cls
@@ -74,7 +74,7 @@ class Run:
         ----------
         folder : path
             Must not exist, or be empty.
-        config : RunConfig or FineTuningConfig
+        config : RunConfig, FineTuningConfig or TranslationConfig
         *options
             Of the kind.
 
@@ -103,7 +103,8 @@ class Run:
         settings = read_settings(folder)
         found = kind_of(settings)
         if found is None or not issubclass(found, cls):
-            raise cls._refused(folder, found)
+            refusal = f"{folder} {found.refusal}" if found and found.refusal else ""
+            raise ValueError(refusal) if refusal else cls._refused(folder, found)
         try:
             config = found.Config.from_dict(settings[found.kind])
             model_config = config.family.Config.from_dict(settings["model"])
@@ -112,13 +113,13 @@ class Run:
             }
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{folder / CONFIG} is not a whole run config ({error}).") from None
-        return found(folder, config, model_config, tokenizers.load(folder / TOKENIZER), **others)
+        return found(folder, config, model_config, found._read_tokenizer(folder), **others)
 
     @contextlib.contextmanager
     def _made(self) -> Iterator[None]:
         """Make the folder; the block writes what else belongs in it, the settings come last."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.tokenizer.save(self.folder / TOKENIZER)
+        self._write_tokenizer()
         yield
         settings = {
             KIND: self.kind,
@@ -129,6 +130,13 @@ class Run:
             },
         }
         write_settings(self.folder, settings)
+
+    def _write_tokenizer(self) -> None:
+        self.tokenizer.save(self.folder / TOKENIZER)
+
+    @classmethod
+    def _read_tokenizer(cls, folder: Path) -> Any:
+        return tokenizers.load(folder / TOKENIZER)
 
     @classmethod
     def _refused(cls, folder: Path, found: type[Run] | None) -> ValueError:

@@ -9,13 +9,20 @@ import pytest
 from npgpt.data import encode_documents, load_corpus, split_corpus, write_token_folder
 from npgpt.data.streams import StreamedCorpus
 from npgpt.models import GPTForClassification
-from npgpt.runs import DataConfig, FineTuningRun, PretrainingRun, Run, open_model
+from npgpt.runs import (
+    DataConfig,
+    FineTuningRun,
+    PretrainingRun,
+    Run,
+    TranslationRun,
+    open_model,
+)
 from npgpt.runs.run import KINDS
 from npgpt.runs.source import open_source
 from npgpt.tokenizers import BPETokenizer
 from tests.hub.folders import saved
 from tests.runs.test_finetuning import base, config_for  # noqa: F401
-from tests.runs.tiny_run import TEXT, tiny_config
+from tests.runs.tiny_run import TEXT, tiny_config, tiny_pairs_config
 
 
 @pytest.fixture
@@ -23,7 +30,8 @@ def runs(tmp_path, base):  # noqa: F811
     """A folder of each kind."""
     pretraining = Run.create(tmp_path / "training", tiny_config(tmp_path, steps=2, eval_every=2))
     tuning = Run.create(tmp_path / "finetuning", config_for(tmp_path, base, "classify", epochs=1))
-    return {"training": pretraining, "finetuning": tuning}
+    translating = Run.create(tmp_path / "translation", tiny_pairs_config(tmp_path))
+    return {"training": pretraining, "finetuning": tuning, "translation": translating}
 
 
 def settings_of(run):
@@ -32,16 +40,16 @@ def settings_of(run):
 
 def facts(run):
     """All that a run is apart from its tokenizer, which has no equality."""
-    return vars(run) | {
-        "tokenizer": run.tokenizer.fingerprint,
-        "corpus": "",
-        "task": "",
-        "windows": "",
-    }
+    fields = {field.name: getattr(run, field.name) for field in dataclasses.fields(run)}
+    return fields | {"tokenizer": run.tokenizer.fingerprint}
 
 
 def test_a_folder_says_of_which_kind_it_is(runs):
-    classes = {"training": PretrainingRun, "finetuning": FineTuningRun}
+    classes = {
+        "training": PretrainingRun,
+        "finetuning": FineTuningRun,
+        "translation": TranslationRun,
+    }
     assert classes == KINDS
     for kind, run in runs.items():
         assert settings_of(run)["kind"] == kind
@@ -87,6 +95,7 @@ def test_an_opened_model_knows_its_kind(runs, tmp_path, base):  # noqa: F811
 def test_what_a_loss_is_the_mean_over(runs):
     assert runs["training"].item == "token"
     assert runs["finetuning"].item == "text"
+    assert runs["translation"].item == "token"
     assert isinstance(runs["finetuning"].new_model(), GPTForClassification)
 
 

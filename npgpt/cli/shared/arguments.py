@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from npgpt.runs import OpenedModel
+    from npgpt.runs import OpenedModel, PretrainingRun, TranslationRun
 
 MODEL_HELP = (
     "A run folder of npgpt train or npgpt finetune, a folder in Hugging Face's format, or a name "
@@ -49,3 +49,30 @@ def open_argument(
     if dtype not in DTYPES:
         raise typer.BadParameter(f"--dtype must be one of {', '.join(DTYPES)}, got {dtype}.")
     return open_model(model, checkpoint, dtype, revision)
+
+
+def translation_run(model: str) -> TranslationRun | None:
+    """Open the run of a MODEL argument if it is one that translates; None if it is another."""
+    from npgpt.files import CONFIG
+    from npgpt.runs import TranslationRun
+    from npgpt.runs.open import find_run
+
+    folder = Path(model)
+    run = find_run(folder) if (folder / CONFIG).is_file() else None
+    return run if isinstance(run, TranslationRun) else None
+
+
+def open_trained(folder: str | Path) -> PretrainingRun | TranslationRun:
+    """Open a run of npgpt train.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no run.
+    ValueError
+        If it is damaged, or of another command.
+    """
+    from npgpt.runs import PretrainingRun, Run, TranslationRun
+
+    run = Run.open(folder)
+    return run if isinstance(run, TranslationRun) else PretrainingRun.open(folder)

@@ -9,7 +9,7 @@ import inspect
 import re
 import types
 import typing
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -54,7 +54,12 @@ def options_of(
     ]
 
 
-def with_options(*config_classes: type, **choices: Any) -> Callable[[Callable], Callable]:
+def with_options(
+    *config_classes: type,
+    others: Mapping[str, tuple[Sequence[type], Mapping[str, Any]]] = types.MappingProxyType({}),
+    without: Container[str] = (),
+    **choices: Any,
+) -> Callable[[Callable], Callable]:
     """Give a command an option for each field of dataclasses; a decorator.
 
     The command takes those that the user gave as ``**settings``: all other defaults are the
@@ -63,6 +68,11 @@ def with_options(*config_classes: type, **choices: Any) -> Callable[[Callable], 
     Parameters
     ----------
     *config_classes : type
+    others : mapping of str to (sequence of type, mapping)
+        Dataclasses of another use of the command, and defaults of some fields, by the words that
+        stand before what is different then in an option that both have.
+    without : container of str
+        Fields that are no options.
     **choices
         As of `options_of`.
     """
@@ -70,6 +80,17 @@ def with_options(*config_classes: type, **choices: Any) -> Callable[[Callable], 
     for config_class in config_classes:
         for parameter in options_of(config_class, **choices):
             made.setdefault(parameter.name, parameter)
+    for words, (other_classes, defaults) in others.items():
+        there: dict[str, inspect.Parameter] = {}
+        for config_class in other_classes:
+            for parameter in options_of(config_class, **{**choices, "defaults": defaults}):
+                there.setdefault(parameter.name, parameter)
+        for name, parameter in there.items():
+            if name in made:
+                _add_difference(made[name], parameter, words)
+            else:
+                made[name] = parameter
+    made = {name: parameter for name, parameter in made.items() if name not in without}
 
     def decorate(command: Callable) -> Callable:
         own = inspect.signature(command, eval_str=True).parameters.values()
@@ -126,6 +147,20 @@ def _parameter(
     return inspect.Parameter(
         field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
     )
+
+
+def _add_difference(parameter: inspect.Parameter, other: inspect.Parameter, words: str) -> None:
+    """Add to an option's help what its help and default are in another use."""
+    ours, theirs = (typing.get_args(each.annotation)[1] for each in (parameter, other))
+    said = [theirs.help] if theirs.help != ours.help else []
+    defaults = [
+        info.show_default if isinstance(info.show_default, str) else str(each.default)
+        for info, each in ((ours, parameter), (theirs, other))
+    ]
+    if defaults[0] != defaults[1]:
+        said.append(f"{'B' if said else 'b'}y default {defaults[1]}.")
+    if said:
+        ours.help = f"{ours.help} {words}: {' '.join(said)}"
 
 
 def _help(help: str, choices: Iterable[str]) -> str:

@@ -25,11 +25,12 @@ from rich.progress import (
 from npgpt import ops
 from npgpt.cli.shared.console import TextConsole
 from npgpt.data import DataLoader, TokenWindows
+from npgpt.data.pairs import PairTexts
 from npgpt.evaluation.loss import evaluate
 from npgpt.fields import names_of
 from npgpt.generation import ContextWarning, continuation, sampling_with
 from npgpt.models import GPTConfig, LanguageModel, ModelConfig
-from npgpt.models.model import family_of
+from npgpt.models.model import PairBatch, family_of
 from npgpt.optim import AdamW
 from npgpt.tokenizers import Tokenizer
 from npgpt.training.callbacks import Callback, EvaluationMetrics, StepMetrics
@@ -39,7 +40,7 @@ CACHED_LOAD = 2.0  # seconds; from the cache kernels are there by then
 COMPILING_TOKENIZER = "(the first time its code is compiled: about 15 seconds)"
 TINY = {
     "vocab_size": 4, "context_length": 2, "n_layers": 1, "n_heads": 2, "d_model": 4, "d_ff": 4,
-    "n_kv_heads": None, "window": None,
+    "n_kv_heads": None, "window": None, "n_encoder_layers": None, "source_vocab_size": None,
 }  # fmt: skip
 SMOOTHING = 0.9  # of the tokens a second that the bar shows
 
@@ -101,7 +102,7 @@ def compile_kernels(console: TextConsole, like: ModelConfig | None = None) -> No
     tiny: dict[str, Any] = {n: size for n, size in TINY.items() if n in names_of(type(like))}
     config = dataclasses.replace(like, **tiny)
     with console.status("Loading kernels") as status:
-        batches = DataLoader(TokenWindows(np.zeros(5, np.uint16), 2), batch_size=1)
+        batches = DataLoader(_tiny_data(config), batch_size=1)
         slow = "Compiling kernels: this takes about 20 seconds, the first time only."
         with unless_soon(lambda: status.update(slow)):
             # a step and an evaluation as of a Trainer, which would take Ctrl-C for its own
@@ -109,6 +110,13 @@ def compile_kernels(console: TextConsole, like: ModelConfig | None = None) -> No
             with ops.Workspace():
                 evaluate(model, batches)
                 train_step(model.train(), AdamW(model.parameters()), [next(batches.forever())])
+
+
+def _tiny_data(config: ModelConfig) -> TokenWindows | PairTexts:
+    """Make data of one token alone, as a model of this kind learns from."""
+    if family_of(type(config)).Batch is PairBatch:
+        return PairTexts([np.zeros(2, np.int64)], [np.zeros(1, np.int64)], 0, 0)
+    return TokenWindows(np.zeros(5, np.uint16), 2)
 
 
 class TrainingProgress(Callback):

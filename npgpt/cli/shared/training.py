@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,10 +13,20 @@ from rich.text import Text
 
 from npgpt.cli.shared.console import console
 from npgpt.cli.shared.pictures import drawn
+from npgpt.fields import names_of
 from npgpt.interruption import INTERRUPTED
+from npgpt.models import Model, ModelConfig
 from npgpt.runs import Run
 from npgpt.runs.folder import FLOW_PLOT, LOSS_PLOT
 from npgpt.training import Trainer
+
+# how an introduction says the shape, as far as a model has it
+SHAPE_WORDS = {
+    "n_layers": "{} layers",
+    "n_heads": "{} heads",
+    "d_model": "d_model {}",
+    "context_length": "context {}",
+}
 
 
 def next_free_folder(name: str) -> Path:
@@ -75,6 +86,31 @@ def train(
     console.print(
         f"Done in {watch}{early}: held-out loss {state.best_loss:.3f} at step {state.best_step}."
     )
+
+
+def described(model: Model) -> str:
+    """Say how large a model is, and in what it differs from its family's defaults."""
+    config = model.config
+    shape = [
+        words.format(getattr(config, name))
+        for name, words in SHAPE_WORDS.items()
+        if name in names_of(type(config))
+    ]
+    return (
+        f"{type(model).__name__} of {model.num_parameters():,} parameters: "
+        + ", ".join(shape)
+        + _choices(config)
+    )
+
+
+def _choices(config: ModelConfig) -> str:
+    """Say in what a model differs from its family's defaults, if it does."""
+    differing = [
+        f"{field.name} {getattr(config, field.name)}"
+        for field in dataclasses.fields(config)
+        if field.default is not dataclasses.MISSING and getattr(config, field.name) != field.default
+    ]
+    return f"; {', '.join(differing)}" if differing else ""
 
 
 def _draw(run: Run) -> None:

@@ -83,9 +83,12 @@ def _single_columns(
 @parallel_kernel()
 def _forward(x: Array, weight: Array, scales: Array, bias: Array, y: Array, parts: int) -> None:
     rows, columns = y.shape
-    fours = rows // 4 * 4
+    fours, halves = rows // 4 * 4, columns // 2
     for part in prange(parts):
-        begin, end = part * columns // parts, (part + 1) * columns // parts
+        # parts begin at even columns, so that the pairs are the same for any number of threads
+        begin, end = part * halves // parts * 2, (part + 1) * halves // parts * 2
+        if part == parts - 1:
+            end = columns
         pairs = (end - begin) // 2 * 2 if fours else 0
         for j in range(begin, begin + pairs, 2):
             for row in range(0, fours, 4):

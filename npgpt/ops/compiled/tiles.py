@@ -131,11 +131,13 @@ def add_product(a: Array, packed: Array, c: Array) -> None:
             add_tile(a, packed, c, panel, begin, end - begin)
 
 
-@intrinsic
-def add_tile(
+def _write_tile(
     typing_context: Any, a: Any, packed: Any, c: Any, panel: Any, begin: Any, rows: Any
 ) -> tuple[Any, Callable[..., Any]]:
-    """Add the products of 1 to `TILE_ROWS` rows, from ``begin`` on, with one panel."""
+    """Write `add_tile`: ``c[begin : begin + rows, <of panel>] += a[begin : begin + rows] @ panel``.
+
+    For 1 to `TILE_ROWS` rows; each number of them has a loop of its own.
+    """
     signature = types.void(a, packed, c, types.int64, types.int64, types.int64)
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
@@ -166,6 +168,9 @@ def add_tile(
         return context.get_dummy_value()
 
     return signature, generate
+
+
+add_tile: Callable[..., None] = intrinsic(_write_tile)
 
 
 def _moved(
