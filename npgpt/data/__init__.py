@@ -16,6 +16,7 @@ from npgpt.data.corpora import (
     stream_corpus,
 )
 from npgpt.data.datasets import Dataset, Draws, RandomDataset
+from npgpt.data.each_masked import EachTokenMasked
 from npgpt.data.held_out import HeldOutBatches, HeldOutBudget
 from npgpt.data.loader import DataLoader
 from npgpt.data.masking import (
@@ -50,6 +51,7 @@ __all__ = [
     "DataLoader",
     "Dataset",
     "Draws",
+    "EachTokenMasked",
     "HeldOutBatches",
     "HeldOutBudget",
     "LengthGrouped",
