@@ -100,9 +100,9 @@ def embed_command(
         told = {"normalized": normalize, "texts": given, "vectors": vectors.tolist()}
         print(json.dumps(told))
         return
-    size = f"{len(given):,} texts" if len(given) > 1 else "1 text"
-    where = f"{out}: " if out is not None else ""
-    console.print(f"{where}{size}, {vectors.shape[1]:,} numbers each", soft_wrap=True)
+    numbers = f"{vectors.shape[1]:,} numbers"
+    size = f"{len(given):,} texts, {numbers} each" if len(given) > 1 else f"1 text, {numbers}"
+    console.print(f"{out}: {size}" if out is not None else size, soft_wrap=True)
     if len(given) == 1:
         first = " ".join(f"{number:.4f}" for number in vectors[0, :FIRST_NUMBERS])
         console.print(f"{first} ..." if vectors.shape[1] > FIRST_NUMBERS else first)

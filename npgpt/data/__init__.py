@@ -25,6 +25,7 @@ from npgpt.data.masking import (
     continuing_pieces,
     mask_id_of,
     masked_words,
+    never_asked_for,
 )
 from npgpt.data.samplers import (
     Balanced,
@@ -72,6 +73,7 @@ __all__ = [
     "load_corpus",
     "mask_id_of",
     "masked_words",
+    "never_asked_for",
     "read_tokens",
     "split_corpus",
     "stream_corpus",

@@ -22,6 +22,8 @@ class EachTokenMasked:
     mask_id : int
     special_ids : collection of int
         Ids that are not asked for.
+    limit : int, optional
+        Tokens to ask for at most, evenly spread.
 
     Raises
     ------
@@ -37,15 +39,22 @@ class EachTokenMasked:
     """
 
     def __init__(
-        self, texts: Sequence[np.ndarray], mask_id: int, special_ids: Collection[int] = ()
+        self,
+        texts: Sequence[np.ndarray],
+        mask_id: int,
+        special_ids: Collection[int] = (),
+        limit: int | None = None,
     ):
         self.texts, self.mask_id = list(texts), mask_id
         asked = [np.flatnonzero(~np.isin(text, [*special_ids])) for text in self.texts]
         counts = [len(places) for places in asked]
-        if not sum(counts):
+        if not any(counts):
             raise ValueError("EachTokenMasked: the texts have no token to ask for.")
-        self._places = np.concatenate(asked)
-        self._text_of = np.repeat(np.arange(len(counts)), counts)
+        total = sum(counts)
+        count = total if limit is None else min(limit, total)
+        kept = np.arange(count) * total // max(count, 1)
+        self._places = np.concatenate(asked)[kept]
+        self._text_of = np.repeat(np.arange(len(counts)), counts)[kept]
 
     def __len__(self) -> int:
         return len(self._places)

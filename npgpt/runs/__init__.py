@@ -9,7 +9,7 @@ from npgpt.runs.measured_memory import (
     resident_size,
 )
 from npgpt.runs.open import OpenedModel, open_model
-from npgpt.runs.opened_bert import Candidate, FilledText, OpenedBert, open_bert
+from npgpt.runs.opened_bert import Candidate, FilledText, OpenedBert, holds_bert, open_bert
 from npgpt.runs.pretraining import PretrainingRun
 from npgpt.runs.run import Run
 from npgpt.runs.translation import TranslationRun
@@ -37,6 +37,7 @@ __all__ = [
     "TrainingConfig",
     "TranslationConfig",
     "TranslationRun",
+    "holds_bert",
     "measure_generation",
     "measure_step",
     "open_bert",

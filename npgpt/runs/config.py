@@ -91,8 +91,7 @@ class DataConfig(Settings):
             )
         if not 0.0 < self.mask_probability <= 1.0:
             raise ValueError(
-                "mask_probability must be above 0 and at most 1, got "
-                f"{self.mask_probability}."
+                f"mask_probability must be above 0 and at most 1, got {self.mask_probability}."
             )
 
     @property

@@ -19,6 +19,7 @@ from npgpt.models import Bert, sentence_vectors
 from npgpt.models.model import family_of
 from npgpt.models.pretrained import load_pretrained, read_config
 from npgpt.runs.open import OpenedModel, find_run
+from npgpt.runs.run import Run
 from npgpt.runs.tokenizer import open_tokenizer
 from npgpt.tokenizers import WordPieceTokenizer
 from npgpt.tokenizers.word_piece_file import PREFIX
@@ -91,11 +92,11 @@ class OpenedBert(OpenedModel):
         ValueError
             If the text is empty or longer than the context.
         """
-        tokenizer = self.tokenizer
+        tokenizer: Any = self.tokenizer
         if not with_masks:
             ids = tokenizer.encode(text)
         else:
-            if tokenizer.joins:
+            if self._has_blanks:
                 text = text.replace(f" {MASK}", MASK)
             ids = tokenizer.encode(text, allowed_special=[MASK])
         if not text.strip() or not len(ids):
@@ -127,7 +128,7 @@ class OpenedBert(OpenedModel):
             knows no masks.
         """
         check_whole("fill", 1, top_k=top_k)
-        mask_id = self._mask_id()
+        mask_id = self.mask_id()
         if not text.strip():
             raise ValueError("the text is empty.")
         if MASK not in text:
@@ -139,9 +140,11 @@ class OpenedBert(OpenedModel):
         targets = np.where(ids == mask_id, mask_id, -100)  # any token: the logits are read
         logits, _ = self.model.masked_logits(ids[None], targets[None])
         logits = logits.astype(np.float64)
-        logits[:, ids_without_token(self.tokenizer, logits.shape[1])] = -np.inf
+        without = ids_without_token(self.tokenizer, logits.shape[1])
+        logits[:, without] = -np.inf
         chances = ops.softmax_forward(logits)
-        best = np.argsort(-chances, axis=-1, kind="stable")[:, :top_k]
+        best = np.argsort(-chances, axis=-1, kind="stable")
+        best = best[:, : min(top_k, logits.shape[1] - len(without))]
         masks = [
             [Candidate(self._name(i), int(i), float(row[i])) for i in found]
             for row, found in zip(chances, best, strict=True)
@@ -198,15 +201,29 @@ class OpenedBert(OpenedModel):
             for start in range(0, len(ids), room)
         ]
 
-    def _mask_id(self) -> int:
+    def mask_id(self) -> int:
+        """Return the id of the mask.
+
+        Raises
+        ------
+        ValueError
+            If the vocabulary has none, or the model no head for masked words.
+        """
         if self.model.head is None:
             raise ValueError(
-                f"{self.name} is a BERT without a head for masked words, so it fills none; npgpt "
-                "embed makes vectors with it."
+                f"{self.name} is a BERT without a head for masked words; npgpt embed makes vectors "
+                "of texts with it."
             )
         if MASK not in getattr(self.tokenizer, "special_ids", {}):
-            raise ValueError(f"{self.name}: the vocabulary has no token {MASK}, so it fills none.")
+            raise ValueError(
+                f"{self.name}: the vocabulary has no token {MASK}, so no word can be masked."
+            )
         return mask_id_of(self.tokenizer)
+
+    @property
+    def _has_blanks(self) -> bool:
+        """Whether words of the vocabulary begin with the blank before them."""
+        return getattr(self.tokenizer, "joins", False)
 
     def _name(self, token_id: int) -> str:
         if isinstance(self.tokenizer, WordPieceTokenizer):
@@ -219,7 +236,7 @@ class OpenedBert(OpenedModel):
         made = parts[0]
         for token, part in itertools.zip_longest(tokens, parts[1:], fillvalue=""):
             is_piece = isinstance(self.tokenizer, WordPieceTokenizer) and token.startswith(PREFIX)
-            if is_piece or (token and self.tokenizer.joins):
+            if is_piece or (token and self._has_blanks):
                 made = made.removesuffix(" ")
             made += (token.removeprefix(PREFIX) if is_piece else token) + part
         return made
@@ -251,8 +268,7 @@ def open_bert(
     """
     name, folder = str(name_or_folder), hub.fetch(name_or_folder, revision)
     run = find_run(folder)
-    config = read_config(folder) if run is None else run.model_config
-    family = family_of(type(config))
+    family = _family(folder, run)
     if family is not Bert:
         raise ValueError(
             f"{name} holds a {family.__name__}, not a BERT, which is what reads a text from both "
@@ -260,4 +276,16 @@ def open_bert(
         )
     if run is not None:
         return OpenedBert(name, run.load_model(checkpoint), run.tokenizer, folder, run)
-    return OpenedBert(name, load_pretrained(Bert, folder, np.float32), open_tokenizer(folder), folder)
+    return OpenedBert(
+        name, load_pretrained(Bert, folder, np.float32), open_tokenizer(folder), folder
+    )
+
+
+def holds_bert(name_or_folder: str | Path, revision: str | None = None) -> bool:
+    """Tell whether a model is one that `open_bert` opens; its weights are not read."""
+    folder = hub.fetch(name_or_folder, revision)
+    return _family(folder, find_run(folder)) is Bert
+
+
+def _family(folder: Path, run: Run | None) -> Any:
+    return family_of(type(read_config(folder) if run is None else run.model_config))
