@@ -15,7 +15,7 @@ from npgpt.cli.shared.arguments import open_trained
 from npgpt.cli.shared.console import console, shown_on
 from npgpt.cli.shared.options import refuse_settings, usage_errors, with_options
 from npgpt.cli.shared.training import described, next_free_folder, train
-from npgpt.data import TokenStreams, TokenWindows
+from npgpt.data import MASK, TokenStreams, TokenWindows
 from npgpt.files import quoted
 from npgpt.models import MODELS, LanguageModel
 from npgpt.models.sequence_to_sequence import SequenceToSequence, translators
@@ -151,7 +151,9 @@ def _train_on_text(run: PretrainingRun, resuming: bool) -> None:
     if (run.folder / LOSS_PLOT).is_file():
         console.print(f"Loss curve: {run.folder / LOSS_PLOT}", soft_wrap=True)
     if not writes:
-        console.print(f"Next: npgpt eval {quoted(run.folder)}", soft_wrap=True)
+        console.print(
+            f'Next: npgpt fill {quoted(run.folder)} "The {MASK} statement"', soft_wrap=True
+        )
         return
     prompt = ' "The"' if _can_read(run.tokenizer, "The") else ""
     console.print(f"Next: npgpt generate {quoted(run.folder)}{prompt}", soft_wrap=True)
