@@ -165,3 +165,13 @@ def test_a_model_without_a_state_refuses_one():
     model.load_carried_state(model.carried_state())
     with pytest.raises(ValueError, match="GPT carries no state, got one of h"):
         model.load_carried_state(state((1, 2, 4)))
+
+
+def test_reading_a_text_after_a_batch_of_streams_moves_no_state():
+    config = npgpt.models.GRUConfig(7, 4, n_layers=1, d_model=3)
+    model, ids = npgpt.models.GRULM(config), np.arange(6).reshape(2, 3)
+    model.loss(ids, ids, np.array([True, True]))
+    before = model.carried_state()["h"].copy()
+    model.forward(ids)
+    np.testing.assert_array_equal(model.carried_state()["h"], before)
+    assert model.loss(ids, ids) == model.loss(ids, ids)  # each row a text of its own again
