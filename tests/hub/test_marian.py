@@ -168,7 +168,9 @@ def test_a_transformer_that_marian_is_not_is_refused(tmp_path, changes, message)
 
 
 def test_a_model_that_knows_no_beginning_is_not_written(tmp_path):
-    with pytest.raises(ValueError, match=r"set model\.translating = npgpt\.generation\.Translating"):
+    with pytest.raises(
+        ValueError, match=r"set model\.translating = npgpt\.generation\.Translating"
+    ):
         Transformer(CONFIG).save_pretrained(tmp_path / "m")
     assert not (tmp_path / "m").exists()
 
