@@ -11,8 +11,10 @@ from npgpt.cli.app import app, main
 from npgpt.cli.chat import chat_command
 from npgpt.cli.classify import classify_command
 from npgpt.cli.data import data_app
+from npgpt.cli.embed import embed_command
 from npgpt.cli.evaluate import evaluate_command
-from npgpt.cli.experiment_families import experiment_app
+from npgpt.cli.experiment_translation import experiment_app
+from npgpt.cli.fill import fill_command
 from npgpt.cli.finetune import finetune
 from npgpt.cli.flow import flow_command
 from npgpt.cli.generate import generate_command
@@ -30,6 +32,8 @@ COMMANDS = {
     "generate": generate_command,
     "chat": chat_command,
     "translate": translate_command,
+    "fill": fill_command,
+    "embed": embed_command,
     "eval": evaluate_command,
     "classify": classify_command,
     "info": info_command,

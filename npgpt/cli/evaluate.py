@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from npgpt.cli.app import tells_errors
+from npgpt.cli.shared import masked_scores
 from npgpt.cli.shared.arguments import (
     AsJson,
     Checkpoint,
@@ -20,21 +21,20 @@ from npgpt.cli.shared.arguments import (
     Revision,
     check_checkpoint,
     open_argument,
+    open_bert_argument,
     translation_run,
 )
 from npgpt.cli.shared.console import console, shown_on
 from npgpt.cli.shared.options import numbers_of, with_options
 from npgpt.cli.shared.pictures import draw_last
-from npgpt.cli.shared.tables import make_table
+from npgpt.cli.shared.tables import make_table, print_numbers
 from npgpt.cli.shared.translation_scores import print_scores, score_run
 from npgpt.data.questions import Question
 from npgpt.evaluation.few_shot import FewShotResult
-from npgpt.files import CONFIG
-from npgpt.runs import DataConfig, OpenedModel, PretrainingRun
+from npgpt.runs import DataConfig, OpenedModel, PretrainingRun, holds_bert
 
 SHOTS = "0,1,5"
 QUESTIONS, PAIRS = 100, 2000
-FORMATS = {float: ",.4f", int: ","}
 
 
 @tells_errors
@@ -53,7 +53,21 @@ def evaluate_command(
             show_default="half the context",
         ),
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Windows at a time.")] = 1,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Windows at a time.",
+            show_default=f"1; of masked words {masked_scores.BATCH_SIZE}",
+        ),
+    ] = None,
+    pseudo_perplexity: Annotated[
+        bool,
+        typer.Option(
+            "--pseudo-perplexity",
+            help="Of a model of masked words: mask each token in its turn, and all others stand.",
+        ),
+    ] = False,
     task: Annotated[
         str | None,
         typer.Option(
@@ -71,8 +85,9 @@ def evaluate_command(
         int | None,
         typer.Option(
             min=1,
-            help="Questions to ask, or held-out pairs to translate, evenly spread.",
-            show_default=f"{QUESTIONS}; of pairs {PAIRS:,}",
+            help="Questions to ask, held-out pairs to translate, or tokens to mask with "
+            "--pseudo-perplexity, evenly spread.",
+            show_default=f"{QUESTIONS}; of pairs {PAIRS:,}; of tokens {masked_scores.TOKENS:,}",
         ),
     ] = None,
     beams: Annotated[
@@ -99,6 +114,7 @@ def evaluate_command(
     after a long past; the smaller --stride, the longer the past. With --dtype bfloat16 or int8 the
     loss in float32 is measured too, and the difference reported. A run of npgpt train --pairs
     translates held-out pairs: the share that is right of built-in tasks, BLEU and chrF of others.
+    A model of masked words finds them: loss, and the share that is right.
 
     [bold]Examples[/bold]
 
@@ -111,6 +127,8 @@ def evaluate_command(
       npgpt eval gpt2 --task signatures --shots 0,1,5 --plot shots.png
 
       npgpt eval runs/dates --limit 500 --beams 4
+
+      npgpt eval runs/masked README.md --pseudo-perplexity
     """
     if task is not None:
         all_shots = numbers_of(shots or SHOTS, f"--shots must be numbers such as {SHOTS}")
@@ -143,14 +161,21 @@ def evaluate_command(
     from npgpt.tokenizers import WordPieceTokenizer, WordTokenizer
     from npgpt.training import Evaluation, evaluate
 
-    if run_of_masked := find_masked_run(model):
-        if text or stride or dtype != "float32":
+    if holds_bert(model, revision):
+        if stride or dtype != "float32":
             raise typer.BadParameter(
-                "a model of masked words is measured on its run's held-out text in float32: leave "
-                "out TEXT, --stride and --dtype."
+                "a model of masked words is measured in float32, on windows that do not overlap: "
+                "leave out --stride and --dtype."
             )
-        _find_words(run_of_masked, checkpoint, as_json)
+        opened_bert = open_bert_argument(model, checkpoint, revision)
+        corpus_of_bert = None if text is None else load_corpus(text, **reading)
+        masked_scores.measure(
+            opened_bert, corpus_of_bert, checkpoint, pseudo_perplexity, limit, batch_size, as_json
+        )
         return
+    if pseudo_perplexity:
+        raise typer.BadParameter("--pseudo-perplexity goes with a model of masked words.")
+    batch_size = batch_size or 1
     few_bits = dtype in FEWER_BITS
     opened = open_argument(model, checkpoint, revision, "float32" if few_bits else dtype)
     if few_bits:
@@ -204,45 +229,7 @@ def evaluate_command(
         "dtype": dtype,
         **extra,
     }
-    _print_numbers(numbers, as_json)
-
-
-def _print_numbers(numbers: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(numbers))
-        return
-    for key, value in numbers.items():
-        shown = format(value, FORMATS.get(type(value), ""))
-        console.print(f"{key.replace('_', ' '):<18} {shown}", soft_wrap=True)
-
-
-def find_masked_run(model: str) -> PretrainingRun | None:
-    """Open the run of a model of masked words; None if a model is something else."""
-    from npgpt.runs.open import find_run
-
-    run = find_run(Path(model)) if (Path(model) / CONFIG).is_file() else None
-    return run if isinstance(run, PretrainingRun) and run.is_masked else None
-
-
-def _find_words(run: PretrainingRun, checkpoint: str, as_json: bool) -> None:
-    """Print how many of a held-out text's masked words are found; the masks are always the same."""
-    from npgpt.cli.shared.progress import compile_kernels, counting_bar
-    from npgpt.evaluation.masked import evaluate_masked, frequency_accuracy
-
-    compile_kernels(console, run.model_config)
-    model, batches = run.load_model(checkpoint), run.held_out_batches()
-    with counting_bar(console, "Evaluating", len(batches)) as on_batch:
-        found = evaluate_masked(model, batches, on_batch)
-    numbers = {
-        "text": f"held-out part of {run.corpus.name}",
-        "checkpoint": checkpoint,
-        "masked_words": found.words,
-        "loss": found.loss,
-        "accuracy": found.accuracy,
-        "standard_error": found.standard_error,
-        "commonest_word": frequency_accuracy(run.windows[0].ids, batches),
-    }
-    _print_numbers(numbers, as_json)
+    print_numbers(numbers, as_json)
 
 
 def strided(ids, context_length: int, stride: int | None, batch_size: int):

@@ -15,7 +15,7 @@ from npgpt.cli.shared.arguments import open_trained
 from npgpt.cli.shared.console import console, shown_on
 from npgpt.cli.shared.options import refuse_settings, usage_errors, with_options
 from npgpt.cli.shared.training import described, next_free_folder, train
-from npgpt.data import TokenStreams, TokenWindows
+from npgpt.data import MASK, TokenStreams, TokenWindows
 from npgpt.files import quoted
 from npgpt.models import MODELS, LanguageModel
 from npgpt.models.sequence_to_sequence import SequenceToSequence, translators
@@ -79,10 +79,11 @@ def train_command(
     ] = None,
     **settings: Any,
 ) -> None:
-    """Train a model from scratch: a GPT on a text, or one that translates on --pairs.
+    """Train a model from scratch: a language model on a text, or one that translates on --pairs.
 
-    Without arguments it learns from Python's own help texts, in under two minutes on two cores.
-    With --pairs, or --model transformer or rnn-attention, it learns to translate, dates if nothing
+    Without arguments a GPT learns from Python's own help texts, in under two minutes on two cores.
+    --model lstm, gru or rnn remembers in a state, conv sees a few positions at a time. With
+    --pairs, or --model transformer or rnn-attention, it learns to translate, dates if nothing
     else is named; --model rnn with --pairs has an encoder and a decoder, without it is a language
     model. Ctrl-C saves the run and says how to go on.
 
@@ -150,7 +151,9 @@ def _train_on_text(run: PretrainingRun, resuming: bool) -> None:
     if (run.folder / LOSS_PLOT).is_file():
         console.print(f"Loss curve: {run.folder / LOSS_PLOT}", soft_wrap=True)
     if not writes:
-        console.print(f"Next: npgpt eval {quoted(run.folder)}", soft_wrap=True)
+        console.print(
+            f'Next: npgpt fill {quoted(run.folder)} "The {MASK} statement"', soft_wrap=True
+        )
         return
     prompt = ' "The"' if _can_read(run.tokenizer, "The") else ""
     console.print(f"Next: npgpt generate {quoted(run.folder)}{prompt}", soft_wrap=True)

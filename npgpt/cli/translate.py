@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -55,6 +55,10 @@ def translate_command(
             "long ones."
         ),
     ] = 1.0,
+    penalty: Annotated[
+        str,
+        typer.Option(help="What that is a power of: power, the length, or gnmt, (5 + length) / 6."),
+    ] = "power",
     n_best: Annotated[
         int,
         typer.Option(
@@ -93,12 +97,14 @@ def translate_command(
       npgpt translate runs/messages --file messages.txt --beams 4 > translations.txt
     """
     from npgpt.cli.shared.progress import progress_bar
-    from npgpt.generation import translate_texts
+    from npgpt.generation import LENGTH_PENALTIES, translate_texts
     from npgpt.runs import TranslationRun
 
     check_checkpoint(checkpoint)
     if n_best > beams:
         raise typer.BadParameter(f"--n-best {n_best} needs --beams of at least {n_best}.")
+    if penalty not in LENGTH_PENALTIES:
+        raise typer.BadParameter(f"--penalty must be one of {', '.join(LENGTH_PENALTIES)}.")
     run = TranslationRun.open(run_folder)
     sources = _read_sources(text, file)
     if align is not None and len(sources) > 1:
@@ -114,6 +120,7 @@ def translate_command(
             max_new_tokens=max_new_tokens or run.config.context_length,
             num_beams=beams,
             length_penalty=length_penalty,
+            penalty=penalty,
             num_best=n_best,
             alignments=align is not None,
             on_batch=progress,
@@ -192,22 +199,14 @@ def _print(
 
 def _draw(path: Path, run: TranslationRun, source: str, best: TranslatedText) -> None:
     from npgpt.plots.translation import plot_alignment
+    from npgpt.trace.token_text import labels_of
 
     draw(
         path,
         plot_alignment,
         best.alignment,
-        _labels(run.tokenizer.source, best.source_ids),
-        _labels(run.tokenizer.target, best.token_ids),
+        labels_of(run.tokenizer.source, best.source_ids),
+        labels_of(run.tokenizer.target, best.token_ids),
         path,
         f"{run.folder.name}: {source}",
     )
-
-
-def _labels(tokenizer: Any, ids: Any) -> list[str]:
-    """Write tokens one by one, as a picture can show them."""
-    from npgpt.trace.token_text import TokenText
-
-    return [
-        "end" if i == tokenizer.end_of_text_id else TokenText.of(tokenizer, i).shown for i in ids
-    ]

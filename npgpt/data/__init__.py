@@ -16,6 +16,7 @@ from npgpt.data.corpora import (
     stream_corpus,
 )
 from npgpt.data.datasets import Dataset, Draws, RandomDataset
+from npgpt.data.each_masked import EachTokenMasked
 from npgpt.data.held_out import HeldOutBatches, HeldOutBudget
 from npgpt.data.loader import DataLoader
 from npgpt.data.masking import (
@@ -24,6 +25,7 @@ from npgpt.data.masking import (
     continuing_pieces,
     mask_id_of,
     masked_words,
+    never_asked_for,
 )
 from npgpt.data.samplers import (
     Balanced,
@@ -50,6 +52,7 @@ __all__ = [
     "DataLoader",
     "Dataset",
     "Draws",
+    "EachTokenMasked",
     "HeldOutBatches",
     "HeldOutBudget",
     "LengthGrouped",
@@ -70,6 +73,7 @@ __all__ = [
     "load_corpus",
     "mask_id_of",
     "masked_words",
+    "never_asked_for",
     "read_tokens",
     "split_corpus",
     "stream_corpus",

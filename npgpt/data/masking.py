@@ -191,12 +191,17 @@ def masked_words(
     ValueError
         If the tokenizer has no mask, or as `MaskedWords` does.
     """
-    mask_id, end = mask_id_of(tokenizer), tokenizer.end_of_text_id
-    special = {*getattr(tokenizer, "special_ids", {}).values(), *([] if end is None else [end])}
+    mask_id, special = mask_id_of(tokenizer), never_asked_for(tokenizer)
     pieces = continuing_pieces(tokenizer) if whole_words else None
     return MaskedWords(
         dataset, tokenizer.vocab_size, mask_id, special_ids=special, continuing=pieces, **choices
     )
+
+
+def never_asked_for(tokenizer: Tokenizer) -> set[int]:
+    """Return the ids of tokens that are never masked: special ones, and the end of a text."""
+    end = tokenizer.end_of_text_id
+    return {*getattr(tokenizer, "special_ids", {}).values(), *([] if end is None else [end])}
 
 
 def mask_id_of(tokenizer: Tokenizer) -> int:

@@ -24,7 +24,34 @@ def pad(rows: Sequence[np.ndarray], value: int = 0) -> np.ndarray:
     return padded
 
 
-class LabelledTexts:
+class PaddedTexts:
+    """Texts as token ids.
+
+    Parameters
+    ----------
+    texts : sequence of ndarray of int
+    """
+
+    def __init__(self, texts: Sequence[np.ndarray]):
+        self.texts = list(texts)
+        self.lengths = np.array([len(text) for text in self.texts], np.int64)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def batch(self, indices) -> tuple[np.ndarray, ...]:
+        """Stack texts.
+
+        Returns
+        -------
+        token_ids : ndarray of int64, shape (len(indices), longest)
+        lengths : ndarray of int64, shape (len(indices),)
+        """
+        indices = np.asarray(indices)
+        return pad([self.texts[i] for i in indices]), self.lengths[indices]
+
+
+class LabelledTexts(PaddedTexts):
     """Texts as token ids, each with the number of its class.
 
     Parameters
@@ -34,13 +61,10 @@ class LabelledTexts:
     """
 
     def __init__(self, texts: Sequence[np.ndarray], labels):
-        self.texts, self.labels = list(texts), np.asarray(labels, np.int64)
-        self.lengths = np.array([len(text) for text in self.texts], np.int64)
+        super().__init__(texts)
+        self.labels = np.asarray(labels, np.int64)
 
-    def __len__(self) -> int:
-        return len(self.texts)
-
-    def batch(self, indices) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def batch(self, indices) -> tuple[np.ndarray, ...]:
         """Stack texts.
 
         Returns
@@ -48,9 +72,7 @@ class LabelledTexts:
         token_ids : ndarray of int64, shape (len(indices), longest)
         lengths, labels : ndarray of int64, shape (len(indices),)
         """
-        indices = np.asarray(indices)
-        rows = [self.texts[i] for i in indices]
-        return pad(rows), self.lengths[indices], self.labels[indices]
+        return *super().batch(indices), self.labels[np.asarray(indices)]
 
 
 class Responses:

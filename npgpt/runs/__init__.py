@@ -9,6 +9,7 @@ from npgpt.runs.measured_memory import (
     resident_size,
 )
 from npgpt.runs.open import OpenedModel, open_model
+from npgpt.runs.opened_bert import Candidate, FilledText, OpenedBert, holds_bert, open_bert
 from npgpt.runs.pretraining import PretrainingRun
 from npgpt.runs.run import Run
 from npgpt.runs.translation import TranslationRun
@@ -21,8 +22,11 @@ from npgpt.runs.translation_config import (
 TrainingConfig = RunConfig  # its name in earlier versions
 
 __all__ = [
+    "Candidate",
     "DataConfig",
+    "FilledText",
     "FineTuningRun",
+    "OpenedBert",
     "OpenedModel",
     "OptimisationConfig",
     "PairOptimisationConfig",
@@ -33,8 +37,10 @@ __all__ = [
     "TrainingConfig",
     "TranslationConfig",
     "TranslationRun",
+    "holds_bert",
     "measure_generation",
     "measure_step",
+    "open_bert",
     "open_model",
     "peak_resident_size",
     "resident_size",

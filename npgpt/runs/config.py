@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from npgpt.data.masking import MASKING
 from npgpt.data.reading import ERROR_HANDLERS
 from npgpt.fields import FromOthers, Settings, check_options, fill_defaults, option
 from npgpt.models import MODELS, LanguageModel, Model
@@ -44,6 +45,13 @@ class DataConfig(Settings):
     bptt : int, optional
         Of rnn, gru and lstm: read the text in order, N tokens a step, each from the state that the
         step before has left (truncated backpropagation through time).
+    mask_probability : float
+        Of bert: share of the tokens that it is asked for.
+    masking : {"exact", "bernoulli"}
+        Of bert: exact (as many of each window as the share comes to) or bernoulli (each token for
+        itself).
+    whole_words : bool
+        Of bert: mask all pieces of a word, or none.
     field : str
         Where the text is in a line of .jsonl.
     errors : {"strict", "replace", "ignore"}
@@ -63,6 +71,9 @@ class DataConfig(Settings):
     validation_fraction: float = option(default=0.1)
     stride: int | None = option(default=None, minimum=1, shown_default="the context length")
     bptt: int | None = option(default=None, minimum=1, metavar="N", shown_default="windows")
+    mask_probability: float = option(default=0.15)
+    masking: str = option(default="exact", choices=MASKING)
+    whole_words: bool = option(default=False)
     field: str = option(default="text")
     errors: str = option(default="strict", choices=ERROR_HANDLERS)
 
@@ -78,6 +89,19 @@ class DataConfig(Settings):
                 f"bptt {self.bptt} reads the text in order, without windows and their stride: "
                 "leave one of the two out."
             )
+        if not 0.0 < self.mask_probability <= 1.0:
+            raise ValueError(
+                f"mask_probability must be above 0 and at most 1, got {self.mask_probability}."
+            )
+
+    @property
+    def chosen_masks(self) -> dict[str, Any]:
+        """How masked words are drawn, as `npgpt.data.masked_words` takes it."""
+        return {
+            "probability": self.mask_probability,
+            "masking": self.masking,
+            "whole_words": self.whole_words,
+        }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -243,11 +267,23 @@ class RunConfig(ConfigOfParts):
 
     def _check(self) -> None:
         super()._check()
+        self._check_masks()
         if self.data.bptt is not None:
             self._check_bptt(self.data.bptt)
         elif self.data.stride is None:
             stride = self.model.context_length
             vars(self)["data"] = dataclasses.replace(self.data, stride=stride)
+
+    def _check_masks(self) -> None:
+        """Refuse masks for a model that is asked for no masked words."""
+        if self.family.Batch is MaskedBatch:
+            return
+        plain = DataConfig().chosen_masks
+        if self.data.chosen_masks != plain:
+            raise ValueError(
+                "mask_probability, masking and whole_words say which words are masked, and a model "
+                f"of the kind {self.family.kind!r} is not asked for masked words; take bert."
+            )
 
     def _check_bptt(self, bptt: int) -> None:
         if not self.family.carries_state:

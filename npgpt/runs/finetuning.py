@@ -23,6 +23,7 @@ from npgpt.models.objectives.objective import body_of
 from npgpt.runs.config import OptimisationConfig
 from npgpt.runs.folder import ADAPTER, BASE, refuse_used_by_run
 from npgpt.runs.open import open_model
+from npgpt.runs.opened_bert import holds_bert
 from npgpt.runs.run import Run
 from npgpt.tokenizers import Tokenizer
 from npgpt.training.callbacks import Callback
@@ -73,6 +74,11 @@ class FineTuningRun(Run):
             data=_absolute(config.data),
             test_data=_absolute(config.test_data) if config.test_data else None,
         )
+        if holds_bert(config.base):
+            raise ValueError(
+                f"{config.base} holds a BERT, and npgpt finetune trains a GPT; in Python "
+                "npgpt.models.BertForClassification makes a classifier of a BERT."
+            )
         opened = open_model(config.base)
         model, model_config = opened.model, opened.model.config
         check_is_gpt(model_config, "npgpt finetune")

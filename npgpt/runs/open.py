@@ -15,7 +15,7 @@ from npgpt.layers.quantized import KINDS as FEWER_BITS
 from npgpt.models import LanguageModel, Model
 from npgpt.models.config import check_is_gpt
 from npgpt.models.pretrained import load_pretrained
-from npgpt.runs.run import Run, kind_of
+from npgpt.runs.run import Run, kind_of, writes_no_text
 from npgpt.runs.tokenizer import open_tokenizer
 from npgpt.tokenizers import Tokenizer
 
@@ -86,7 +86,7 @@ def open_model(
     tokenizer = open_tokenizer(folder)
     model = load_pretrained(Model, folder, dtype)
     if not isinstance(model, LanguageModel):
-        raise ValueError(f"{folder} holds a {type(model).__name__}, which writes no text.")
+        raise ValueError(writes_no_text(folder, model))
     rows = model.config.vocab_size
     # special tokens without a row are never drawn, nor what a text is encoded to
     if np.any(tokenizer.bytes_per_token()[rows:]):

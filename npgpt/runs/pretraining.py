@@ -141,7 +141,11 @@ class PretrainingRun(Run):
         train, held_out = self.windows
         if not self.is_masked:
             return train, held_out
-        return masked_words(train, self.tokenizer), masked_words(held_out, self.tokenizer)
+        masks = self.config.data.chosen_masks
+        return (
+            masked_words(train, self.tokenizer, **masks),
+            masked_words(held_out, self.tokenizer, **masks),
+        )
 
     @property
     def is_masked(self) -> bool:

@@ -16,7 +16,7 @@ from npgpt.evaluation.loss import Batches
 from npgpt.files import CONFIG, TOKENIZER
 from npgpt.gradients import Flow
 from npgpt.layers import Parameter
-from npgpt.models import GPTForClassification, LanguageModel, Model
+from npgpt.models import Bert, GPTForClassification, LanguageModel, Model
 from npgpt.optim import OPTIMIZERS, Adam, Optimizer, make_schedule
 from npgpt.runs.config import OptimisationConfig
 from npgpt.runs.flow_log import GradientFlowLog, read_flows
@@ -211,7 +211,7 @@ class Run:
                 f"{self.folder} is a classifier, which writes no text; npgpt classify asks it for "
                 "classes."
             )
-        raise ValueError(f"{self.folder} holds a {type(model).__name__}, which writes no text.")
+        raise ValueError(writes_no_text(self.folder, model))
 
     # --- training -----------------------------------------------------------------------------
 
@@ -244,6 +244,16 @@ class Run:
 
 
 SHARED = len(dataclasses.fields(Run))  # fields that stand in the settings under other names
+
+
+def writes_no_text(folder: Path, model: Model) -> str:
+    """Say that a model does not go on with a text, and what does something with it."""
+    others = (
+        "; npgpt fill finds its masked words, and npgpt embed makes vectors of texts"
+        if isinstance(model, Bert)
+        else ""
+    )
+    return f"{folder} holds a {type(model).__name__}, which writes no text{others}."
 
 
 def kind_of(settings: Mapping[str, Any]) -> type[Run] | None:

@@ -169,6 +169,11 @@ class WordPieceTokenizer(Shown):
         return len(self.tokens)
 
     @property
+    def unused_ids(self) -> tuple[int, ...]:
+        """Ids that are no token's."""
+        return tuple(i for i, name in enumerate(self.tokens) if not name)
+
+    @property
     def special_ids(self) -> dict[str, int]:
         """The special tokens and their ids."""
         return {name: self._ids[name] for name in self.special_tokens}

@@ -47,6 +47,8 @@ BASES = {
     ("generate",): ["hf", "the"],
     ("chat",): ["hf"],
     ("eval",): ["hf", "text.txt"],
+    ("fill",): ["bert", "the [MASK]"],
+    ("embed",): ["bert", "the cat"],
     ("memory",): ["124M"],
     ("flow",): ["hf", "text.txt"],
     ("data", "show"): ["text.txt"],
@@ -62,7 +64,7 @@ BASES = {
 # where a command has read its options and goes to work
 DOORS = [
     "npgpt.runs.pretraining.open_source", "npgpt.cli.generate.open_argument", "npgpt.cli.chat.open_argument",
-    "npgpt.cli.evaluate.open_argument", "npgpt.cli.flow.open_argument", "npgpt.cli.data.open_source",
+    "npgpt.cli.evaluate.open_argument", "npgpt.cli.fill.open_bert_argument", "npgpt.cli.embed.open_bert_argument", "npgpt.cli.flow.open_argument", "npgpt.cli.data.open_source",
     "npgpt.data.StreamedCorpus", "npgpt.cli.shared.progress.compile_kernels", "npgpt.cli.memory._size_of_libraries",
     "npgpt.experiments.compare_positions", "npgpt.runs.finetuning.open_model",
     "npgpt.experiments.vanishing_gradients", "npgpt.experiments.compare_language_models",

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from npgpt.data import (
     DataLoader,
     Draws,
+    EachTokenMasked,
     HeldOutBatches,
     MaskedWords,
     TokenWindows,
@@ -172,3 +173,23 @@ def test_pieces_of_word_piece_begin_with_its_prefix():
     masked = masked_words(windows, tokenizer, whole_words=True)
     assert masked.mask_id == tokenizer.tokens.index("[MASK]")
     assert masked.is_special.sum() == len(tokenizer.special_ids)
+
+
+def test_each_token_is_masked_once_and_all_others_stand():
+    texts = [np.array([1, 7, 8, 2]), np.array([1, 2]), np.array([1, 5, 9, 6, 2])]
+    each = EachTokenMasked(texts, mask_id=9, special_ids=[1, 2, 9])
+    token_ids, targets, segments, lengths = each.batch(np.arange(len(each)))
+    assert lengths.tolist() == [4, 4, 5, 5]
+    assert not segments.any()
+    asked = targets != -100
+    assert (asked.sum(axis=1) == 1).all()
+    assert targets[asked].tolist() == [7, 8, 5, 6]
+    for row, target, length, text in zip(
+        token_ids, targets, lengths, [texts[0], texts[0], texts[2], texts[2]], strict=True
+    ):
+        np.testing.assert_array_equal(np.where(target == -100, row, target)[:length], text)
+    assert (token_ids[asked] == 9).all()
+    some = EachTokenMasked(texts, 9, [1, 2, 9], limit=2)
+    assert some.batch([0, 1])[1].max(axis=1).tolist() == [7, 5]
+    with pytest.raises(ValueError, match="no token to ask for"):
+        EachTokenMasked(texts[1:2], 9, [1, 2])

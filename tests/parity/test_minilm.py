@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from npgpt.models import Bert, sentence_vectors
+from npgpt.runs import open_bert
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -54,5 +55,9 @@ def test_hidden_states_pooler_and_sentence_vectors_are_those_of_transformers(fol
     means /= np.linalg.norm(means, axis=1, keepdims=True)
     vectors = sentence_vectors(model, ids, lengths=lengths)
     np.testing.assert_allclose(vectors, means, rtol=0, atol=1e-5)
+    opened = open_bert(folder)
+    np.testing.assert_allclose(opened.vectors(TEXTS, batch_size=3), means, rtol=0, atol=1e-5)
+    with pytest.raises(ValueError, match="without a head for masked words; npgpt embed"):
+        opened.fill("The [MASK] statement")
     near = vectors @ vectors.T
     assert near[0, 1] > near[0, 2] + 0.2  # the two about sorting

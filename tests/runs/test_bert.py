@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from npgpt.data import mask_id_of
+from npgpt.data import continuing_pieces, mask_id_of
 from npgpt.evaluation.masked import evaluate_masked, frequency_accuracy
 from npgpt.models import Bert
 from npgpt.runs import Run, open_model
@@ -49,10 +49,20 @@ def test_masks_are_the_tokenizers_and_no_special_token_is_asked_for(tmp_path):
         assert not (inputs[~asked] == mask).any()
 
 
-def test_a_run_that_is_resumed_goes_on_bit_for_bit(tmp_path):
+def test_the_masks_are_drawn_as_the_settings_say(tmp_path):
+    run = made(tmp_path, mask_probability=0.5, masking="bernoulli", whole_words=True)
+    for examples in PretrainingRun.open(run.folder).examples:
+        assert (examples.probability, examples.masking) == (0.5, "bernoulli")
+        np.testing.assert_array_equal(examples.continuing, continuing_pieces(run.tokenizer))
+    counts = [(targets != -100).sum() for _, targets in run.train_loader()]
+    assert np.mean(counts) / (4 * 8) > 0.35
+
+
+@pytest.mark.parametrize("masks", [{}, {"masking": "bernoulli", "mask_probability": 0.3}])
+def test_a_run_that_is_resumed_goes_on_bit_for_bit(tmp_path, masks):
     for name in ("whole", "parts"):
         (tmp_path / name).mkdir()
-    whole, parts = made(tmp_path / "whole"), made(tmp_path / "parts")
+    whole, parts = made(tmp_path / "whole", **masks), made(tmp_path / "parts", **masks)
     whole.trainer().fit()
     trainer = parts.trainer()
     trainer.steps = 8  # an evaluation and a checkpoint
@@ -95,10 +105,13 @@ def test_commands_take_it_or_refuse_it_in_a_sentence(tmp_path):
         "--out", "run", cwd=tmp_path,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
-    assert "Next: npgpt eval run" in result.stdout
+    assert "Next: npgpt fill run" in result.stdout
     for command in (
         ["info", "run"],
         ["flow", "run", "--step", "3"],
+        ["fill", "run", "the [MASK] sat"],
+        ["embed", "run", "the cat", "the mat"],
+        ["eval", "run", "text.txt", "--pseudo-perplexity", "--limit", "5"],
     ):
         result = npgpt(*command, cwd=tmp_path)
         assert result.returncode == 0, (command, result.stderr)
@@ -108,7 +121,7 @@ def test_commands_take_it_or_refuse_it_in_a_sentence(tmp_path):
     assert 0 <= numbers["commonest_word"] <= 1
     for command in (
         ["generate", "run", "the"],
-        ["eval", "run", "text.txt"],
+        ["eval", "run", "text.txt", "--stride", "4"],
         ["trace", "the cat", "--model", "run", "--out", "trace.html"],
         ["finetune", "classify", "run"],
         ["train", "text.txt", "--model", "bert", "--tokenizer", "char", "--out", "other"],

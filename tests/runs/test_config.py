@@ -24,12 +24,15 @@ OTHERS = {  # a value for each field that is not its default
     "weight_decay": 0.3, "clip_norm": 0.5, "eval_every": 9, "eval_batches": 2, "gradient_flow": 4,
     "seed": 5,
 }  # fmt: skip
+OF_OTHER_MODELS = {
+    "bptt": None, "mask_probability": 0.15, "masking": "exact", "whole_words": False
+}  # fmt: skip
 
 
 def test_every_setting_has_one_name_and_is_read_by_it():
     names = [f.name for part in PARTS.values() for f in dataclasses.fields(part)]
     assert {n for n in names if names.count(n) > 1} == {"vocab_size"}  # asked for, and the model's
-    assert set(names) - {"bptt"} == set(OTHERS)  # which is for recurrent models
+    assert set(names) - OF_OTHER_MODELS.keys() == set(OTHERS)
     config, default = RunConfig(**OTHERS), RunConfig()
     for part, config_class in PARTS.items():
         for name in OTHERS.keys() & names_of(config_class):
@@ -42,7 +45,7 @@ def test_every_setting_has_one_name_and_is_read_by_it():
 
 def test_it_is_written_flat_and_read_again():
     config = RunConfig(**OTHERS)
-    assert config.to_dict() == {"model": "gpt", "bptt": None, **OTHERS}
+    assert config.to_dict() == {"model": "gpt", **OF_OTHER_MODELS, **OTHERS}
     assert RunConfig.from_dict(config.to_dict()) == config
     assert hash(RunConfig.from_dict(config.to_dict())) == hash(config)
 
@@ -120,6 +123,23 @@ def test_bptt_is_the_context_of_a_recurrent_model():
             RunConfig("gru", bptt=16, **contradiction)
     with pytest.raises(ValueError, match="context_length cannot be 8"):
         RunConfig(GRUConfig(5, 8, n_layers=1, d_model=4), DataConfig(bptt=16))
+
+
+@pytest.mark.parametrize(
+    "masks", [{"mask_probability": 0.2}, {"masking": "bernoulli"}, {"whole_words": True}]
+)
+def test_masks_are_chosen_for_a_model_of_masked_words_alone(masks):
+    config = RunConfig("bert", **masks)
+    assert RunConfig.from_dict(config.to_dict()) == config
+    assert config.changed(seed=3).data == config.data
+    with pytest.raises(ValueError, match=r"kind 'gpt' is not asked for masked words; take bert"):
+        RunConfig(**masks)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.5])
+def test_the_share_of_masked_words_is_checked(share):
+    with pytest.raises(ValueError, match="mask_probability must be above 0 and at most 1"):
+        RunConfig("bert", mask_probability=share)
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from npgpt.runs import OpenedModel, PretrainingRun, TranslationRun
+    from npgpt.runs import OpenedBert, OpenedModel, PretrainingRun, TranslationRun
 
 MODEL_HELP = (
     "A run folder of npgpt train or npgpt finetune, a folder in Hugging Face's format, or a name "
     "on its hub, such as gpt2"
 )
 Model = Annotated[str, typer.Argument(metavar="MODEL", help=f"{MODEL_HELP}.", show_default=False)]
+BertModel = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A run folder of npgpt train --model bert, or a BERT in Hugging Face's format: a "
+        "folder, or a name on its hub.",
+        show_default=False,
+    ),
+]
 Checkpoint = Annotated[str, typer.Option(help="Of a run: best or last.")]
 Revision = Annotated[
     str | None, typer.Option(help="Of a model on the hub: a branch, tag or commit.")
@@ -49,6 +58,18 @@ def open_argument(
     if dtype not in DTYPES:
         raise typer.BadParameter(f"--dtype must be one of {', '.join(DTYPES)}, got {dtype}.")
     return open_model(model, checkpoint, dtype, revision)
+
+
+def open_bert_argument(
+    model: str, checkpoint: str = "best", revision: str | None = None
+) -> OpenedBert:
+    """Load the BERT of a MODEL argument, with its tokenizer."""
+    from npgpt.cli.app import notes_for_warnings
+    from npgpt.runs import open_bert
+
+    check_checkpoint(checkpoint)
+    with notes_for_warnings():
+        return open_bert(model, checkpoint, revision)
 
 
 def translation_run(model: str) -> TranslationRun | None:
