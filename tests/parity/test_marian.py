@@ -104,11 +104,17 @@ def padded(found, length):
 
 
 # how much likelier the end is made: beams never end, end early, end at different lengths
+MODELS = [(3, 1.0, {}), (4, 2.0, APART), (8, 6.0, {})]
+MORE_MODELS = [
+    (1, -9.0, {}), (2, 0.0, {}), (5, 1.5, {"activation": "relu"}),
+    (6, 3.0, {"scale_embeddings": False}), (7, 0.5, {}),
+]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("seed", "end", "changes"),
-    [(1, -9.0, {}), (2, 0.0, {}), (3, 1.0, {}), (4, 2.0, APART), (5, 1.5, {"activation": "relu"}),
-     (6, 3.0, {"scale_embeddings": False}), (7, 0.5, {}), (8, 6.0, {})],
-)  # fmt: skip
+    [*MODELS, *(pytest.param(*model, marks=pytest.mark.slow) for model in MORE_MODELS)],
+)
 @pytest.mark.parametrize("num_beams", [1, 4])
 def test_translations_are_theirs(tmp_path, seed, end, changes, num_beams):
     model = shaken(seed, **changes)
