@@ -418,6 +418,9 @@ TRANSLATORS: dict[str, Example] = {
     "Transformer (pre-norm, dropout)": _of_pairs(
         "transformer", n_heads=2, norm_position="pre", dropout=0.2, position="learned", **APART
     ),
+    "Transformer (MarianMT)": _of_pairs(
+        "transformer", n_heads=2, activation="silu", sinusoids="halves", head_bias=True
+    ),
     "Transformer (RoPE)": _of_pairs(
         "transformer", n_heads=3, position="rope", ends_with_norm=True, n_encoder_layers=1,
         scale_embeddings=False,

@@ -2,7 +2,8 @@
 
 `WordTokenizer` gives every word an id, `CharTokenizer` every character; `BPETokenizer` merges bytes
 to subwords, as GPT-2 does, and `WordBPETokenizer` characters of words, as it is taught;
-`GPT2Tokenizer` is GPT-2's own; `WordPieceTokenizer` takes the longest pieces of words, as BERT.
+`GPT2Tokenizer` is GPT-2's own; `WordPieceTokenizer` takes the longest pieces of words, as BERT;
+`MarianTokenizers` are the two of a MarianMT, through SentencePiece's package.
 They train, encode, decode, save and load; `load` reads any of their files, `load_folder` the
 vocabulary of a pretrained model.
 """
@@ -13,6 +14,7 @@ from npgpt.tokenizers.char import CharTokenizer
 from npgpt.tokenizers.compression import compress, decompress
 from npgpt.tokenizers.files import load, load_folder
 from npgpt.tokenizers.gpt2 import GPT2Tokenizer, bpe_from_files
+from npgpt.tokenizers.marian import MarianTokenizers, SentencePieces
 from npgpt.tokenizers.merge_step import MergeStep
 from npgpt.tokenizers.pairs import EncodedPair
 from npgpt.tokenizers.special import AddedToken
@@ -26,7 +28,9 @@ __all__ = [
     "CharTokenizer",
     "EncodedPair",
     "GPT2Tokenizer",
+    "MarianTokenizers",
     "MergeStep",
+    "SentencePieces",
     "Tokenizer",
     "WordBPETokenizer",
     "WordPieceTokenizer",

@@ -169,7 +169,7 @@ def test_targets_that_do_not_fit_are_refused(logits, targets, message):
             "at least 2 buckets and a max_distance above.* got 8 and 4",
         ),
         (lambda: layers.RelativePositionBias(2, 3, 4, bidirectional=True), "got 1 and 4"),
-        (lambda: block_config(4, activation="silu"), "got 'silu'"),
+        (lambda: block_config(4, activation="softplus"), "got 'softplus'"),
         (lambda: block_config(4, 2, norm="l2"), "norm must be one of .* got 'l2'"),
         (lambda: block_config(4, 2, norm_position="mid"), "pre, post, got 'mid'"),
         (lambda: layers.OutputHead(2, 3, layers.Linear(3, 2).weight), r"\(3, 2\), got \(2, 3\)"),

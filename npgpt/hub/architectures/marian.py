@@ -56,6 +56,8 @@ CROSS = (
 SHARED, HEAD, HEAD_BIAS = "model.shared.weight", "lm_head.weight", "final_logits_bias"
 TABLES = ("model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight")
 
+WRAPPERS = r"((module|_orig_mod)\.)*"  # PyTorch's, which stand before every name
+
 # ours, and what MarianConfig says twice, once for the encoder and once for the decoder
 BOTH_SIDES = (("n_heads", "{}_attention_heads"), ("d_ff", "{}_ffn_dim"))
 # MarianConfig's names of activations, and ours; of several names for one, the first is written
@@ -104,8 +106,7 @@ class Marian:
     of_arrays = frozenset({"head_bias"})
     # positions, which are computed, and the other names of shared tables
     passed_over = re.compile(
-        r"model\.(en|de)coder\.embed_(positions|tokens)\.weight|model\.shared\.weight"
-        r"|lm_head\.weight"
+        rf"{WRAPPERS}(model\.(en|de)coder\.embed_(positions|tokens)|model\.shared|lm_head)\.weight"
     )
 
     def fields(self, content: Fields, where: str) -> dict[str, Any]:
@@ -224,7 +225,7 @@ class Marian:
 
 def plain_name(name: str) -> str:
     """Take off what PyTorch's wrappers have put before a name."""
-    return re.sub(r"^((module|_orig_mod)\.)*", "", name)
+    return re.sub(WRAPPERS, "", name, count=1)
 
 
 def _d_ff(fields: Fields) -> int:
