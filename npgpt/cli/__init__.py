@@ -13,7 +13,7 @@ from npgpt.cli.classify import classify_command
 from npgpt.cli.data import data_app
 from npgpt.cli.embed import embed_command
 from npgpt.cli.evaluate import evaluate_command
-from npgpt.cli.experiment_families import experiment_app
+from npgpt.cli.experiment_translation import experiment_app
 from npgpt.cli.fill import fill_command
 from npgpt.cli.finetune import finetune
 from npgpt.cli.flow import flow_command

@@ -26,7 +26,7 @@ def gradcheck_command(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of weights and inputs.")] = 0,
 ) -> None:
-    """Check the backward pass of every layer, and of whole GPTs, against its forward pass.
+    """Check the backward pass of every layer, and of whole models, against its forward pass.
 
     Central differences must agree to 1e-6 and complex steps to 1e-11, relative to the largest
     gradient of each array. Exit status 1 if one does not.

@@ -20,8 +20,9 @@ from npgpt.finetuning.config import METHODS
 from npgpt.layers import Parameter
 from npgpt.models import MODELS, ModelConfig
 from npgpt.models.config import GPT2_SIZES, GPTConfig, check_is_gpt
+from npgpt.models.sequence_to_sequence import SequenceToSequenceConfig
 from npgpt.optim import OPTIMIZERS
-from npgpt.runs import OptimisationConfig, RunConfig
+from npgpt.runs import OptimisationConfig, RunConfig, TranslationConfig
 from npgpt.runs.run import make_optimizer
 
 
@@ -33,9 +34,9 @@ class Step:
     ----------
     config : ModelConfig
     batch_size : int
-        Sequences.
+        Sequences, or pairs.
     time : int, optional
-        Tokens of each sequence.
+        Tokens of each sequence, or of each side.
     recompute : bool
         Compute each block again for backward.
     method : {"full", "last-block", "lora"}
@@ -157,9 +158,9 @@ def memory_command(
     table.add_row("peak, predicted", _megabytes(predicted), style="bold")
     what = "generation" if generate else f"a training step{step.trained}"
     how = ", recomputing blocks" if step.recompute and not generate else ""
-    console.print(
-        f"{model}: {what} of {step.batch_size} x {time} tokens in float32{how}", soft_wrap=True
-    )
+    of_pairs = isinstance(config, SequenceToSequenceConfig)
+    each = f"pairs of {time} tokens a side" if of_pairs else f"x {time} tokens"
+    console.print(f"{model}: {what} of {step.batch_size} {each} in float32{how}", soft_wrap=True)
     try:
         if measure:
             measured = _measured(step, time, generate)
@@ -181,12 +182,17 @@ def _find(name: str) -> Step:
             return Step(read_config(path))
         settings = run.config.to_dict()
         names = [name for name in names_of(Step) if name in settings]
+        if isinstance(run.config, TranslationConfig):
+            settings["batch_size"] = _num_pairs(run.config)
         return Step(run.model_config, **{name: settings[name] for name in names})
     if name in GPT2_SIZES:
         return Step(GPTConfig.gpt2(name))
-    if name in MODELS:
+    if name in RunConfig.families():
         default = RunConfig(name)
         return Step(default.model_config(default.vocab_size))
+    if name in {**MODELS, **TranslationConfig.families()}:
+        pairs = TranslationConfig(name)
+        return Step(pairs.model_config(pairs.data.vocab_size), _num_pairs(pairs))
     if not path.exists():
         raise FileNotFoundError(
             f"{name} is neither a GPT-2 size ({', '.join(GPT2_SIZES)}), nor a family, nor the "
@@ -198,6 +204,11 @@ def _find(name: str) -> Step:
         raise ValueError(f"{path}: kind must be one of {', '.join(MODELS)}, got {kind!r}.")
     Config: Any = MODELS[kind].Config
     return Step(Config.from_dict(fields))
+
+
+def _num_pairs(config: TranslationConfig) -> int:
+    """Return how many of the longest pairs are in a batch."""
+    return config.batch_size or max(1, config.batch_tokens // config.context_length)
 
 
 def _measured(step: Step, time: int, generate: bool) -> int:

@@ -79,10 +79,11 @@ def train_command(
     ] = None,
     **settings: Any,
 ) -> None:
-    """Train a model from scratch: a GPT on a text, or one that translates on --pairs.
+    """Train a model from scratch: a language model on a text, or one that translates on --pairs.
 
-    Without arguments it learns from Python's own help texts, in under two minutes on two cores.
-    With --pairs, or --model transformer or rnn-attention, it learns to translate, dates if nothing
+    Without arguments a GPT learns from Python's own help texts, in under two minutes on two cores.
+    --model lstm, gru or rnn remembers in a state, conv sees a few positions at a time. With
+    --pairs, or --model transformer or rnn-attention, it learns to translate, dates if nothing
     else is named; --model rnn with --pairs has an encoder and a decoder, without it is a language
     model. Ctrl-C saves the run and says how to go on.
 

@@ -6,20 +6,19 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from npgpt.cli.app import tells_errors
 from npgpt.cli.shared.arguments import AsJson, Checkpoint, check_checkpoint
-from npgpt.cli.shared.console import error_console, read_input, shown_on
+from npgpt.cli.shared.console import error_console, shown_on
 from npgpt.cli.shared.pictures import draw
+from npgpt.cli.shared.texts import read_texts
 
 if TYPE_CHECKING:
     from npgpt.generation import TranslatedText
     from npgpt.runs import TranslationRun
-
-STANDARD_INPUT = "-"
 
 
 @tells_errors
@@ -55,6 +54,10 @@ def translate_command(
             "long ones."
         ),
     ] = 1.0,
+    penalty: Annotated[
+        str,
+        typer.Option(help="What that is a power of: power, the length, or gnmt, (5 + length) / 6."),
+    ] = "power",
     n_best: Annotated[
         int,
         typer.Option(
@@ -93,14 +96,17 @@ def translate_command(
       npgpt translate runs/messages --file messages.txt --beams 4 > translations.txt
     """
     from npgpt.cli.shared.progress import progress_bar
-    from npgpt.generation import translate_texts
+    from npgpt.generation import LENGTH_PENALTIES, translate_texts
     from npgpt.runs import TranslationRun
 
     check_checkpoint(checkpoint)
     if n_best > beams:
         raise typer.BadParameter(f"--n-best {n_best} needs --beams of at least {n_best}.")
+    if penalty not in LENGTH_PENALTIES:
+        raise typer.BadParameter(f"--penalty must be one of {', '.join(LENGTH_PENALTIES)}.")
     run = TranslationRun.open(run_folder)
-    sources = _read_sources(text, file)
+    texts = read_texts([] if text is None else [text], file)
+    sources = [(where, source.strip()) for where, source in texts]
     if align is not None and len(sources) > 1:
         raise typer.BadParameter(f"--align draws one source, and there are {len(sources)}.")
     _check(sources, run)
@@ -114,6 +120,7 @@ def translate_command(
             max_new_tokens=max_new_tokens or run.config.context_length,
             num_beams=beams,
             length_penalty=length_penalty,
+            penalty=penalty,
             num_best=n_best,
             alignments=align is not None,
             on_batch=progress,
@@ -122,24 +129,6 @@ def translate_command(
     if align is not None:
         sys.stdout.flush()
         _draw(align, run, sources[0][1], found[0][0])
-
-
-def _read_sources(text: str | None, file: Path | None) -> list[tuple[str, str]]:
-    """Return sources, each with the place where it stands."""
-    from npgpt.data.pairs.files import lines_of
-
-    if text is not None and file is not None:
-        raise typer.BadParameter("a TEXT and --file are two sources: leave one of them out.")
-    if file is not None:
-        if not file.is_file():
-            raise FileNotFoundError(f"There is no file {file}.")
-        return [(f"{file}, line {number}", line.strip()) for number, line in lines_of(file)]
-    if text is None and sys.stdin.isatty():
-        raise typer.BadParameter("give a TEXT, --file FILE, or - for standard input.")
-    if text is None or text == STANDARD_INPUT:
-        lines = read_input().removesuffix("\n").split("\n")
-        return [(f"Standard input, line {i}", line.strip()) for i, line in enumerate(lines, 1)]
-    return [("TEXT", text.strip())]
 
 
 def _check(sources: Sequence[tuple[str, str]], run: TranslationRun) -> None:
@@ -192,22 +181,14 @@ def _print(
 
 def _draw(path: Path, run: TranslationRun, source: str, best: TranslatedText) -> None:
     from npgpt.plots.translation import plot_alignment
+    from npgpt.trace.token_text import labels_of
 
     draw(
         path,
         plot_alignment,
         best.alignment,
-        _labels(run.tokenizer.source, best.source_ids),
-        _labels(run.tokenizer.target, best.token_ids),
+        labels_of(run.tokenizer.source, best.source_ids),
+        labels_of(run.tokenizer.target, best.token_ids),
         path,
         f"{run.folder.name}: {source}",
     )
-
-
-def _labels(tokenizer: Any, ids: Any) -> list[str]:
-    """Write tokens one by one, as a picture can show them."""
-    from npgpt.trace.token_text import TokenText
-
-    return [
-        "end" if i == tokenizer.end_of_text_id else TokenText.of(tokenizer, i).shown for i in ids
-    ]

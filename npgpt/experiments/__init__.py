@@ -12,18 +12,28 @@ from npgpt.experiments.gradient_by_distance import (
 from npgpt.experiments.language_models import LanguageModelResult, compare_language_models
 from npgpt.experiments.memory import MemoryResult, compare_memories
 from npgpt.experiments.positions import PositionResult, compare_positions
+from npgpt.experiments.translation import (
+    AlignedText,
+    LengthScore,
+    TranslatorResult,
+    compare_translators,
+)
 from npgpt.experiments.vanishing_gradients import DepthResult, vanishing_gradients
 
 __all__ = [
+    "AlignedText",
     "DepthResult",
     "DistanceResult",
     "LanguageModelResult",
+    "LengthScore",
     "MemoryResult",
     "PositionResult",
+    "TranslatorResult",
     "compare_gradients",
     "compare_language_models",
     "compare_memories",
     "compare_positions",
+    "compare_translators",
     "gradient_by_distance",
     "vanishing_gradients",
 ]

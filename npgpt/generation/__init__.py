@@ -22,6 +22,7 @@ from npgpt.generation.sampling import (
 from npgpt.generation.text import continuation, ids_without_token, sampling_with, stream_text
 from npgpt.generation.translated import TranslatedText, translate_texts
 from npgpt.generation.translates import Encoded, Translation
+from npgpt.generation.translating import Translating
 
 __all__ = [
     "LENGTH_PENALTIES",
@@ -32,6 +33,7 @@ __all__ = [
     "Sampling",
     "StepByStep",
     "TranslatedText",
+    "Translating",
     "Translation",
     "beam_search",
     "continuation",

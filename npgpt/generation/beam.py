@@ -73,6 +73,8 @@ def search_beams(
     worth: Callable[[int], float] | None = None,
     sampling: Sampling | None = None,
     num_best: int = 1,
+    forced_end_id: int | None = None,
+    renormalize: bool = True,
 ) -> list[list[Hypothesis]]:
     """Find continuations of high probability of each of several prompts.
 
@@ -93,6 +95,11 @@ def search_beams(
         Its ``stop_id``, ``suppressed`` and ``begin_suppressed``; nothing is drawn.
     num_best : int
         How many are returned of each prompt; at most ``num_beams``.
+    forced_end_id : int, optional
+        The token that stands last, with probability 1, where ``max_new_tokens`` are reached.
+    renormalize : bool
+        Whether the probabilities of the tokens that are left sum to 1 where some are suppressed;
+        transformers' ``renormalize_logits``.
 
     Returns
     -------
@@ -116,10 +123,13 @@ def search_beams(
     searches = [_Search(num_beams, max_new_tokens, worth, sampling.stop_ids) for _ in prompts]
     logits = decoder.start([prompt for prompt in prompts for _ in range(num_beams)])
     for length in range(1, max_new_tokens + 1):
-        logits = sampling.allowed(logits, is_first=length == 1)
-        check_logits(logits)
-        logits = logits.astype(np.float64)
-        log_p = logits - ops.log_sum_exp(logits)  # (prompts * num_beams, vocab_size)
+        allowed = sampling.allowed(logits, is_first=length == 1)
+        check_logits(allowed)
+        normalized_by = ops.log_sum_exp((allowed if renormalize else logits).astype(np.float64))
+        log_p = allowed - normalized_by  # (prompts * num_beams, vocab_size), float64
+        if forced_end_id is not None and length == max_new_tokens:
+            log_p[...] = -np.inf
+            log_p[:, forced_end_id] = 0.0
         for search, rows in zip(searches, np.split(log_p, len(searches)), strict=True):
             search.step(rows)
         if all(search.is_over for search in searches):

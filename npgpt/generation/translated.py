@@ -49,6 +49,7 @@ def translate_texts(
     max_new_tokens: int = 128,
     num_beams: int = 1,
     length_penalty: float = 1.0,
+    penalty: str = "power",
     num_best: int = 1,
     alignments: bool = False,
     on_batch: Callable[[int, int], object] = lambda done, total: None,
@@ -62,7 +63,7 @@ def translate_texts(
     texts : sequence of str
     batch_size : int
         Texts at a time.
-    max_new_tokens, num_beams, length_penalty, num_best, alignments
+    max_new_tokens, num_beams, length_penalty, penalty, num_best, alignments
         As of `Translates.translate`.
     on_batch : function
         Called with the number of texts that are done, and that of all.
@@ -91,6 +92,7 @@ def translate_texts(
             max_new_tokens=max_new_tokens,
             num_beams=num_beams,
             length_penalty=length_penalty,
+            penalty=penalty,
             num_best=num_best,
             alignments=alignments,
             suppressed=suppressed,

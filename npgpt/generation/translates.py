@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from npgpt.fields import check_whole, short_repr
+from npgpt.fields import short_repr
 from npgpt.generation.beam import LENGTH_PENALTIES, search_beams
 from npgpt.generation.cached import Cached, Steps
 from npgpt.generation.decoders import EveryTime, StepByStep, prompts_of
 from npgpt.generation.sampling import Sampling
+from npgpt.generation.translating import Translating
 from npgpt.layers import Layer, OutputHead
 from npgpt.layers.core.taps import Listening
 
@@ -72,9 +73,15 @@ class Translates(Steps):
 
     A family defines `encode`, `decode` and `checked_sources`, and `new_states`, `start` and `step`
     for what `Cached` does.
+
+    Attributes
+    ----------
+    translating : Translating
+        How it translates unless a call says otherwise.
     """
 
     head: OutputHead
+    translating = Translating()
 
     def encode(self, source_ids: np.ndarray, source_lengths: np.ndarray) -> Encoded:
         """Read sources.
@@ -147,15 +154,16 @@ class Translates(Steps):
         self,
         sources: Any,
         *,
-        start_id: int,
-        end_id: int,
+        start_id: int | None = None,
+        end_id: int | None = None,
+        forced_end_id: int | None = None,
         max_new_tokens: int | None = None,
-        num_beams: int = 1,
-        length_penalty: float = 1.0,
+        num_beams: int | None = None,
+        length_penalty: float | None = None,
         penalty: str = "power",
         num_best: int = 1,
         alignments: bool = False,
-        suppressed: Sequence[int] = (),
+        suppressed: Collection[int] | None = None,
         use_cache: bool = True,
     ) -> list[list[Translation]]:
         """Find the likeliest targets of sources, by beam search; with one beam, greedily.
@@ -167,14 +175,9 @@ class Translates(Steps):
         ----------
         sources : list of sequences of int
             Token ids, each at least one; or one such sequence.
-        start_id, end_id : int
-            What a target begins with, and the token that ends it.
-        max_new_tokens : int, optional
-            Of a target; its end token counts. By default 128, or as many as there are positions.
-        num_beams : int
-            Beginnings of targets that are kept.
-        length_penalty : float
-            See `npgpt.generation.LENGTH_PENALTIES`.
+        start_id, end_id, forced_end_id, max_new_tokens, num_beams, length_penalty, suppressed
+            As of `Translating`; by default the model's own, ``model.translating``. A model that
+            comes from no folder has no ids of its own.
         penalty : {"power", "gnmt"}
             Whether log-probabilities are divided by ``length ** length_penalty`` or by
             ``((5 + length) / 6) ** length_penalty``.
@@ -182,8 +185,6 @@ class Translates(Steps):
             Targets that are returned of each source, at most ``num_beams``.
         alignments : bool
             Whether to return where the decoder looked, see `alignments`.
-        suppressed : sequence of int
-            Ids that are never written, such as padding.
         use_cache : bool
             False computes the whole target again for each token.
 
@@ -195,39 +196,56 @@ class Translates(Steps):
         Raises
         ------
         ValueError
-            If a source is empty, an argument out of range, or the model has nothing to align.
+            If a source is empty, an argument out of range or not said by the model either, or the
+            model has nothing to align.
         """
         prompts = prompts_of(sources)
+        choices = self.translating.changed(
+            {
+                "start_id": start_id,
+                "end_id": end_id,
+                "forced_end_id": forced_end_id,
+                "max_new_tokens": max_new_tokens,
+                "num_beams": num_beams,
+                "length_penalty": length_penalty,
+                "suppressed": suppressed,
+            }
+        )
+        if choices.start_id is None or choices.end_id is None:
+            raise ValueError(
+                "translate: start_id and end_id must be given, because the model does not say what "
+                "a target begins and ends with."
+            )
         if penalty not in LENGTH_PENALTIES:
             raise ValueError(
                 f"translate: penalty must be one of {', '.join(LENGTH_PENALTIES)}, got {penalty!r}."
             )
-        if max_new_tokens is None:
-            max_new_tokens = min(MOST_NEW_TOKENS, self.context_length)
-        check_whole("translate", 1, max_new_tokens=max_new_tokens, num_beams=num_beams)
-        if max_new_tokens > self.context_length:
+        most = choices.max_new_tokens or min(MOST_NEW_TOKENS, self.context_length)
+        if most > self.context_length:
             raise ValueError(
                 f"translate: max_new_tokens must be at most {self.context_length}, as many "
-                f"positions as the decoder has learned, got {max_new_tokens}."
+                f"positions as the decoder has learned, got {most}."
             )
         ids, lengths = padded(prompts)
         with self.evaluating():
-            encoded = self.encode(*self.checked_sources(ids, lengths)).repeated(num_beams)
+            encoded = self.encode(*self.checked_sources(ids, lengths)).repeated(choices.num_beams)
             found = search_beams(
-                self.decoder_of(encoded, max_new_tokens, use_cache),
-                [np.array([start_id])] * len(prompts),
-                max_new_tokens,
-                num_beams,
-                LENGTH_PENALTIES[penalty](length_penalty),
-                Sampling(stop_id=end_id, suppressed=suppressed),
+                self.decoder_of(encoded, most, use_cache),
+                [np.array([choices.start_id])] * len(prompts),
+                most,
+                choices.num_beams,
+                LENGTH_PENALTIES[penalty](choices.length_penalty),
+                Sampling(stop_id=choices.end_id, suppressed=choices.suppressed),
                 num_best,
+                choices.forced_end_id,
+                choices.renormalize,
             )
             self.forget()
             translations = [[Translation(*best) for best in of_one] for of_one in found]
             if not alignments:
                 return translations
             return [
-                [self._aligned(source, best, start_id) for best in of_one]
+                [self._aligned(source, best, choices.start_id) for best in of_one]
                 for source, of_one in zip(prompts, translations, strict=True)
             ]
 

@@ -15,8 +15,9 @@ from npgpt.gradients.untouched import untouched
 from npgpt.layers import Layer, MultiHeadAttention, Parameter
 from npgpt.layers.attention import Fused, InSteps
 from npgpt.layers.core.layer import Passes
-from npgpt.layers.core.names import place_of
+from npgpt.layers.core.names import layer_of, place_of
 from npgpt.layers.core.taps import Listening
+from npgpt.layers.recurrent import Recurrent
 from npgpt.models import Model
 from npgpt.ops import reference
 
@@ -27,6 +28,7 @@ MEASURED = (
     "feed_forward.output",
     "residual",
 )
+STATES = ("hidden", "cell")  # of each step of a recurrent layer
 DEAD_SHARE = 0.01  # of the layer's root mean square activation, at the unit's liveliest token
 
 
@@ -56,7 +58,7 @@ def gradient_flow(model: Model, *batch: Any) -> Flow:
     ['embeddings', 'blocks.0.attention.output', 'blocks.0.feed_forward.output', 'blocks.0.residual']
     """
     with untouched(model):
-        meter = FlowMeter(model)
+        meter = FlowMeter(model, in_steps=True)
         with meter.activations():
             model.loss_and_backward(*batch)
         meter.read_gradients()
@@ -69,10 +71,13 @@ class FlowMeter:
     Parameters
     ----------
     model : Layer
+    in_steps : bool
+        Of recurrent layers: whether to listen to the states of each step, of every layer, for which
+        steps are done one after another in plain NumPy, equal up to rounding; else to the output.
     """
 
-    def __init__(self, model: Layer):
-        self._listener = _FlowListener(model)
+    def __init__(self, model: Layer, in_steps: bool = False):
+        self._listener = _FlowListener(model, in_steps)
         self._layers = _parameters_by_layer(model)
         self._earlier_grads: dict[str, list[np.ndarray]] | None = None
         self._weights: dict[str, list[np.ndarray]] | None = None
@@ -139,7 +144,7 @@ class FlowMeter:
 class _FlowListener(Listening):
     """Measures arrays as they pass and keeps none of them."""
 
-    def __init__(self, model: Layer):
+    def __init__(self, model: Layer, in_steps: bool):
         super().__init__(model)
         names = list(model.tap_names())
         self._contexts = {
@@ -148,8 +153,16 @@ class _FlowListener(Listening):
             if isinstance(layer, MultiHeadAttention)
         }
         self._measured = {
-            name for name in names if any(f".{name}".endswith(f".{last}") for last in MEASURED)
+            name
+            for name in names
+            if any(f".{layer_of(name)[0]}".endswith(f".{last}") for last in MEASURED)
         }
+        for layer in model.layers():
+            if isinstance(layer, Recurrent):
+                taps = [tap for tap in STATES if tap in layer.STEP_TAPS]
+                states = [tap + suffix for suffix in layer.suffixes() for tap in taps]
+                heard = states if in_steps else ["output"]
+                self._measured |= {f"{layer.name}.{tap}".lstrip(".") for tap in heard}
         self._activations = {name for name in names if f".{name}".endswith(".activation")}
         self._wanted = self._measured | self._activations | set(self._contexts)
         self.rows: dict[str, ActivationFlow] = {}  # in the order they are heard
@@ -247,8 +260,11 @@ def _parameters_by_layer(model: Layer) -> dict[str, list[Parameter]]:
     for name, parameter in model.named_parameters(trained_only=True):
         layer = name.rpartition(".")[0]
         stack, block, rest = place_of(layer)
+        number = layer_of(name)[1]
         if stack:
             layer = f"{stack}.{block}.{rest.partition('.')[0]}".rstrip(".")
+        elif number is not None:  # of recurrent layers, which hold those of all layers
+            layer = f"{layer}_l{number}".lstrip("_")
         groups.setdefault(layer, []).append(parameter)
     return groups
 

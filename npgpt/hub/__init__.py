@@ -33,6 +33,7 @@ from npgpt.hub.folder import (
     write_json,
 )
 from npgpt.hub.generation_config import GenerationIds, read_generation_ids
+from npgpt.hub.translating import read_translating, translating_content
 from npgpt.hub.weights import Layout, Weight, WeightSource
 
 __all__ = [
@@ -60,7 +61,9 @@ __all__ = [
     "read_config",
     "read_generation_ids",
     "read_json",
+    "read_translating",
     "save_tensors",
+    "translating_content",
     "with_head_of_file",
     "write_json",
 ]

@@ -24,21 +24,24 @@ class WeightSource(Protocol):
 
 
 class Layout(enum.Enum):
-    """The axes of a matrix in a file; ours are (out, in). A vector has one layout only."""
+    """The axes of a matrix in a file; ours are (out, in). A vector is one, or a row of a matrix."""
 
     AS_OURS = "out in"
     TRANSPOSED = "in out"
     CONVOLUTION = "1 in out"  # of width 1
+    ROW = "1 out"  # a vector
 
     def shape(self, ours: Shape) -> Shape:
         """Return the shape in the file of a matrix of this shape here."""
         turned = ours[::-1]
-        return {"out in": ours, "in out": turned, "1 in out": (1, *turned)}[self.value]
+        shapes = {"out in": ours, "in out": turned, "1 in out": (1, *turned), "1 out": (1, *ours)}
+        return shapes[self.value]
 
     def view(self, array: np.ndarray) -> np.ndarray:
         """Show a matrix of ours with the axes of the file; what is written to it is in ours."""
         turned = array.T
-        return {"out in": array, "in out": turned, "1 in out": turned[None]}[self.value]
+        views = {"out in": array, "in out": turned, "1 in out": turned[None], "1 out": array[None]}
+        return views[self.value]
 
 
 class Weight(NamedTuple):

@@ -4,7 +4,7 @@ Each file holds one layer, a class with an explicit ``forward`` and ``backward``
 in `npgpt.ops`. Backward mirrors forward line by line, in reverse.
 """
 
-from npgpt.layers.activations import ACTIVATIONS, GELU, GLU, ReLU, SwiGLU, Tanh
+from npgpt.layers.activations import ACTIVATIONS, GELU, GLU, ReLU, SiLU, SwiGLU, Tanh
 from npgpt.layers.attention import MultiHeadAttention
 from npgpt.layers.bert_heads import MaskedWordHead, Pooler
 from npgpt.layers.block_config import NORM_POSITIONS, BlockConfig
@@ -91,6 +91,7 @@ __all__ = [
     "RelativePositionBias",
     "RotaryEmbedding",
     "SelfAttention",
+    "SiLU",
     "SimplifiedSelfAttention",
     "SinusoidalEmbedding",
     "Stack",

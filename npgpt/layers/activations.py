@@ -98,6 +98,15 @@ class ReLU(Activation):
     op = "relu"
 
 
+class SiLU(Activation):
+    """The sigmoid-weighted linear unit, ``y = x sigmoid(x)``, or swish.
+
+    Elfwing et al. 2017, arXiv 1702.03118, eq. 5; Ramachandran et al. 2017, arXiv 1710.05941.
+    """
+
+    op = "silu"
+
+
 class Tanh(Activation):
     """The hyperbolic tangent, ``y = tanh(x)``."""
 
@@ -153,6 +162,7 @@ ACTIVATIONS: dict[str, Callable[[], Layer]] = {
     "gelu": lambda: GELU("tanh"),
     "gelu_exact": lambda: GELU("none"),
     "relu": ReLU,
+    "silu": SiLU,
     "swiglu": SwiGLU,
 }
 

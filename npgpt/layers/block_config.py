@@ -47,7 +47,7 @@ class BlockConfig(Settings):
         Norm of the blocks.
     norm_position : {"pre", "post"}
         pre: before each branch, and one more at the end of the model; post: after each shortcut.
-    activation : {"gelu", "gelu_exact", "relu", "swiglu"}
+    activation : {"gelu", "gelu_exact", "relu", "silu", "swiglu"}
         Of the feed-forward layers.
     shortcut : bool
         Add what a branch reads to its output.

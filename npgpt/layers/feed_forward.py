@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from npgpt.fields import short_repr
-from npgpt.layers.activations import ACTIVATIONS, GELU, Activation, ReLU, SwiGLU, input_size
+from npgpt.layers.activations import ACTIVATIONS, GELU, Activation, ReLU, SiLU, SwiGLU, input_size
 from npgpt.layers.block_config import BlockConfig, check_config
 from npgpt.layers.core.init import Init
 from npgpt.layers.core.layer import Layer
@@ -16,7 +16,7 @@ from npgpt.layers.quantized import QuantizedLinear
 from npgpt.ops.array import Array
 
 # what may be fused: maps whose bias another layer may add, activations that add a bias
-MAPS, FUSED_ACTIVATIONS = (Linear, LoRALinear, QuantizedLinear), (GELU, ReLU, SwiGLU)
+MAPS, FUSED_ACTIVATIONS = (Linear, LoRALinear, QuantizedLinear), (GELU, ReLU, SiLU, SwiGLU)
 
 
 class Fused(NamedTuple):
@@ -42,8 +42,8 @@ class FeedForward(Layer):
     ----------
     config : BlockConfig
         Of it: ``d_model``, ``d_ff``, ``bias`` and ``activation`` (GELU in the tanh form that GPT-2
-        uses, or exact; ReLU; SwiGLU, whose ``up`` is twice as wide: its first ``d_ff`` outputs are
-        the gates).
+        uses, or exact; ReLU; SiLU; SwiGLU, whose ``up`` is twice as wide: its first ``d_ff``
+        outputs are the gates).
     init : Init, optional
 
     Notes

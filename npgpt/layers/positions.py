@@ -116,15 +116,18 @@ class SinusoidalEmbedding(Layer):
     scale : float
         Of the rows. The paper multiplies token embeddings by ``sqrt(d_model)`` instead, so that
         both parts of the sum are of one size.
+    halves : bool
+        All sines stand first and the cosines behind them, rounded to float32, as in MarianMT's
+        table (Junczys-Dowmunt et al. 2018, arXiv 1804.00344; released code).
     """
 
     IN_STEPS = True
 
-    def __init__(self, d_model: int, scale: float = 1.0):
+    def __init__(self, d_model: int, scale: float = 1.0, halves: bool = False):
         super().__init__()
         check_whole("SinusoidalEmbedding", d_model=d_model)
         check_real("SinusoidalEmbedding", scale=scale)
-        self.d_model, self.scale = d_model, scale
+        self.d_model, self.scale, self.halves = d_model, scale, halves
 
     def forward(self, x: Array, offset: int = 0) -> Array:
         """Add the rows of positions ``offset ..`` to ``x``, (batch, time, d_model).
@@ -149,7 +152,8 @@ class SinusoidalEmbedding(Layer):
         """
         self.keep(shape)
         last = offset + shape[-2]
-        rows = _table(1 << (last - 1).bit_length(), self.d_model, self.scale, np.dtype(dtype))
+        length = 1 << (last - 1).bit_length()
+        rows = _table(length, self.d_model, self.scale, self.halves, np.dtype(dtype))
         return rows[offset:last]
 
     def backward(self, dy: Array) -> Array:
@@ -159,8 +163,11 @@ class SinusoidalEmbedding(Layer):
 
 
 @functools.lru_cache(maxsize=4)
-def _table(length: int, d_model: int, scale: float, dtype: np.dtype) -> Array:
-    return (scale * ops.sinusoids(np.arange(length), d_model)).astype(dtype)
+def _table(length: int, d_model: int, scale: float, halves: bool, dtype: np.dtype) -> Array:
+    rows = ops.sinusoids(np.arange(length), d_model)
+    if halves:
+        rows = np.concatenate([rows[:, 0::2], rows[:, 1::2]], axis=1).astype(np.float32)
+    return (scale * rows).astype(dtype)
 
 
 class RotaryEmbedding(Layer):

@@ -51,7 +51,10 @@ class Recurrent(Layer):
         who = type(self).__name__
         check_whole(who, 1, d_in=d_in, d_hidden=d_hidden, n_layers=n_layers)
         check_real(who, dropout=dropout)
+        if not 0.0 <= dropout < 1.0:  # with a single layer there is no `Dropout` to say so
+            raise ValueError(f"{who}: dropout must be at least 0 and below 1, got {dropout}.")
         self.d_in, self.d_hidden, self.n_layers = d_in, d_hidden, n_layers
+        self.bidirectional = bool(bidirectional)
         self.num_directions = 2 if bidirectional else 1
         self.IN_STEPS = not bidirectional
         if init is None:

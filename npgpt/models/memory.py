@@ -12,6 +12,8 @@ from npgpt.layers import Init, Layer, LayerNorm, Linear, NoNorm, RMSNorm, Transf
 from npgpt.models.config import check_is_gpt
 from npgpt.models.gpt import GPT
 from npgpt.models.model import ModelConfig, family_of
+from npgpt.models.rehearsed_pairs import rehearsed_pairs
+from npgpt.models.sequence_to_sequence import SequenceToSequenceConfig
 from npgpt.models.unbounded import UnboundedConfig
 from npgpt.ops.workspace import head_chunk_rows
 
@@ -90,9 +92,9 @@ class MemoryPlan:
         Parameters
         ----------
         config : ModelConfig
-            A GPT's, or that of a recurrent or convolutional model.
+            A GPT's, that of a recurrent or convolutional model, or that of a model of pairs.
         batch, time : int
-            Sequences, and tokens in each.
+            Sequences, and tokens in each; pairs, and tokens of each side.
         recompute : bool
             As for `GPT`.
         dtype : dtype
@@ -113,8 +115,13 @@ class MemoryPlan:
         Notes
         -----
         Of a recurrent or convolutional model, whose arrays are all as wide as a multiple of
-        ``d_model``, a narrow one does a step of a few tokens, and its arrays are counted.
+        ``d_model``, a narrow one does a step of a few tokens, and its arrays are counted. A model
+        of pairs does a step of a few pairs.
         """
+        if isinstance(config, SequenceToSequenceConfig):
+            if method != "full":
+                check_is_gpt(config, f"Method {method}")
+            return cls._of_pairs(config, batch, time, recompute, dtype, num_moments)
         if isinstance(config, UnboundedConfig):
             if recompute or method != "full":
                 check_is_gpt(config, "Recomputing blocks" if recompute else f"Method {method}")
@@ -165,6 +172,30 @@ class MemoryPlan:
             saved=round(forward * of_tokens),
             working=round((step - forward) * of_tokens),
             logits=np.dtype(dtype).itemsize * rows * config.vocab_size,
+        )
+
+    @classmethod
+    def _of_pairs(
+        cls,
+        config: SequenceToSequenceConfig,
+        batch: int,
+        time: int,
+        recompute: bool,
+        dtype,
+        num_moments: int,
+    ) -> MemoryPlan:
+        itemsize = np.dtype(dtype).itemsize
+        size = itemsize * num_parameters(config)
+        forward, step = rehearsed_pairs(config, time, recompute)
+        scale = batch * itemsize / np.dtype(np.float32).itemsize
+        rows = min(batch * time, head_chunk_rows(config.vocab_size))
+        return cls(
+            parameters=size,
+            gradients=size,
+            moments=num_moments * size,
+            saved=round(scale * forward),
+            working=round(scale * (step - forward)),
+            logits=itemsize * rows * config.vocab_size,
         )
 
     @classmethod

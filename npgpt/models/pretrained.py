@@ -11,7 +11,8 @@ import numpy as np
 
 from npgpt import hub
 from npgpt.files import CONFIG, write_atomically
-from npgpt.generation import Sampling
+from npgpt.generation import Sampling, Translating
+from npgpt.generation.translates import Translates
 from npgpt.hub.folder import GENERATION_CONFIG
 from npgpt.layers import CrossEntropy, LoRALinear
 from npgpt.layers.core.init import Init
@@ -25,6 +26,15 @@ from npgpt.tokenizers import Tokenizer
 from npgpt.tokenizers.for_transformers import files_for_transformers
 
 M = TypeVar("M", bound=Model)
+
+# fields of configs that may be None, and the property that says what stands for it
+RESOLVED = {
+    "d_ff": "feed_forward_size",
+    "n_kv_heads": "num_kv_heads",
+    "n_encoder_layers": "num_encoder_layers",
+    "source_vocab_size": "num_source_tokens",
+    "ends_with_norm": "final_norm",
+}
 
 
 def read_config(folder: Path, files: hub.TensorFiles | None = None) -> Any:
@@ -88,6 +98,8 @@ def load_pretrained(
             suppressed=ids.suppressed_ids,
             begin_suppressed=ids.begin_suppressed_ids,
         )
+    if isinstance(model, Translates):
+        model.translating = Translating(**hub.read_translating(folder))
     return model.quantize(dtype) if rounded else model
 
 
@@ -128,19 +140,26 @@ def save_pretrained(
     weights = list(architecture.weights(fields))
     arrays = _plain_arrays(model, weights)
     files = {} if tokenizer is None else files_for_transformers(tokenizer)
+    if isinstance(model, Translates):
+        generation, ends = hub.translating_content(dataclasses.asdict(model.translating))
+    elif isinstance(model, LanguageModel):
+        generation, ends = _generation_content(model, tokenizer)
+    else:
+        generation, ends = {}, {}
     folder = hub.new_folder(folder, overwrite)
     hub.save_tensors(folder, hub.export_arrays(weights, arrays), shard_size)
     for name, content in files.items():
         write_atomically(folder / name, content)
-    ends = _write_generation(model, folder, tokenizer) if isinstance(model, LanguageModel) else {}
+    if generation:
+        hub.write_json(folder / GENERATION_CONFIG, generation)
     dtype = next(iter(arrays.values())).dtype.name
     hub.write_json(folder / CONFIG, {**architecture.content(fields), **ends, "dtype": dtype})
 
 
-def _write_generation(
-    model: LanguageModel, folder: Path, tokenizer: Tokenizer | None
-) -> dict[str, Any]:
-    """Write how text is generated; return what the config says of it too."""
+def _generation_content(
+    model: LanguageModel, tokenizer: Tokenizer | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what ``generation_config.json`` says, and what ``config.json`` says of it too."""
     end = tokenizer.end_of_text_id if tokenizer else None
     sampling = model.sampling  # of the folder that it came from
     own = sampling.stop_ids
@@ -153,8 +172,7 @@ def _write_generation(
         "begin_suppress_tokens": sorted(sampling.begin_suppressed),
     }
     never = {name: ids for name, ids in never.items() if ids}
-    hub.write_json(folder / GENERATION_CONFIG, {**ends, **never})
-    return ends
+    return {**ends, **never}, ends
 
 
 def _plain_arrays(model: Model, weights: Iterable[hub.Weight]) -> dict[str, np.ndarray]:
@@ -258,8 +276,8 @@ def _says(said: Any, config: Any, name: str) -> bool:
     value = getattr(config, name)
     if getattr(said, name) == value:
         return True
-    if name == "d_ff":  # a default may be written out
-        return said.feed_forward_size == config.feed_forward_size
+    if name in RESOLVED:  # a default may be written out
+        return getattr(said, RESOLVED[name]) == getattr(config, RESOLVED[name])
     return name == "bias" and not value  # biases that the model lacks are written as zeros
 
 
@@ -286,7 +304,7 @@ class Pretrained(Model):
             ``"bfloat16"`` or ``"int8"`` is for inference only, see `quantize`.
         revision : str, optional
             A branch, tag or commit of the hub's repository.
-        activation : {"gelu", "gelu_exact", "relu"}, optional
+        activation : {"gelu", "gelu_exact", "relu", "silu"}, optional
             In the place of what the config says, or of what it is taken to mean: nanoGPT's names
             none, and was trained with ``"gelu"`` before June 2023, with ``"gelu_exact"`` since.
 
@@ -314,7 +332,7 @@ class Pretrained(Model):
         shard_size: int = hub.SHARD,
         overwrite: bool = False,
     ) -> None:
-        """Write the model as transformers' ``AutoModelForCausalLM.from_pretrained`` loads it.
+        """Write the model as transformers' ``from_pretrained`` loads it, such as ``AutoModel``'s.
 
         Low-rank additions are merged in what is written; the model stays as it is.
 

@@ -49,14 +49,27 @@ class RecurrentLM(StatefulModel):
     init : Init, optional
         In the place of ``seed`` and ``dtype``.
 
+    Raises
+    ------
+    TypeError
+        If the class itself is called, and not one of its families.
+
     Notes
     -----
     ``context_length`` of the config is the length of the windows that are trained on, at whose
-    begin the state is 0, or of the pieces of streams, see `StatefulModel`; reading, the model goes
-    on without an end.
+    beginning the state is 0, or of the pieces of streams, see `StatefulModel`; reading, the model
+    goes on without an end.
     """
 
     Network: ClassVar[type[Recurrent]]
+
+    def __init__(self, *arguments: Any, **named: Any):
+        if type(self) is RecurrentLM:
+            raise TypeError(
+                "RecurrentLM is what RNNLM, GRULM and LSTMLM share: make one of these, from its "
+                "own config."
+            )
+        super().__init__(*arguments, **named)
 
     def _make_layers(self, init: Init) -> None:
         config = self.config

@@ -27,10 +27,13 @@ from npgpt.layers import (
 from npgpt.layers.block_config import ARCHITECTURE, MODEL, POSITIONS, check_config
 from npgpt.layers.core.init import INITIAL_STD
 from npgpt.models.model import register
+from npgpt.models.pretrained import Pretrained
 from npgpt.models.sequence_to_sequence import SequenceToSequence, SequenceToSequenceConfig
 from npgpt.models.token_input import TokenInput
 from npgpt.ops import Mask
 from npgpt.ops.array import Array
+
+SINUSOIDS = ("pairs", "halves")  # how sines and cosines stand beside each other
 
 
 @documented
@@ -46,6 +49,11 @@ class TransformerConfig(BlockConfig, SequenceToSequenceConfig):
         Multiply embeddings by the square root of d_model.
     ends_with_norm : bool, optional
         Whether encoder and decoder end with one more norm.
+    sinusoids : {"pairs", "halves"}
+        Of sinusoidal positions: sine and cosine by turns, as large as the embeddings (pairs), or as
+        in MarianMT all sines first, of size 1 and rounded to float32 (halves).
+    head_bias : bool
+        Whether the logit of each token has a number of its own added.
 
     Raises
     ------
@@ -61,6 +69,8 @@ class TransformerConfig(BlockConfig, SequenceToSequenceConfig):
     ends_with_norm: bool | None = option(
         ARCHITECTURE, default=None, shown_default="with --norm-position pre"
     )
+    sinusoids: str = option(ARCHITECTURE, default="pairs", choices=SINUSOIDS)
+    head_bias: bool = option(ARCHITECTURE, default=False)
     position: str = option(ARCHITECTURE, default="sinusoidal", choices=POSITIONS)
     norm_position: str = option(ARCHITECTURE, default="post", choices=NORM_POSITIONS)
     activation: str = option(ARCHITECTURE, default="relu", choices=ACTIVATIONS)
@@ -80,6 +90,11 @@ class TransformerConfig(BlockConfig, SequenceToSequenceConfig):
         return 1.0 / math.sqrt(self.d_model)
 
     @property
+    def num_encoder_layers(self) -> int:
+        """``n_encoder_layers``, or what stands for it when it is None."""
+        return self.n_encoder_layers or self.n_layers
+
+    @property
     def final_norm(self) -> str:
         """Which norm stands behind the blocks of encoder and decoder."""
         if self.ends_with_norm is None:
@@ -89,7 +104,7 @@ class TransformerConfig(BlockConfig, SequenceToSequenceConfig):
     def encoder(self) -> EncoderConfig:
         """Return the config of the encoder's blocks, which read both ways."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        fields["n_layers"] = self.n_encoder_layers or self.n_layers
+        fields["n_layers"] = self.num_encoder_layers
         return EncoderConfig(**fields)
 
 
@@ -101,7 +116,7 @@ class EncoderConfig(TransformerConfig):
 
 
 @register
-class Transformer(SequenceToSequence):
+class Transformer(SequenceToSequence, Pretrained):
     """Encoder and decoder of attention (Vaswani et al. 2017, arXiv 1706.03762).
 
     The encoder's positions see each other. The decoder's see themselves and those before, and, in
@@ -170,7 +185,9 @@ class Transformer(SequenceToSequence):
         self.encoder = Stack(config.encoder(), init, recompute=recompute)
         self.decoder = Stack(config, init, cross=True, recompute=recompute)
         tied_to = target.weight if config.tie_embeddings else None
-        self.head = OutputHead(d, config.vocab_size, tied_to, init.rng, init.dtype)
+        self.head = OutputHead(
+            d, config.vocab_size, tied_to, init.rng, init.dtype, config.head_bias
+        )
         self.cross_entropy = CrossEntropy(label_smoothing=config.label_smoothing)
         self.assign_names()
         FlatParameters(self.parameters())
@@ -182,7 +199,8 @@ class Transformer(SequenceToSequence):
             shape = config.context_length, config.d_model
             return PositionEmbedding(*shape, size, init.rng, init.dtype)
         if config.position == "sinusoidal":
-            return SinusoidalEmbedding(config.d_model, size)
+            halves = config.sinusoids == "halves"
+            return SinusoidalEmbedding(config.d_model, 1.0 if halves else size, halves)
         return None
 
     def encode(self, source_ids: Array, source_lengths: Array) -> Encoded:

@@ -7,11 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from npgpt.gradients.flow import Flow
-from npgpt.layers.core.names import place_of, stacks_of
+from npgpt.layers.core.names import layer_of, place_of, stacks_of
 from npgpt.plots.style import BLUE, GREEN, GREY, ORANGE, RED, draw_grid, new_figure, save
 
-BRANCHES = {"attention": ORANGE, "cross_attention": RED, "feed_forward": GREEN}
-COLOURS = {"residual": BLUE, **{f"{branch}.output": BRANCHES[branch] for branch in BRANCHES}}
+BRANCHES = {
+    "attention": ORANGE, "cross_attention": RED, "feed_forward": GREEN, "conv": GREEN,
+    "network": BLUE,
+}  # fmt: skip
+STREAMS = ("residual", "hidden")  # what a block, or a recurrent layer, hands on
+COLOURS = {
+    **dict.fromkeys(STREAMS, BLUE), "cell": ORANGE,
+    **{f"{branch}.output": colour for branch, colour in BRANCHES.items()},
+}  # fmt: skip
 USUAL_UPDATE = 1e-3
 
 
@@ -30,7 +37,7 @@ def plot_flow(flow: Flow, path: str | Path, title: str = "Gradient flow") -> Non
     right = None
     for tap, colour in COLOURS.items():
         rows = _by_depth(flow, "activations", tap)
-        if tap == "residual":
+        if tap in STREAMS and rows:
             rows = [(-1, row) for row in flow.activations if row.name == "embeddings"] + rows
         _line(rms, rows, "rms", colour, tap)
         _line(grads, rows, "grad_norm", colour, tap)
@@ -43,6 +50,7 @@ def plot_flow(flow: Flow, path: str | Path, title: str = "Gradient flow") -> Non
     dead = [(depth, 100 * row.dead_units) for depth, row in units if row.dead_units is not None]
     if dead:
         silent.plot(*zip(*dead, strict=True), "o-", color=GREEN)
+    silent.set_visible(bool(dead) or right is not None)  # a model may have neither
     silent.set_ylabel("dead units (%)", color=GREEN)
     silent.set_ylim(0, max([1.0, *(1.05 * share for _, share in dead)]))
     if right is not None:
@@ -79,7 +87,7 @@ def plot_flow_history(flows: Sequence[Flow], path: str | Path, title: str) -> No
     figure = new_figure(11, 6.5, 110)
     figure.suptitle(title)
     panels = figure.subplots(2, 3, sharex=True).ravel()
-    n_blocks = sum(map(len, _stacks_of(flows[0]).values()))
+    n_blocks = _num_blocks(flows[0])
     colours: Any = ScalarMappable(Normalize(0, max(1, n_blocks - 1)), colormaps["viridis"])
     for axes, (name, (log, *what)) in zip(panels, _HISTORY.items(), strict=True):
         axes.set_title(name, fontsize=10)
@@ -90,6 +98,7 @@ def plot_flow_history(flows: Sequence[Flow], path: str | Path, title: str) -> No
             if points:
                 drawn += [value for _, value in points]
                 axes.plot(*zip(*points, strict=True), color=colours.to_rgba(block), linewidth=1.2)
+        axes.set_visible(bool(drawn))
         if log and drawn and min(drawn) > 0:
             axes.set_yscale("log")
         elif min(drawn, default=-1) >= 0:
@@ -105,18 +114,36 @@ def plot_flow_history(flows: Sequence[Flow], path: str | Path, title: str) -> No
     save(figure, path)
 
 
-def _stacks_of(flow: Flow) -> dict[str, range]:
+def _names_of(flow: Flow) -> list[str]:
     rows: list[Any] = [*flow.activations, *flow.parameters]
-    return stacks_of(row.name for row in rows)
+    return [_numbered(row.name) for row in rows]
+
+
+def _stacks_of(flow: Flow) -> dict[str, range]:
+    return stacks_of(_names_of(flow))
+
+
+def _num_blocks(flow: Flow) -> int:
+    layers = [number for name in _names_of(flow) if (number := layer_of(name)[1]) is not None]
+    return max(sum(map(len, _stacks_of(flow).values())), 1 + max(layers, default=-1))
+
+
+def _numbered(name: str) -> str:
+    """Write a recurrent layer's ``network.cell_l1`` as a block's ``network.1.cell``."""
+    rest, layer = layer_of(name)
+    stack, _, part = rest.rpartition(".")
+    return name if layer is None or not stack else f"{stack}.{layer}.{part}"
 
 
 def _by_depth(flow: Flow, rows: str, part: str) -> list[tuple[int, Any]]:
     """List the rows of this part of the blocks, each with its depth; -1 in no block."""
     stacks, found = _stacks_of(flow), []
     for row in getattr(flow, rows):
-        stack, number, rest = place_of(row.name)
+        stack, number, rest = place_of(_numbered(row.name))
+        rest, layer = layer_of(rest)
         if rest == part:
-            found.append((-1 if number is None else stacks[stack][number], row))
+            depth = -1 if layer is None else layer
+            found.append((depth if number is None else stacks[stack][number], row))
     return sorted(found, key=lambda pair: pair[0])
 
 
@@ -141,8 +168,8 @@ def _means(flow: Flow, rows: str, parts: tuple[str, ...], attribute: str) -> dic
 _LAYERS = tuple(BRANCHES)
 # title: (logarithmic axis, rows of the flow, parts of a block, attribute)
 _HISTORY: dict[str, tuple[Any, ...]] = {
-    "residual stream (root mean square)": (True, "activations", ("residual",), "rms"),
-    "gradient that reaches it (norm)": (True, "activations", ("residual",), "grad_norm"),
+    "residual stream (root mean square)": (True, "activations", STREAMS, "rms"),
+    "gradient that reaches it (norm)": (True, "activations", STREAMS, "grad_norm"),
     "update / weights (dashed: 1e-3)": (True, "parameters", _LAYERS, "update_ratio"),
     "cosine with the step before": (False, "parameters", _LAYERS, "grad_cosine"),
     "dead units (share)": (False, "activations", ("feed_forward.output",), "dead_units"),

@@ -12,6 +12,8 @@ import numpy as np
 from npgpt.layers import Parameter
 from npgpt.models import Model, ModelConfig
 from npgpt.models.model import family_of
+from npgpt.models.rehearsed_pairs import pair_batch
+from npgpt.models.sequence_to_sequence import SequenceToSequenceConfig
 from npgpt.ops import Workspace
 from npgpt.optim import AdamW, Optimizer
 from npgpt.training.step import train_step
@@ -42,7 +44,7 @@ def measure_step(
     ----------
     config : ModelConfig
     batch, time : int
-        Sequences, and tokens in each.
+        Sequences, and tokens in each; pairs, and tokens of each side.
     recompute : bool
         As for `npgpt.GPT`.
     prepare : function, optional
@@ -113,10 +115,14 @@ def _steps(
     if prepare is not None:
         prepare(model)
     chosen = optimizer(model.parameters())
-    ids = np.random.default_rng(0).integers(0, config.vocab_size, (batch, time + 1))
+    if isinstance(config, SequenceToSequenceConfig):
+        drawn: tuple = pair_batch(config, batch, time)
+    else:
+        ids = np.random.default_rng(0).integers(0, config.vocab_size, (batch, time + 1))
+        drawn = ids[:, :-1], ids[:, 1:]
     with Workspace():
         for _ in range(2):
-            train_step(model, chosen, [(ids[:, :-1], ids[:, 1:])])
+            train_step(model, chosen, [drawn])
     sender.send(peak_resident_size())
 
 

@@ -22,7 +22,7 @@ from npgpt.data.pairs import (
 )
 from npgpt.evaluation import exact_match
 from npgpt.generation.translated import translate_texts
-from npgpt.models import LanguageModel, Model
+from npgpt.models import LanguageModel, ModelConfig
 from npgpt.models.sequence_to_sequence import SequenceToSequence
 from npgpt.runs.folder import refuse_used_by_run
 from npgpt.runs.run import Run
@@ -82,19 +82,67 @@ class TranslationRun(Run):
         """
         folder = Path(folder)
         refuse_used_by_run(folder)
+        run = cls.unwritten(config, progress, folder)
+        with run._made():
+            pass
+        return run
+
+    @classmethod
+    def unwritten(
+        cls,
+        config: TranslationConfig,
+        progress: Progress | None = None,
+        folder: str | Path = "",
+    ) -> TranslationRun:
+        """Read the pairs and learn the tokenizers, without a folder.
+
+        Parameters
+        ----------
+        config : TranslationConfig
+        progress : function, optional
+            As of `create`.
+        folder : path
+            Where the run would be.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            As of `create`.
+        """
         config = config.changed(pairs=_absolute(config.pairs))
         corpus = _read(config.data)
         parts = split_pairs(corpus, config.validation_fraction)
         both = train_tokenizers(parts, config.tokenizer, config.data.vocab_size, progress)
-        source_size = None if both.is_joint else both.source.vocab_size
-        model_config = config.model_config(both.target.vocab_size, source_size)
-        run = cls(folder, config, model_config, both, corpus.fingerprint)
+        run = cls(Path(folder), config, _shape(config, both), both, corpus.fingerprint)
         run.corpus, run.parts = corpus, parts
         run.train_loader()
         run.held_out_batches()  # both raise if no pair fits
-        with run._made():
-            pass
         return run
+
+    def of_another_model(self, config: TranslationConfig) -> TranslationRun:
+        """Return what is learned from the same pairs, which are not read again, by another model.
+
+        Parameters
+        ----------
+        config : TranslationConfig
+            Its data do not count.
+
+        Raises
+        ------
+        ValueError
+            If its context is another, by which pairs were left out.
+        """
+        if config.context_length != self.config.context_length:
+            raise ValueError(
+                f"TranslationRun: another model of the same pairs must have their context of "
+                f"{self.config.context_length}, got {config.context_length}."
+            )
+        config = TranslationConfig(config.model, self.config.data, config.optimisation)
+        shape = _shape(config, self.tokenizer)
+        other = dataclasses.replace(self, config=config, model_config=shape)
+        vars(other).update({name: vars(self)[name] for name in ("corpus", "parts", "texts")})
+        vars(other)["_held_out"] = self._held_out
+        return other
 
     def _write_tokenizer(self) -> None:
         self.tokenizer.save(self.folder)
@@ -159,11 +207,14 @@ class TranslationRun(Run):
         budget = TokenBudget(texts.lengths, config.batch_tokens)
         return HeldOutBudget(texts, budget, config.eval_batches)
 
-    def new_model(self) -> Model:
+    def new_model(self) -> SequenceToSequence:
         """Make the model with its initial weights."""
         optimisation = self.config.optimisation
         options = {"recompute": True} if optimisation.recompute else {}
-        return self.config.family(self.model_config, seed=optimisation.seed, **options)
+        model: SequenceToSequence = self.config.family(
+            self.model_config, seed=optimisation.seed, **options
+        )
+        return model
 
     def load_language_model(self, checkpoint: str = "best") -> LanguageModel:
         """Raise ValueError: no such run makes a model that goes on with a text."""
@@ -195,7 +246,7 @@ class TranslationRun(Run):
         loader, held_out = self.train_loader(), self.held_out_batches()
         model, config = self.new_model(), self.config.optimisation
         options = {}
-        if self.corpus.built_in and isinstance(model, SequenceToSequence):
+        if self.corpus.built_in:
             scored = self.some_held_out(NUM_SCORED)
             options["scores"] = lambda: {"exact match": self.exact_match(model, scored)}
         return self._trainer(model, loader, held_out, config, callbacks, **options)
@@ -204,6 +255,11 @@ class TranslationRun(Run):
 def _read(config: PairsConfig) -> PairCorpus:
     corpus = read_pairs(config.pairs)
     return corpus.swapped() if config.swap else corpus
+
+
+def _shape(config: TranslationConfig, both: PairTokenizers) -> ModelConfig:
+    source_size = None if both.is_joint else both.source.vocab_size
+    return config.model_config(both.target.vocab_size, source_size)
 
 
 def _absolute(pairs: str) -> str:

@@ -404,6 +404,7 @@ LAYERS: dict[str, Drawer] = {
         kinds.SelfAttention, x=_sequence, size_in=_sides, size_out=_sides, qkv_bias=st.booleans(),
         scale_scores=st.booleans(),
     ),
+    "SiLU": lambda draw, rng: (kinds.SiLU(), (_x(draw, rng, draw(_sides)),)),
     "SimplifiedSelfAttention": _simplified,
     "SinusoidalEmbedding": _sized(kinds.SinusoidalEmbedding, x=_sequence, size=_sides),
     "Stack": lambda draw, rng: _of_config(

@@ -189,6 +189,10 @@ EQUATIONS: dict[str, Equation] = {
         ("dx = dy ⊙ (Φ(x) + x φ(x)),   φ = Φ′",),
     ),
     "ReLU": Equation(("y = max(x, 0)",), ("dx = dy where x > 0, and 0 elsewhere",)),
+    "SiLU": Equation(
+        ("y = x σ(x)",),
+        ("dx = dy ⊙ σ(x) (1 + x (1 − σ(x)))",),
+    ),
     "GLU": Equation(
         ("y = value ⊙ σ(gate),   (value, gate) = the halves of x",),
         ("dvalue = dy ⊙ σ(gate)", "dgate = dy ⊙ value ⊙ σ(gate) (1 − σ(gate))"),

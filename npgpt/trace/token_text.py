@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import unicodedata
+from collections.abc import Sequence
+
+import numpy as np
 
 from npgpt.tokenizers import Tokenizer
 
@@ -47,6 +50,18 @@ class TokenText:
         except UnicodeDecodeError:
             return cls(token_id, visible(raw.decode(errors="backslashreplace")), repr(raw))
         return cls(token_id, visible(text), repr(text))
+
+
+def labels_of(tokenizer: Tokenizer, token_ids: Sequence[int] | np.ndarray) -> list[str]:
+    """Write tokens one by one, as the axes of a picture show them; the end of a text as ``end``.
+
+    Parameters
+    ----------
+    tokenizer : Tokenizer
+    token_ids : sequence of int
+    """
+    end = tokenizer.end_of_text_id
+    return ["end" if i == end else TokenText.of(tokenizer, i).shown for i in token_ids]
 
 
 def visible(text: str) -> str:

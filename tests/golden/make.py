@@ -13,7 +13,7 @@ import transformers
 from safetensors.numpy import save_file
 
 from npgpt.tokenizers import BPETokenizer, WordPieceTokenizer
-from tests.golden import bert
+from tests.golden import bert, marian
 from tests.golden.optimizers import OPTIMIZERS, WEIGHT_DECAY
 from tests.golden.recurrent import GOLDEN, recurrent
 from tests.models.tiny import CONFIGS, batch_for, shaken_model
@@ -188,6 +188,41 @@ def make_bert():
     save_file(arrays, FOLDER / "bert.safetensors")
 
 
+def make_marian():
+    """Write what transformers' MarianMT returns for the weights of ours, with its translations."""
+    model = marian.marian()
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder, overwrite=True)
+        theirs = transformers.MarianMTModel.from_pretrained(
+            folder, dtype=torch.float64, attn_implementation="eager"
+        )
+    theirs.final_logits_bias = torch.nn.Parameter(theirs.final_logits_bias)
+    for side in (theirs.model.encoder, theirs.model.decoder):
+        side.embed_tokens.padding_idx = None  # otherwise the start of targets gets no gradient
+    there = np.arange(marian.IDS.shape[1]) < marian.LENGTHS[:, None]
+    sources = {
+        "input_ids": torch.from_numpy(marian.IDS),
+        "attention_mask": torch.from_numpy(there.astype(int)),
+    }
+    out = theirs.eval()(**sources, decoder_input_ids=torch.from_numpy(marian.TARGET_IDS))
+    targets = torch.from_numpy(marian.TARGETS).flatten()
+    loss = torch.nn.functional.cross_entropy(out.logits.flatten(0, 1), targets)
+    loss.backward()
+    arrays = {"logits": out.logits.detach().numpy(), "loss": loss.detach().numpy()}
+    arrays |= {f"grad.{key}": p.grad.numpy() for key, p in theirs.named_parameters()}
+    arrays |= {
+        f"weight.{key}": np.array(array)
+        for key, array in marian.by_their_names(model.state_dict()).items()
+    }
+    for beams in marian.BEAMS:
+        found = theirs.generate(**sources, num_beams=beams, early_stopping=False)[:, 1:].numpy()
+        for i, row in enumerate(found):
+            length = np.flatnonzero(row == marian.END)[0] + 1
+            arrays[f"beams {beams}, {i}"] = row[:length].copy()
+    arrays = {key: np.array(a) for key, a in arrays.items() if "embed_positions" not in key}
+    save_file(arrays, FOLDER / "marian.safetensors")
+
+
 if __name__ == "__main__":
     for configuration in CONFIGS:
         make(configuration)
@@ -197,3 +232,4 @@ if __name__ == "__main__":
     make_optimizers()
     make_recurrent()
     make_bert()
+    make_marian()

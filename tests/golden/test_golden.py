@@ -9,7 +9,7 @@ from safetensors.numpy import load_file
 from npgpt.models import GPT
 from npgpt.ops import reference
 from npgpt.optim import SGD, AdamW, Optimizer
-from tests.golden import bert
+from tests.golden import bert, marian
 from tests.golden.optimizers import OPTIMIZERS, WEIGHT_DECAY
 from tests.golden.recurrent import GOLDEN, recurrent, results_of
 from tests.models.tiny import CONFIGS, batch_for
@@ -135,6 +135,16 @@ def test_bert_on_padded_texts_and_every_gradient(kind, backend):
     weights = bert.by_their_names(kind, model.state_dict())
     ours = {f"weight.{key}": array for key, array in weights.items()}
     ours |= bert.results_of(kind, model)
+    assert ours.keys() == arrays.keys()
+    for key, array in ours.items():
+        close(array, arrays[key], 1e-10)
+
+
+def test_marian_on_padded_sources_every_gradient_and_translations(backend):
+    arrays = load_file(FOLDER / "marian.safetensors")
+    model = marian.marian()
+    weights = marian.by_their_names(model.state_dict())
+    ours = {f"weight.{key}": array for key, array in weights.items()} | marian.results_of(model)
     assert ours.keys() == arrays.keys()
     for key, array in ours.items():
         close(array, arrays[key], 1e-10)

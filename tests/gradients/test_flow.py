@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -9,7 +10,7 @@ import npgpt
 from npgpt.gradients import Flow, FlowMeter, gradient_flow, record
 from npgpt.gradients.flow_meter import dead_units
 from npgpt.layers.block_config import POSITIONS
-from npgpt.plots.flow import plot_flow, plot_flow_history
+from npgpt.plots.flow import _by_depth, plot_flow, plot_flow_history
 
 
 def make_model(dtype=np.float64, **changes):
@@ -156,3 +157,41 @@ def test_plots_are_pictures(tmp_path):
     plot_flow_history([earlier, later], tmp_path / "history.png", "a run")
     for name in ("flow.png", "history.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("kind", ["lstm", "conv"])
+def test_flow_and_its_pictures_go_layer_by_layer_without_blocks_too(kind, tmp_path):
+    family = npgpt.models.MODELS[kind]
+    config = family.Config(vocab_size=13, context_length=8, n_layers=2, d_model=4)
+    model, (ids, targets) = family(config, dtype=np.float64), make_batch()
+    flow = gradient_flow(model, ids, targets)
+    with record(model) as tape:
+        model.loss_and_backward(ids, targets)
+    states = ["network.hidden", "network.cell"] if kind == "lstm" else ["residual"]
+    expected = {"embeddings", *(f"{state}_l{layer}" for state in states for layer in (0, 1))}
+    assert {row.name for row in flow.activations} == expected
+    for row in flow.activations:
+        assert row.rms == pytest.approx(np.sqrt(np.mean(tape[row.name].value ** 2)), rel=1e-12)
+        assert row.grad_norm == pytest.approx(np.linalg.norm(tape[row.name].grad), rel=1e-10)
+    names = {"lstm": "network_l{}", "conv": "convolutions.{}.conv"}
+    assert [row.name for row in flow.parameters[1:]] == [names[kind].format(n) for n in (0, 1)]
+    parts = {"lstm": ("hidden", "network"), "conv": ("residual", "conv")}
+    for rows, part in zip(("activations", "parameters"), parts[kind], strict=True):
+        assert [depth for depth, _ in _by_depth(flow, rows, part)] == [0, 1]
+    plot_flow(flow, tmp_path / "flow.png")
+    plot_flow_history([dataclasses.replace(flow, step=1)], tmp_path / "history.png", "run")
+
+
+def test_a_meter_in_training_does_not_make_recurrent_layers_go_step_by_step():
+    family = npgpt.models.GRULM
+    model = family(family.Config(vocab_size=13, context_length=8, n_layers=2, d_model=4))
+    ids, targets = make_batch()
+    plain = model.loss_and_backward(ids, targets), model.parameters()[0].grad.copy()
+    model.zero_grad()
+    meter = FlowMeter(model)
+    with meter.activations():
+        assert not model.network.is_listened_to("hidden_l0")
+        heard = model.loss_and_backward(ids, targets), model.parameters()[0].grad
+    for one, other in zip(plain, heard, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert [row.name for row in meter.flow().activations] == ["embeddings", "network.output"]

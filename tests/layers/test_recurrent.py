@@ -379,7 +379,8 @@ ERRORS = [
     (lambda: LSTM(0, 3), "LSTM: d_in must be at least 1, got 0"),
     (lambda: GRU(3, 3, n_layers=0), "GRU: n_layers must be at least 1, got 0"),
     (lambda: RNN(3, 3, nonlinearity="gelu"), "RNN: nonlinearity must be one of tanh, relu, got 'gelu'"),
-    (lambda: LSTM(3, 3, 2, dropout=1.0), "p must be at least 0 and below 1, got 1.0"),
+    (lambda: LSTM(3, 3, 2, dropout=1.0), "LSTM: dropout must be at least 0 and below 1, got 1.0"),
+    (lambda: RNN(3, 3, dropout=-0.5), "RNN: dropout must be at least 0 and below 1, got -0.5"),
     (lambda: make(LSTM).forward(X[0]), r"LSTM: expected an input of shape \(batch, time, 3\), got \(6, 3\)"),
     (lambda: make(RNN).forward(X[..., :2]), r"got \(4, 6, 2\)"),
     (lambda: make(LSTM).forward(X, state_of(make(GRU))), r"2 arrays of shape \(2, 4, 5\).* got \[\(2, 4, 5\)\]"),
@@ -396,6 +397,12 @@ ERRORS = [
 def test_what_does_not_fit_is_refused_with_what_came_and_what_was_expected(attempt, message):
     with pytest.raises(ValueError, match=message):
         attempt()
+
+
+def test_a_repr_says_how_many_layers_and_directions_there_are():
+    assert repr(LSTM(3, 4, 2, True)).splitlines()[1].strip() == (
+        "d_in=3, d_hidden=4, n_layers=2, bidirectional=True"
+    )
 
 
 def test_a_gradient_of_a_state_that_does_not_fit_is_refused():

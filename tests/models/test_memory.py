@@ -8,8 +8,17 @@ from hypothesis import strategies as st
 from npgpt import ops
 from npgpt.finetuning import LoRAConfig, apply_lora
 from npgpt.finetuning.freezing import train_last_block
-from npgpt.models import GPT, MODELS, GPTConfig, MemoryPlan
+from npgpt.models import (
+    GPT,
+    MODELS,
+    GPTConfig,
+    MemoryPlan,
+    RNNAttentionConfig,
+    TransformerConfig,
+)
 from npgpt.models.memory import OF_NUMPY, num_parameters
+from npgpt.models.model import family_of
+from npgpt.models.rehearsed_pairs import pair_batch
 from npgpt.runs import measure_generation, measure_step
 
 
@@ -166,3 +175,24 @@ def test_memory_grows_in_a_straight_line_with_the_context():
     config = GPTConfig(100, 4096, 2, 2, 32)
     sizes = [MemoryPlan.of(config, 1, time).saved for time in (512, 1024, 2048)]
     assert sizes[2] - sizes[1] == 2 * (sizes[1] - sizes[0])
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        TransformerConfig(40, 32, n_layers=2, n_heads=2, d_model=32),
+        RNNAttentionConfig(40, 32, n_layers=1, d_model=32),
+    ],
+)
+def test_the_plan_counts_the_arrays_of_a_step_on_pairs(config):
+    batch = pair_batch(config, 24, 20)
+    model = family_of(type(config))(config)
+    with ops.use("compiled"), ops.Workspace() as workspace:
+        for _ in range(2):
+            model.loss_and_backward(*batch)
+    plan = MemoryPlan.of(config, 24, 20)
+    counted = plan.saved + plan.working + plan.logits
+    assert workspace.bytes_made == pytest.approx(counted, rel=0.12)
+    assert plan.parameters == 4 * model.num_parameters()
+    with pytest.raises(ValueError, match="Method lora needs a GPT"):
+        MemoryPlan.of(config, 24, 20, method="lora")

@@ -220,6 +220,11 @@ def test_a_config_of_another_family_is_refused():
         MODELS["lstm"](config)
 
 
+def test_the_base_of_the_families_says_which_there_are():
+    with pytest.raises(TypeError, match="RNNLM, GRULM and LSTMLM share: make one of these"):
+        RecurrentLM(MODELS["gru"].Config(5, 4, n_layers=1, d_model=4))
+
+
 def test_families_are_recurrent_models_of_their_own_config():
     for kind in KINDS[:3]:
         assert issubclass(MODELS[kind], RecurrentLM)

@@ -117,7 +117,7 @@ def check_partial_sums(n_rows, chunks, dtype, seed):
         one = {"dgamma": total, "in_place": ("dgamma",)}
         assert_same("rms_norm_backward", dtype, dy, x, vector, rstd, **one)
         bias = {"dbias": total, "in_place": ("dbias",)}
-        for name in ("relu", "gelu_tanh", "gelu_exact"):
+        for name in ("relu", "silu", "gelu_tanh", "gelu_exact"):
             assert_same(f"{name}_backward", dtype, dy, x, vector, **bias)
         assert_same("swiglu_backward", dtype, dy[:, :3], x, vector, **bias)
         assert_same("linear_backward", dtype, dy, x, weight, **bias)

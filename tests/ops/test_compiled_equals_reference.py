@@ -188,9 +188,11 @@ def test_rms_norm(shape, dtype, seed):
         assert_same("rms_norm_backward", dtype, dy, x, gamma, rstd, **others, in_place=others)
 
 
-@given(row_shapes(), dtypes, seeds, st.sampled_from(["relu", "glu", "swiglu"]), st.booleans())
+@given(
+    row_shapes(), dtypes, seeds, st.sampled_from(["relu", "silu", "glu", "swiglu"]), st.booleans()
+)
 def test_relu_and_gated_units(shape, dtype, seed, name, has_bias):
-    width = shape[-1] * (1 if name == "relu" else 2)
+    width = shape[-1] * (1 if name in ("relu", "silu") else 2)
     x = normal(seed, (*shape[:-1], width), dtype, scale=3.0)
     dy = normal(seed + 1, shape, dtype)
     bias, dbias = normal(seed + 2, (2, width), dtype) if has_bias else (None, None)

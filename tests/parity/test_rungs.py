@@ -123,7 +123,7 @@ def test_norms(ours, theirs, training, backend):
         close(parameter.grad, tensor.grad)
 
 
-@pytest.mark.parametrize("name", ["gelu", "gelu_exact", "relu", "swiglu"])
+@pytest.mark.parametrize("name", ["gelu", "gelu_exact", "relu", "silu", "swiglu"])
 def test_feed_forward(name, backend):
     config = block_config(6, d_ff=10, activation=name)
     layer = layers.FeedForward(config, Init(0, np.float64))
@@ -138,7 +138,7 @@ def test_feed_forward(name, backend):
         hidden = F.silu(gate) * up
     else:
         activations = {"gelu": lambda h: F.gelu(h, approximate="tanh"), "gelu_exact": F.gelu,
-                       "relu": F.relu}  # fmt: skip
+                       "relu": F.relu, "silu": F.silu}  # fmt: skip
         hidden = activations[name](hidden)
     y = F.linear(hidden, leaves["down.weight"], leaves["down.bias"])
     back(y, dy)

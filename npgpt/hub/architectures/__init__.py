@@ -17,6 +17,7 @@ from npgpt.hub.architectures.architecture import (
 )
 from npgpt.hub.architectures.bert import BERT
 from npgpt.hub.architectures.gpt2 import GPT2
+from npgpt.hub.architectures.marian import Marian
 
 __all__ = [
     "ARCHITECTURES",
@@ -27,7 +28,7 @@ __all__ = [
     "with_head_of_file",
 ]
 
-ARCHITECTURES: list[Architecture] = [GPT2(), BERT()]  # asked in this order
+ARCHITECTURES: list[Architecture] = [GPT2(), BERT(), Marian()]  # asked in this order
 
 
 def architecture_of(content: Mapping[str, Any], where: str) -> Architecture:

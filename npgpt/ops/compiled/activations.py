@@ -1,4 +1,4 @@
-"""ReLU and gated linear units in one pass over memory."""
+"""ReLU, SiLU and gated linear units in one pass over memory."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,6 +24,8 @@ __all__ = [
     "glu_forward",
     "relu_backward",
     "relu_forward",
+    "silu_backward",
+    "silu_forward",
     "swiglu_backward",
     "swiglu_forward",
 ]
@@ -64,6 +66,34 @@ def _relu_backward(dy: Array, x: Array, bias: Array, dx: Array, dbias_parts: Arr
     for chunk in prange(chunks):
         for i in range(chunk * rows // chunks, (chunk + 1) * rows // chunks):
             _relu_backward_row(dy[i], x[i], bias, dx[i], dbias_parts[chunk])
+
+
+@parallel_kernel()
+def _silu_forward(x: Array, bias: Array, y: Array) -> None:
+    for i in prange(x.shape[0]):
+        row, out = x[i], y[i]
+        for j in range(out.size):
+            h = row[j] + bias[j]
+            out[j] = h * sigmoid(h)
+
+
+@kernel()
+def _silu_backward_row(dy: Array, x: Array, bias: Array, dx: Array, dbias: Array) -> None:
+    one = x.dtype.type(1.0)
+    for j in range(x.size):
+        h = x[j] + bias[j]
+        s = sigmoid(h)
+        dx[j] = dy[j] * (s + h * s * (one - s))
+    for j in range(x.size):
+        dbias[j] += dx[j]
+
+
+@parallel_kernel()
+def _silu_backward(dy: Array, x: Array, bias: Array, dx: Array, dbias_parts: Array) -> None:
+    rows, chunks = x.shape[0], dbias_parts.shape[0]
+    for chunk in prange(chunks):
+        for i in range(chunk * rows // chunks, (chunk + 1) * rows // chunks):
+            _silu_backward_row(dy[i], x[i], bias, dx[i], dbias_parts[chunk])
 
 
 @parallel_kernel()
@@ -152,6 +182,18 @@ def relu_backward(  # noqa: D103
     dy: Array, x: Array, bias: Array | None = None, *, dbias: Array | None = None
 ) -> Array:
     return _backward(_relu_backward, dy, x, bias, dbias)
+
+
+@compiled_form_of(reference.silu_forward)
+def silu_forward(x: Array, bias: Array | None = None) -> Array:  # noqa: D103
+    return _forward(_silu_forward, x, bias, x.shape[-1])
+
+
+@compiled_form_of(reference.silu_backward)
+def silu_backward(  # noqa: D103
+    dy: Array, x: Array, bias: Array | None = None, *, dbias: Array | None = None
+) -> Array:
+    return _backward(_silu_backward, dy, x, bias, dbias)
 
 
 @compiled_form_of(reference.swiglu_forward)

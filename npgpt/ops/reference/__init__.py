@@ -40,6 +40,7 @@ from npgpt.ops.reference.rms_norm import *
 from npgpt.ops.reference.rnn import *
 from npgpt.ops.reference.rotary import *
 from npgpt.ops.reference.sgd import *
+from npgpt.ops.reference.silu import *
 from npgpt.ops.reference.softmax import *
 from npgpt.ops.reference.swiglu import *
 from npgpt.ops.reference.tanh import *
