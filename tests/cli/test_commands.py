@@ -160,7 +160,7 @@ def test_a_hugging_face_folder_is_a_model_too(folder, hugging_face):
 
 
 def test_gradcheck_prints_a_row_a_layer(folder):
-    result = npgpt("gradcheck", "--layer=LayerNorm", "--layer=outputhead", cwd=folder)
+    result = npgpt("gradcheck", "--layer=LayerNorm", "--layer=rmsnorm", cwd=folder)
     assert result.returncode == 0
     assert result.stdout.count("passed") == 2
     assert "LayerNorm" in result.stdout
