@@ -12,14 +12,13 @@ import typer
 
 from npgpt.cli.app import tells_errors
 from npgpt.cli.shared.arguments import AsJson, Checkpoint, check_checkpoint
-from npgpt.cli.shared.console import error_console, read_input, shown_on
+from npgpt.cli.shared.console import error_console, shown_on
 from npgpt.cli.shared.pictures import draw
+from npgpt.cli.shared.texts import read_texts
 
 if TYPE_CHECKING:
     from npgpt.generation import TranslatedText
     from npgpt.runs import TranslationRun
-
-STANDARD_INPUT = "-"
 
 
 @tells_errors
@@ -106,7 +105,8 @@ def translate_command(
     if penalty not in LENGTH_PENALTIES:
         raise typer.BadParameter(f"--penalty must be one of {', '.join(LENGTH_PENALTIES)}.")
     run = TranslationRun.open(run_folder)
-    sources = _read_sources(text, file)
+    texts = read_texts([] if text is None else [text], file)
+    sources = [(where, source.strip()) for where, source in texts]
     if align is not None and len(sources) > 1:
         raise typer.BadParameter(f"--align draws one source, and there are {len(sources)}.")
     _check(sources, run)
@@ -129,24 +129,6 @@ def translate_command(
     if align is not None:
         sys.stdout.flush()
         _draw(align, run, sources[0][1], found[0][0])
-
-
-def _read_sources(text: str | None, file: Path | None) -> list[tuple[str, str]]:
-    """Return sources, each with the place where it stands."""
-    from npgpt.data.pairs.files import lines_of
-
-    if text is not None and file is not None:
-        raise typer.BadParameter("a TEXT and --file are two sources: leave one of them out.")
-    if file is not None:
-        if not file.is_file():
-            raise FileNotFoundError(f"There is no file {file}.")
-        return [(f"{file}, line {number}", line.strip()) for number, line in lines_of(file)]
-    if text is None and sys.stdin.isatty():
-        raise typer.BadParameter("give a TEXT, --file FILE, or - for standard input.")
-    if text is None or text == STANDARD_INPUT:
-        lines = read_input().removesuffix("\n").split("\n")
-        return [(f"Standard input, line {i}", line.strip()) for i, line in enumerate(lines, 1)]
-    return [("TEXT", text.strip())]
 
 
 def _check(sources: Sequence[tuple[str, str]], run: TranslationRun) -> None:

@@ -61,13 +61,28 @@ class MaskedWordHead(Layer):
         return self._transform_backward(self.decoder.backward(dlogits))
 
     def cross_entropy(self, x: Array, targets: Array, loss: CrossEntropy) -> np.floating:
-        """Compute the loss of the logits, a chunk of them at a time; see `head_loss`."""
+        """Compute the loss of the logits, a chunk of them at a time; see `head_loss`.
+
+        Parameters
+        ----------
+        x : ndarray, shape (words, d_model)
+        targets : ndarray of int, shape (words,)
+        loss : CrossEntropy
+        """
         return head_loss(self.decoder, self._transform(x), targets, loss)
 
     def cross_entropy_and_backward(
         self, x: Array, targets: Array, loss: CrossEntropy, dloss: float
     ) -> tuple[np.floating, Array]:
-        """Compute `cross_entropy` and the gradient of ``x``; see `head_loss_and_backward`."""
+        """Compute `cross_entropy` and the gradient of ``x``; see `head_loss_and_backward`.
+
+        Parameters
+        ----------
+        x, targets, loss
+            As for `cross_entropy`.
+        dloss : float
+            Gradient of the loss.
+        """
         h = self._transform(x)
         value, dh = head_loss_and_backward(self.decoder, h, targets, loss, dloss)
         return value, self._transform_backward(dh)
