@@ -15,7 +15,8 @@ from npgpt.cli.shared.arguments import open_trained
 from npgpt.cli.shared.console import console, shown_on
 from npgpt.cli.shared.options import refuse_settings, usage_errors, with_options
 from npgpt.cli.shared.training import described, next_free_folder, train
-from npgpt.data import MASK, TokenStreams, TokenWindows
+from npgpt.data import TokenStreams, TokenWindows
+from npgpt.data.masking import MASK
 from npgpt.files import quoted
 from npgpt.models import MODELS, LanguageModel
 from npgpt.models.sequence_to_sequence import SequenceToSequence, translators

@@ -20,7 +20,6 @@ from npgpt.data.each_masked import EachTokenMasked
 from npgpt.data.held_out import HeldOutBatches, HeldOutBudget
 from npgpt.data.loader import DataLoader
 from npgpt.data.masking import (
-    MASK,
     MaskedWords,
     continuing_pieces,
     mask_id_of,
@@ -44,7 +43,6 @@ from npgpt.data.windows import TokenWindows
 
 __all__ = [
     "BUILT_IN_CORPORA",
-    "MASK",
     "Balanced",
     "BatchLoader",
     "BatchSampler",

@@ -12,6 +12,8 @@ from npgpt.fields import check_real, check_whole, short_repr
 from npgpt.generation.decoders import StepByStep
 from npgpt.generation.sampling import Sampling, check_logits
 
+MOST_BEAMS = 1 << 31
+
 
 class Hypothesis(NamedTuple):
     """A continuation that a search has found.
@@ -118,6 +120,8 @@ def search_beams(
             f"beam_search: {num_beams} beams find {num_beams} continuations; num_best must not be "
             f"above that, got {num_best}."
         )
+    if num_beams > MOST_BEAMS:
+        raise OverflowError(f"beam_search: {num_beams} beams are more than any memory holds.")
     sampling = sampling or Sampling()
     worth = worth or worth_of_length(1.0)
     searches = [_Search(num_beams, max_new_tokens, worth, sampling.stop_ids) for _ in prompts]

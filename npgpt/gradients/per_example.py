@@ -115,7 +115,7 @@ def batch_of_gradients(model: Model, *batch: Any) -> tuple[PerExampleNorms, dict
         By dotted name, of the parameter's shape.
     """
     arrays = tuple(np.asarray(array) for array in batch if array is not None)
-    if isinstance(model, GivesLogits) and len(arrays) != 2:
+    if getattr(model, "carries_state", False) and len(arrays) != 2:
         raise ValueError(
             "per_example_gradient_norms: expected token ids and targets, got "
             f"{len(arrays)} arrays; each example is a text of its own, so no state is carried."

@@ -307,10 +307,10 @@ class AdditiveAttention(SequenceAttention):
 
 
 class ConcatAttention(AdditiveAttention):
-    """``score(x_t, memory_s) = v . tanh(W [x_t; memory_s])`` (Luong et al. 2015, eq. 8, concat).
+    """``score(x_t, memory_s) = v . tanh(W_x x_t + W_m memory_s)`` (Luong et al. 2015, concat).
 
-    ``W [x; memory] = W_x x + W_memory memory``: the score of `AdditiveAttention`, its two matrices
-    side by side in one.
+    The score of `AdditiveAttention`, its two matrices side by side in one, which maps ``x_t`` and
+    ``memory_s`` written one after the other.
 
     Parameters
     ----------

@@ -9,6 +9,7 @@ from npgpt.models.memory import MemoryPlan
 from npgpt.models.model import (
     MODELS,
     LanguageModel,
+    MaskedBatch,
     Model,
     ModelConfig,
     PairBatch,
@@ -61,6 +62,7 @@ __all__ = [
     "GRUConfig",
     "LSTMConfig",
     "LanguageModel",
+    "MaskedBatch",
     "MemoryPlan",
     "Model",
     "ModelConfig",

@@ -53,8 +53,8 @@ class RNNAttentionConfig(RNNEncoderDecoderConfig):
 class RNNAttention(RNNEncoderDecoder):
     """A decoder that looks back at every state of the encoder, anew for each word that it writes.
 
-    ``context_t = sum_s weights_ts encoder_s`` and ``hidden_t = tanh(W [context_t; h_t])``, from
-    which the next word is predicted (Luong, Pham and Manning 2015, arXiv 1508.04025, section 3.1
+    ``context_t = sum_s weights_ts encoder_s`` and ``hidden_t = tanh(W_c context_t + W_h h_t)``,
+    from which the next word is predicted (Luong, Pham and Manning 2015, arXiv 1508.04025, sec. 3.1
     and eq. 5, global attention; without feeding ``hidden_t`` to the next step, so that all steps of
     a target are one pass). The scores are theirs, or the additive ones of Bahdanau, Cho and Bengio
     2015 (arXiv 1409.0473), whose bidirectional encoder it has; there the context enters the

@@ -241,7 +241,8 @@ class RNNEncoderDecoder(SequenceToSequence):
         return ()
 
     def _keep_states(self, after: States, state: WithMemory, lengths: Array) -> None:
-        for array, made in zip(state.own.arrays, after, strict=True):  # type: ignore[attr-defined]
+        assert isinstance(state.own, KeptRows)
+        for array, made in zip(state.own.arrays, after, strict=True):
             array[...] = made.swapaxes(0, 1)
         state.lengths = lengths
 

@@ -70,9 +70,9 @@ class SequenceToSequenceConfig(ModelConfig):
 class SequenceToSequence(Translates, ModelWithHead):
     """A model that maps a sequence to another one, each token of it given those before.
 
-    ``p(y | x) = prod_t p(y_t | y_1 .. y_t-1, x)``: an encoder reads the source, a decoder predicts
-    each token of the target from it and the tokens before, which training gives it as they should
-    be (teacher forcing).
+    ``log p(y | x) = sum_t log p(y_t | y_1, ..., x)``: an encoder reads the source, a decoder
+    predicts each token of the target from it and the tokens before, which training gives it as they
+    should be (teacher forcing).
 
     A family makes ``source`` and ``target``, ``head`` and ``cross_entropy``, and defines `encode`,
     `decode`, their way back `backward_from_hidden`, and, for translations step by step,

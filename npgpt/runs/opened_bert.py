@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from npgpt import hub, ops
-from npgpt.data import MASK, mask_id_of
+from npgpt.data.masking import MASK, mask_id_of
 from npgpt.data.sequences import PaddedTexts
 from npgpt.fields import check_whole
 from npgpt.generation import ids_without_token

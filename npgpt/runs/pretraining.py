@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from npgpt.data import (
-    MASK,
     DataLoader,
     Dataset,
     HeldOutBatches,
@@ -21,6 +20,7 @@ from npgpt.data import (
     mask_id_of,
     masked_words,
 )
+from npgpt.data.masking import MASK
 from npgpt.data.token_streams import num_tokens_needed
 from npgpt.evaluation.masked import evaluate_masked
 from npgpt.models import Bert, Model

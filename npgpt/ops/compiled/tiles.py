@@ -134,7 +134,7 @@ def add_product(a: Array, packed: Array, c: Array) -> None:
 def _write_tile(
     typing_context: Any, a: Any, packed: Any, c: Any, panel: Any, begin: Any, rows: Any
 ) -> tuple[Any, Callable[..., Any]]:
-    """Write `add_tile`: ``c[begin : begin + rows, <of panel>] += a[begin : begin + rows] @ panel``.
+    """Write `add_tile`: the rows of ``c`` from ``begin`` on, plus those of ``a`` times a panel.
 
     For 1 to `TILE_ROWS` rows; each number of them has a loop of its own.
     """
