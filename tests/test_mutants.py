@@ -250,9 +250,9 @@ MUTANTS = [
     (UnboundedModel._embed_backward, "self.token_embedding.backward(dx)", "pass", "LSTMLM"),
     (UnboundedModel._embed_backward, "self.token_embedding.backward(dx)", "pass", "ConvolutionalLM"),
     (models.RecurrentLM.backward_from_hidden, "self.network.backward(dy)", "(dy, None)", "RNNLM"),
-    (models.ConvolutionalLM.backward_from_hidden, "dx + convolution", "convolution", "ConvolutionalLM"),
+    (models.ConvolutionalLM.backward_from_hidden, "ops.add(dx, convolution.backward(dropout.backward(dx)))", "convolution.backward(dropout.backward(dx))", "ConvolutionalLM"),
     (models.ConvolutionalLM.backward_from_hidden, "dropout.backward(dx))", "dx)", "ConvolutionalLM (dropout)"),
-    (models.ConvolutionalLM.backward_from_hidden, "self.dropouts[::-1]", "self.dropouts", "ConvolutionalLM (dropout)"),
+    (models.ConvolutionalLM.backward_from_hidden, "reversed([*enumerate(self._layers())])", "enumerate(self._layers())", "ConvolutionalLM (dropout)"),
     (models.ConvolutionalLM.backward_from_hidden, "self._embed_backward(dx)", "pass", "ConvolutionalLM"),
     (models.RecurrentLM.backward_from_hidden, "self._embed_backward(dx)", "pass", "GRULM"),
     # right numbers, but not what else a backward or a forward promises
@@ -267,9 +267,17 @@ MUTANTS = [
 ]  # fmt: skip
 
 
+LONG = ("Bert", "Transformer", "RNNAttention", "RNNEncoderDecoder")  # models of many layers
+
+
 @pytest.mark.parametrize(
     ("function", "old", "new", "example"),
-    MUTANTS,
+    [
+        pytest.param(
+            *mutant, marks=pytest.mark.slow if mutant[-1].partition(" (")[0] in LONG else []
+        )
+        for mutant in MUTANTS
+    ],
     ids=[f"{function.__qualname__}: {old} -> {new}" for function, old, new, _ in MUTANTS],
 )
 @pytest.mark.parametrize("method", [pytest.param("central", marks=pytest.mark.slow), "complex"])

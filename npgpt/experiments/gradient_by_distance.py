@@ -10,6 +10,7 @@ import numpy as np
 
 from npgpt.data import HeldOutBatches, TokenWindows
 from npgpt.evaluation import evaluate
+from npgpt.experiments.sizes import check_families
 from npgpt.experiments.training import OnStep, train_on
 from npgpt.gradients import record
 from npgpt.gradients.untouched import untouched
@@ -131,6 +132,7 @@ def compare_gradients(
     KeyboardInterrupt
         If somebody asks to stop.
     """
+    check_families(kinds, "compare_gradients")
     time = training.context_length
     if not 1 <= distance < time:
         raise ValueError(

@@ -181,7 +181,7 @@ def test_language_models_get_equally_long(tmp_path):
         assert result.steps[0] == 0 < result.steps[1] < result.steps[2]
         assert 0.0 == result.seconds[0] < 0.025 <= result.seconds[1] < 0.05 <= result.seconds[2]
         rate = result.steps[-1] * config.batch_size * config.context_length / result.seconds[-1]
-        assert result.tokens_per_second == pytest.approx(rate)
+        assert 0.5 * rate < result.tokens_per_second <= 1.0001 * rate  # an epoch ends with less
         assert abs(result.losses[0] - math.log(20)) < 1.5
         between = dataclasses.replace(result, steps=[0, 10, 20], losses=[3.0, 2.0, 1.5])
         assert between.loss_at(15) == 1.75
@@ -198,7 +198,7 @@ def test_language_models_get_equally_long(tmp_path):
         (lambda: compare_memories(tasks=["sing"]), "tasks must be of copy, .*got sing"),
         (lambda: compare_memories(distances=[0]), "distances must be at least 1"),
         (lambda: compare_memories(steps=0), "steps must be at least 1"),
-        (lambda: compare_gradients(RunConfig(), ["bert"], 3), "model must be one of"),
+        (lambda: compare_gradients(RunConfig(), ["bert"], 3), "models must be of rnn, .*got bert"),
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_is_refused(call, message):

@@ -5,6 +5,7 @@ import pytest
 
 from npgpt import layers, ops
 from npgpt.gradients import SUITE, GradcheckError, check_suite, gradcheck
+from npgpt.gradients.suite import LAYER_EXAMPLES
 from npgpt.models import GPT, GPTConfig
 from npgpt.ops import reference
 from tests.layers.configs import block_config
@@ -18,17 +19,26 @@ def x(*shape, seed=0):
     return normal(seed, shape, np.float64)
 
 
+PLAIN = [
+    ("reference", "complex", SUITE),
+    ("compiled", "central", LAYER_EXAMPLES),
+]  # others are slow
+
+
 @pytest.mark.parametrize(
-    ("backend", "method"),
+    ("backend", "method", "name"),
     [
-        ("compiled", "central"),
-        ("reference", "complex"),
-        pytest.param("compiled", "complex", marks=pytest.mark.slow),
-        pytest.param("reference", "central", marks=pytest.mark.slow),
+        pytest.param(
+            backend, method, name,
+            marks=[] if any(case[:2] == (backend, method) and name in case[2] for case in PLAIN)
+            else pytest.mark.slow,
+        )
+        for backend in ("reference", "compiled")
+        for method in METHODS
+        for name in SUITE
     ],
     indirect=["backend"],
-)
-@pytest.mark.parametrize("name", SUITE)
+)  # fmt: skip
 def test_every_layer_passes(name, method, backend):
     for _, report in check_suite(method, [name]):
         assert report.max_error <= METHODS[method]

@@ -27,7 +27,10 @@ SHAPE = {"vocab_size": 11, "context_length": 8, "n_layers": 2, "n_heads": 2, "d_
         ({"norm": "group"}, "norm must be one of layer, rms, none, got 'group'"),
         ({"norm": "batch"}, "a position would see the future"),
         ({"norm_position": "mid"}, "norm_position must be one of pre, post, got 'mid'"),
-        ({"activation": "silu"}, "activation must be one of gelu, gelu_exact, relu, swiglu, got"),
+        (
+            {"activation": "softplus"},
+            "activation must be one of gelu, gelu_exact, relu, silu, swiglu, got",
+        ),
         (
             {"n_kv_heads": 4},
             "not be more key and value heads than query heads, got n_kv_heads 4 and n_heads 2",
