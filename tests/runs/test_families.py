@@ -86,13 +86,13 @@ def test_commands_take_it(kind, tmp_path):
         ["generate", "run", "the", "--max-new-tokens", "5", "--num-beams", "2"],
         ["flow", "run"],
         ["trace", "--names", "--model", "run"],
+        ["memory", "run"],
+        ["trace", "the cat", "--model", "run", "--out", "trace.html"],
         ["gradcheck", "--layer", MODELS[kind].__name__],
     ):
         result = npgpt(*command, cwd=tmp_path)
         assert result.returncode == 0, (command, result.stderr)
     for command in (
-        ["memory", "run"],
-        ["trace", "the cat", "--model", "run", "--out", "trace.html"],
         ["finetune", "classify", "run"],
         ["generate", "run", "the", "--dtype", "int8"],
         ["eval", "run", "--dtype", "int8"],
