@@ -56,16 +56,25 @@ def read_generation_ids(folder: str | Path) -> GenerationIds:
     >>> read_generation_ids(folder).eos_token_ids
     (2, 7)
     """
-    paths = [Path(folder) / name for name in (GENERATION_CONFIG, CONFIG)]
-    contents = [(path, read_json(path)) for path in paths if path.is_file()]
-    return GenerationIds(*(_first(contents, key) for key in KEYS))
+    said = said_of_generation(folder)
+    return GenerationIds(*(_ids(said, key) for key in KEYS))
 
 
-def _first(contents: list[tuple[Path, dict[str, Any]]], key: str) -> tuple[int, ...]:
-    for path, content in contents:
-        if (value := content.get(key)) is not None:
-            ids = value if isinstance(value, list) else [value]
-            if not all(type(i) is int and i >= 0 for i in ids):
-                raise ValueError(f"{path}: {key} must be a token id or a list, got {value!r}.")
-            return tuple(ids)
-    return ()
+def said_of_generation(folder: str | Path) -> dict[str, tuple[Path, Any]]:
+    """Read both files of a folder: what each key is, and which of them says so."""
+    said: dict[str, tuple[Path, Any]] = {}
+    for name in (GENERATION_CONFIG, CONFIG):
+        path = Path(folder) / name
+        if path.is_file():
+            for key, value in read_json(path).items():
+                if value is not None:
+                    said.setdefault(key, (path, value))
+    return said
+
+
+def _ids(said: dict[str, tuple[Path, Any]], key: str) -> tuple[int, ...]:
+    path, value = said.get(key, (None, []))
+    ids = value if isinstance(value, list) else [value]
+    if not all(type(i) is int and i >= 0 for i in ids):
+        raise ValueError(f"{path}: {key} must be a token id or a list, got {value!r}.")
+    return tuple(ids)

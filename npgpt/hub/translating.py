@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from npgpt.files import CONFIG
-from npgpt.hub.folder import GENERATION_CONFIG, read_json
+from npgpt.hub.generation_config import said_of_generation
 
 # settings that change which tokens are found, and their values that do not
 UNCHANGED: dict[str, tuple[Any, ...]] = {
@@ -59,12 +58,7 @@ def read_translating(folder: str | Path) -> dict[str, Any]:
     >>> found["start_id"], found["suppressed"]
     (7, (7,))
     """
-    said: dict[str, tuple[Path, Any]] = {}
-    for name in (CONFIG, GENERATION_CONFIG):
-        path = Path(folder) / name
-        if path.is_file():
-            found = read_json(path).items()
-            said |= {key: (path, value) for key, value in found if value is not None}
+    said = said_of_generation(folder)
     for key, harmless in UNCHANGED.items():
         if key in said and said[key][1] not in harmless:
             path, value = said[key]

@@ -24,7 +24,7 @@ from npgpt.tokenizers.base import (
 from npgpt.tokenizers.forms import forms
 from npgpt.tokenizers.merge_step import MergeStep
 from npgpt.tokenizers.reference import PRE_TOKEN
-from npgpt.tokenizers.special import AddedToken, Names, chosen, parts_of, refuse
+from npgpt.tokenizers.special import AddedToken, Names, encode_parts, looked_for
 from npgpt.tokenizers.template import WHOLE, checked_template, fill
 from npgpt.tokenizers.tokenizer_json import FORMAT, Ids, Pair, from_json, to_json
 from npgpt.tokenizers.vocabulary import NUM_BYTES, byte_ids, vocabulary_of
@@ -250,21 +250,16 @@ class BPETokenizer(Shown):
             not that of a special token.
         """
         who = type(self).__name__
-        allowed = chosen(allowed_special, self.special_tokens, "allowed_special", who)
-        disallowed = chosen(disallowed_special, self.special_tokens, "disallowed_special", who)
-        if disallowed_special == "all":
-            disallowed -= allowed
-        refuse(checked_text(text, who), disallowed, who)
-        found = [t for t in self.added_tokens if not t.special or t.content in allowed]
+        checked_text(text, who)
+        found = looked_for(
+            text, who, self.special_tokens, self.added_tokens, allowed_special, disallowed_special
+        )
         if not found:
             return self.encode_bytes(to_utf8(text, who, errors))
         to_utf8(text, who, errors)  # so that an error names the place in the whole text
-        ids = []
-        for part, name in parts_of(text, found):
-            ids.append(self.encode_bytes(to_utf8(part, who, errors)))
-            if name is not None:
-                ids.append(np.array([self._added_ids[name]], np.int64))
-        return np.concatenate(ids)
+        return encode_parts(
+            text, found, lambda part: self.encode_bytes(to_utf8(part, who, errors)), self._added_ids
+        )
 
     def encode_prompt(self, text: str) -> np.ndarray:
         """Turn a text that a model is to continue into ids, in its place of the template.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
+import numpy as np
 import regex
 
 Names = Collection[str] | str
@@ -41,6 +42,40 @@ class AddedToken:
     def looks_around(self) -> bool:
         """Whether the white space around it, or in it, decides what it stands for."""
         return self.lstrip or self.rstrip or any(map(str.isspace, self.content))
+
+
+def looked_for(
+    text: str, who: str, special: Sequence[str], added: Collection[AddedToken],
+    allowed_special: Names, disallowed_special: Names,
+) -> list[AddedToken]:  # fmt: skip
+    """List the added tokens that are recognised in a text: ordinary ones, and allowed special ones.
+
+    Raises
+    ------
+    ValueError
+        If the text holds one that is not allowed, or a name is not that of a special token.
+    """
+    allowed = chosen(allowed_special, special, "allowed_special", who)
+    disallowed = chosen(disallowed_special, special, "disallowed_special", who)
+    if disallowed_special == "all":
+        disallowed -= allowed
+    refuse(text, disallowed, who)
+    return [token for token in added if not token.special or token.content in allowed]
+
+
+def encode_parts(
+    text: str,
+    tokens: Collection[AddedToken],
+    encode: Callable[[str], np.ndarray],
+    ids: Mapping[str, int],
+) -> np.ndarray:
+    """Encode what stands between added tokens, and put their own ids there."""
+    found = []
+    for part, name in parts_of(text, tokens):
+        found.append(encode(part))
+        if name is not None:
+            found.append(np.array([ids[name]], np.int64))
+    return np.concatenate(found)
 
 
 def chosen(names: Names, known: Sequence[str], argument: str, who: str) -> set[str]:

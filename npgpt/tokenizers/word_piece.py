@@ -24,7 +24,7 @@ from npgpt.tokenizers.base import (
 from npgpt.tokenizers.bert_characters import Normalization
 from npgpt.tokenizers.forms import forms
 from npgpt.tokenizers.pairs import EncodedPair, joined
-from npgpt.tokenizers.special import AddedToken, Names, chosen, parts_of, refuse
+from npgpt.tokenizers.special import AddedToken, Names, encode_parts, looked_for
 from npgpt.tokenizers.tokenizer_json import FORMAT
 from npgpt.tokenizers.word_piece_file import (
     CLS,
@@ -262,21 +262,12 @@ class WordPieceTokenizer(Shown):
             not that of a special token.
         """
         who = type(self).__name__
-        allowed = chosen(allowed_special, self.special_tokens, "allowed_special", who)
-        disallowed = chosen(disallowed_special, self.special_tokens, "disallowed_special", who)
-        if disallowed_special == "all":
-            disallowed -= allowed
-        refuse(checked_text(text, who), disallowed, who)
+        checked_text(text, who)
+        found = looked_for(
+            text, who, self.special_tokens, self.added_tokens, allowed_special, disallowed_special
+        )
         to_utf8(text, who, errors)
-        found = [t for t in self.added_tokens if not t.special or t.content in allowed]
-        if not found:
-            return self._encode(text)
-        ids = []
-        for part, name in parts_of(text, found):
-            ids.append(self._encode(part))
-            if name is not None:
-                ids.append(np.array([self._ids[name]], np.int64))
-        return np.concatenate(ids)
+        return encode_parts(text, found, self._encode, self._ids) if found else self._encode(text)
 
     def _encode(self, text: str) -> np.ndarray:
         if self._code is None:

@@ -260,3 +260,22 @@ def real(content: Fields, names: Sequence[str], default: float, where: str) -> f
                 raise ValueError(f"{where}: {name} must be a number, got {number!r}.")
             return float(number)
     return default
+
+
+def activation_of(
+    content: Fields, key: str, default: str, known: Mapping[str, str], where: str, whose: str
+) -> str:
+    """Translate the activation that a config names; ``known`` has npgpt's names by theirs."""
+    name = content.get(key, default)
+    if not isinstance(name, str) or name not in known:
+        raise ValueError(
+            f"{where}: {key} {name!r} is not known; npgpt's {whose} has {', '.join(known)}."
+        )
+    return known[name]
+
+
+def check_fixed(content: Fields, fixed: Mapping[str, Any], where: str) -> None:
+    """Refuse a config that sets a field to another value than the one that npgpt computes with."""
+    for name, only in fixed.items():
+        if content.get(name, only) != only:
+            raise ValueError(f"{where}: {name} must be {only}, got {content[name]!r}.")

@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 
 from npgpt.hub.architectures.architecture import (
     Fields,
+    activation_of,
     by_plain_name,
+    check_fixed,
     check_num_blocks,
     positive_integer,
     real,
@@ -140,20 +142,13 @@ class BERT:
 
     def fields(self, content: Fields, where: str) -> dict[str, Any]:
         """Translate the content of a config to fields of a `npgpt.models.BertConfig`."""
-        activation = content.get("hidden_act", "gelu")
-        if not isinstance(activation, str) or activation not in ACTIVATIONS:
-            raise ValueError(
-                f"{where}: hidden_act {activation!r} is not known; npgpt's BERT has "
-                f"{', '.join(ACTIVATIONS)}."
-            )
-        for name, only in FIXED.items():
-            if content.get(name, only) != only:
-                raise ValueError(f"{where}: {name} must be {only}, got {content[name]!r}.")
+        activation = activation_of(content, "hidden_act", "gelu", ACTIVATIONS, where, "BERT")
+        check_fixed(content, FIXED, where)
         return {
             **{ours: positive_integer(content, (theirs,), where) for ours, theirs in FIELDS},
             "dropout": real(content, ("hidden_dropout_prob",), 0.1, where),
             "layer_norm_eps": real(content, ("layer_norm_eps",), 1e-12, where),
-            "activation": ACTIVATIONS[activation],
+            "activation": activation,
             "n_segments": positive_integer(
                 {"type_vocab_size": 2, **content}, ("type_vocab_size",), where
             ),

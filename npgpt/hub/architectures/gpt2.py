@@ -9,7 +9,9 @@ from typing import Any
 
 from npgpt.hub.architectures.architecture import (
     Fields,
+    activation_of,
     by_plain_name,
+    check_fixed,
     check_num_blocks,
     positive_integer,
     real,
@@ -129,15 +131,11 @@ class GPT2:
         What an older one was trained with, the tanh form, nothing in its files says.
         """
         nanogpt = NANOGPT_LENGTH in content and "n_positions" not in content
-        activation = content.get("activation_function", "gelu" if nanogpt else "gelu_new")
-        if not isinstance(activation, str) or activation not in ACTIVATIONS:
-            raise ValueError(
-                f"{where}: activation_function {activation!r} is not known; npgpt's GPT-2 has "
-                f"{', '.join(ACTIVATIONS)}."
-            )
-        for name, only in FIXED.items():
-            if content.get(name, only) != only:
-                raise ValueError(f"{where}: {name} must be {only}, got {content[name]!r}.")
+        default = "gelu" if nanogpt else "gelu_new"
+        activation = activation_of(
+            content, "activation_function", default, ACTIVATIONS, where, "GPT-2"
+        )
+        check_fixed(content, FIXED, where)
         fields = {ours: positive_integer(content, names, where) for ours, names in FIELDS}
         return {
             **fields,
@@ -146,7 +144,7 @@ class GPT2:
             "bias": bool(content.get("bias", True)),  # nanoGPT's; GPT2Config always has them
             "tie_embeddings": bool(content.get("tie_word_embeddings", True)),
             "layer_norm_eps": real(content, ("layer_norm_epsilon",), 1e-5, where),
-            "activation": ACTIVATIONS[activation],
+            "activation": activation,
         }
 
     def content(self, fields: Fields) -> dict[str, Any]:

@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 
 from npgpt.hub.architectures.architecture import (
     Fields,
+    activation_of,
     by_plain_name,
+    check_fixed,
     check_num_blocks,
     positive_integer,
     real,
@@ -111,15 +113,10 @@ class Marian:
 
     def fields(self, content: Fields, where: str) -> dict[str, Any]:
         """Translate the content of a config to fields of a `npgpt.models.TransformerConfig`."""
-        activation = content.get("activation_function", "gelu")
-        if not isinstance(activation, str) or activation not in ACTIVATIONS:
-            raise ValueError(
-                f"{where}: activation_function {activation!r} is not known; npgpt's MarianMT has "
-                f"{', '.join(ACTIVATIONS)}."
-            )
-        for name, only in FIXED.items():
-            if content.get(name, only) != only:
-                raise ValueError(f"{where}: {name} must be {only}, got {content[name]!r}.")
+        activation = activation_of(
+            content, "activation_function", "gelu", ACTIVATIONS, where, "MarianMT"
+        )
+        check_fixed(content, FIXED, where)
         fields: dict[str, Any] = {}
         for ours, theirs in BOTH_SIDES:
             names = theirs.format("encoder"), theirs.format("decoder")
@@ -153,7 +150,7 @@ class Marian:
             "d_model": positive_integer(content, ("d_model",), where),
             "dropout": real(content, ("dropout",), 0.1, where),
             "label_smoothing": real(content, ("label_smoothing",), 0.0, where),
-            "activation": ACTIVATIONS[activation],
+            "activation": activation,
             "scale_embeddings": bool(content.get("scale_embedding", False)),
             "share_embeddings": shared,
             "tie_embeddings": tied,
